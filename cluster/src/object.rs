@@ -1,0 +1,442 @@
+//! The objects that Bowline reads, as compact records: Kubernetes' own kinds, trimmed to what is used.
+//!
+//! Field names follow the Kubernetes API (core/v1, discovery/v1); units and byte order are given where
+//! a type does not say them. Strings are shared (`Str`): the same text is stored once.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A shared, immutable string.
+pub type Str = Arc<str>;
+
+/// Labels or a selector: sorted by key, no key twice.
+pub type Labels = Box<[(Str, Str)]>;
+
+/// The kinds that are read. Others are noted and left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// core/v1 Service.
+    Service,
+    /// discovery.k8s.io/v1 EndpointSlice.
+    EndpointSlice,
+    /// core/v1 Pod.
+    Pod,
+    /// core/v1 Node.
+    Node,
+    /// core/v1 Namespace.
+    Namespace,
+}
+
+impl Kind {
+    /// The name as `kind:` writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Service => "Service",
+            Kind::EndpointSlice => "EndpointSlice",
+            Kind::Pod => "Pod",
+            Kind::Node => "Node",
+            Kind::Namespace => "Namespace",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Namespace and name of an object; cluster-wide kinds have an empty namespace.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// `metadata.namespace`.
+    pub namespace: Str,
+    /// `metadata.name`.
+    pub name: Str,
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+impl fmt::Debug for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What tells one object from every other of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// `kind`.
+    pub kind: Kind,
+    /// Namespace and name.
+    pub name: ObjectName,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// Any of the objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// A Service.
+    Service(Arc<Service>),
+    /// An EndpointSlice.
+    EndpointSlice(Arc<EndpointSlice>),
+    /// A Pod.
+    Pod(Arc<Pod>),
+    /// A Node.
+    Node(Arc<Node>),
+    /// A Namespace.
+    Namespace(Arc<Namespace>),
+}
+
+impl Object {
+    /// Its kind and name.
+    pub fn key(&self) -> ObjectKey {
+        let (kind, name) = match self {
+            Object::Service(o) => (Kind::Service, &o.name),
+            Object::EndpointSlice(o) => (Kind::EndpointSlice, &o.name),
+            Object::Pod(o) => (Kind::Pod, &o.name),
+            Object::Node(o) => (Kind::Node, &o.name),
+            Object::Namespace(o) => (Kind::Namespace, &o.name),
+        };
+        ObjectKey { kind, name: name.clone() }
+    }
+}
+
+/// Transport protocol of a port. Default TCP, as in Kubernetes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP: read, not yet served.
+    Sctp,
+}
+
+impl Protocol {
+    /// The name as manifests write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        }
+    }
+    /// The IANA number (`IPPROTO_*`).
+    pub const fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Sctp => 132,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An address family, as `ipFamilies` and `addressType` write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub const fn of(address: &IpAddr) -> Family {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+    /// The name as manifests write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a backend is chosen: IPVS's schedulers and two more. All have a name here; which of them work
+/// now, the dataplane says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheduler {
+    /// Round robin.
+    #[default]
+    Rr,
+    /// Weighted round robin.
+    Wrr,
+    /// Least connections.
+    Lc,
+    /// Weighted least connections.
+    Wlc,
+    /// Destination hashing.
+    Dh,
+    /// Source hashing.
+    Sh,
+    /// Shortest expected delay.
+    Sed,
+    /// Never queue.
+    Nq,
+    /// Uniformly at random.
+    Random,
+    /// Maglev consistent hashing.
+    Maglev,
+}
+
+impl Scheduler {
+    /// Every scheduler, in the order in which messages list them.
+    pub const ALL: [Scheduler; 10] = [
+        Scheduler::Rr,
+        Scheduler::Wrr,
+        Scheduler::Lc,
+        Scheduler::Wlc,
+        Scheduler::Dh,
+        Scheduler::Sh,
+        Scheduler::Sed,
+        Scheduler::Nq,
+        Scheduler::Random,
+        Scheduler::Maglev,
+    ];
+    /// IPVS's name for it, as the annotation `bowline.dev/scheduler` writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheduler::Rr => "rr",
+            Scheduler::Wrr => "wrr",
+            Scheduler::Lc => "lc",
+            Scheduler::Wlc => "wlc",
+            Scheduler::Dh => "dh",
+            Scheduler::Sh => "sh",
+            Scheduler::Sed => "sed",
+            Scheduler::Nq => "nq",
+            Scheduler::Random => "random",
+            Scheduler::Maglev => "maglev",
+        }
+    }
+    /// The scheduler of that name.
+    pub fn named(name: &str) -> Option<Scheduler> {
+        Self::ALL.into_iter().find(|s| s.as_str() == name)
+    }
+}
+
+impl fmt::Display for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// `spec.type` of a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ServiceType {
+    /// Reached by its cluster IP.
+    #[default]
+    ClusterIp,
+    /// That, and by a port of every node.
+    NodePort,
+    /// That, and by the addresses of a load balancer.
+    LoadBalancer,
+    /// A name for another name.
+    ExternalName,
+}
+
+/// `targetPort`: a number, or the name of a container's port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// A port number, host byte order.
+    Number(u16),
+    /// A named container port, resolved pod by pod.
+    Name(Str),
+}
+
+/// One port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// `name`; empty where there is but one.
+    pub name: Str,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `port`, host byte order, never 0.
+    pub port: u16,
+    /// `targetPort`; defaults to `port`.
+    pub target: TargetPort,
+    /// `nodePort`; 0 where there is none.
+    pub node_port: u16,
+}
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// `metadata.creationTimestamp`, seconds since 1970; who is older keeps a disputed address.
+    pub created: Option<i64>,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// `spec.type`.
+    pub kind: ServiceType,
+    /// `spec.clusterIP: None`.
+    pub headless: bool,
+    /// `spec.clusterIPs`, primary first, at most one a family; in a folder filled in by
+    /// [`crate::state`] where the manifest leaves it out.
+    pub cluster_ips: Vec<IpAddr>,
+    /// `spec.ipFamilies` after defaulting; never empty but for ExternalName.
+    pub families: Vec<Family>,
+    /// `spec.ports`.
+    pub ports: Box<[ServicePort]>,
+    /// `spec.selector`; None where there is none.
+    pub selector: Option<Labels>,
+    /// `spec.sessionAffinity: ClientIP` and its time-out in seconds (1 to 86400).
+    pub affinity: Option<u32>,
+    /// `spec.publishNotReadyAddresses`.
+    pub publish_not_ready: bool,
+    /// `spec.externalName`.
+    pub external_name: Option<Str>,
+    /// The annotation `bowline.dev/scheduler`.
+    pub scheduler: Option<Scheduler>,
+}
+
+impl Service {
+    /// Whether the service has addresses of its own (neither headless nor an ExternalName).
+    pub fn has_cluster_ip(&self) -> bool {
+        !self.headless && self.kind != ServiceType::ExternalName
+    }
+}
+
+/// What an EndpointSlice says of one endpoint's state; unset means ready and serving, not terminating.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conditions {
+    /// `conditions.ready`.
+    pub ready: bool,
+    /// `conditions.serving`.
+    pub serving: bool,
+    /// `conditions.terminating`.
+    pub terminating: bool,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Conditions { ready: true, serving: true, terminating: false }
+    }
+}
+
+/// One endpoint of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The first of `addresses`; the others have no meaning (discovery/v1).
+    pub address: IpAddr,
+    /// `conditions`.
+    pub conditions: Conditions,
+    /// `hostname`.
+    pub hostname: Option<Str>,
+    /// `nodeName`.
+    pub node: Option<Str>,
+    /// `zone`.
+    pub zone: Option<Str>,
+    /// `targetRef.name`, where it is a Pod.
+    pub pod: Option<Str>,
+}
+
+/// One port of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// `name`: joins it to the Service's port of that name.
+    pub name: Str,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `port`, host byte order; None means "all ports" and serves no Service.
+    pub port: Option<u16>,
+}
+
+/// An EndpointSlice. One with `addressType: FQDN` has no endpoints here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// The label `kubernetes.io/service-name`; a slice without it belongs to no Service.
+    pub service: Option<Str>,
+    /// `addressType`; None for FQDN.
+    pub family: Option<Family>,
+    /// `ports`.
+    pub ports: Box<[EndpointPort]>,
+    /// `endpoints`.
+    pub endpoints: Box<[Endpoint]>,
+}
+
+/// A named port of one of a Pod's containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerPort {
+    /// `name`.
+    pub name: Str,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `containerPort`, host byte order.
+    pub port: u16,
+}
+
+/// A Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// `status.podIPs` (or podIP), at most one a family.
+    pub ips: Vec<IpAddr>,
+    /// `spec.nodeName`.
+    pub node: Option<Str>,
+    /// `spec.hostname` and `spec.subdomain`.
+    pub hostname: Option<Str>,
+    /// `spec.subdomain`.
+    pub subdomain: Option<Str>,
+    /// The condition Ready is True, or there is none and the Pod has an address.
+    pub ready: bool,
+    /// `metadata.deletionTimestamp` is set.
+    pub terminating: bool,
+    /// `status.phase` is Succeeded or Failed: it never takes traffic again.
+    pub finished: bool,
+    /// Named ports of its containers (and of its restartable init containers).
+    pub ports: Box<[ContainerPort]>,
+}
+
+/// A Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name; the namespace is empty.
+    pub name: ObjectName,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// `status.addresses` of type InternalIP.
+    pub internal_ips: Vec<IpAddr>,
+    /// `spec.podCIDRs`.
+    pub pod_cidrs: Vec<ipnet::IpNet>,
+}
+
+/// A Namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name; the namespace is empty.
+    pub name: ObjectName,
+    /// `metadata.labels`.
+    pub labels: Labels,
+}

@@ -1,0 +1,95 @@
+//! Where objects come from: one trait for every source.
+//!
+//! A source reads the whole first, says so, and then tells every change as it comes. It recovers by
+//! itself from whatever happens to what it reads; while that is away it says so and takes nothing back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use crate::object::{Object, ObjectKey};
+
+pub mod files;
+
+/// Where in a source an object stands: `dir/file.yaml:12` or an etcd key.
+pub type Origin = Arc<str>;
+
+/// Something that was refused; all else goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// File and line (of the document), or key.
+    pub origin: Origin,
+    /// The object, as far as it could be read: `Service default/web`.
+    pub object: Option<String>,
+    /// The field (`spec.ports[0].port`), where one is to blame.
+    pub field: Option<String>,
+    /// What was wrong and what to do.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.origin)?;
+        if let Some(object) = &self.object {
+            write!(f, ": {object}")?;
+        }
+        if let Some(field) = &self.field {
+            write!(f, ": {field}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// One change to one object.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The object is now this.
+    Put(Object, Origin),
+    /// The object is gone.
+    Delete(ObjectKey),
+}
+
+/// What a source tells.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// The whole of what the source has; objects of its that are not in it are gone. The first update
+    /// of a source that has everything; again after each new listing.
+    All(Vec<Change>),
+    /// Changes since.
+    Some(Vec<Change>),
+    /// The problems that stand in what the source reads now, all of them; an empty list when mended.
+    Problems(Vec<Problem>),
+    /// The source can't be read since now, for this reason; everything last known stays.
+    Away(String),
+    /// It can be read again.
+    Back,
+}
+
+/// Takes what sources tell. Called from the source's own thread.
+pub trait Sink: Sync {
+    /// Takes one update; returns when it is applied.
+    fn update(&self, update: Update);
+}
+
+/// Tells a source to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the end; a source sees it within a second.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+    /// Whether the end was asked for.
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Something that knows the cluster's objects and how they change.
+pub trait Source: Send {
+    /// As `--state` wrote it, without secrets.
+    fn name(&self) -> String;
+    /// Reads and watches until told to stop. An error is for what can never get better by waiting (a
+    /// folder that isn't one); all else is told through the sink.
+    fn run(&mut self, sink: &dyn Sink, stop: &Stop) -> Result<(), Problem>;
+}
