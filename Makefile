@@ -1,0 +1,64 @@
+# What people do with this repository, by name. `make` alone explains it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+
+# A fresh root shell often lacks rustup's folder, and sbin holds tools of the tests.
+export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
+
+# Workspaces of their own: the kernel programs have another target and compiler, fuzzing another profile.
+APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml)
+
+.PHONY: help setup build test demo bench fmt lint docs dependencies check clean
+.DEFAULT_GOAL := help
+
+help: ## Explain these commands
+	@echo 'Bowline gives a node its Service addresses by eBPF. On Debian 12 with rustup, as root:'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@echo
+	@echo 'New here? Run `make demo`. Each command installs first what it needs (see scripts/setup).'
+
+setup: ## Install what building, tests and demo need, and say what and why
+	@scripts/setup test
+
+build: ## Build target/release/bowline
+	@scripts/setup build
+	@echo 'Building bowline (a few minutes the first time, a moment after) ...'
+	@cargo build --release
+
+test: ## Run every test (loads eBPF programs, makes network namespaces; takes all away again)
+	@scripts/setup test
+	@cargo test --workspace
+
+demo: setup build ## Show it on this machine: two nodes, a few pods, the Kubernetes guestbook
+	@examples/guestbook/demo
+
+bench: setup ## Measure every number that we claim, each beside its reference
+	@cargo build --release -p bowline -p bowline-bench
+	@target/release/bowline-bench
+
+fmt: ## Format the code
+	@cargo fmt --all
+	@for manifest in $(APART); do cargo fmt --manifest-path $$manifest; done
+
+lint: ## Check the format, and run clippy with warnings as errors
+	@scripts/setup build
+	@cargo fmt --all -- --check
+	@for manifest in $(APART); do cargo fmt --manifest-path $$manifest -- --check; done
+	@cargo clippy --workspace --all-targets -- -D warnings
+
+docs: ## Build the documentation of the code, with warnings as errors
+	@scripts/setup build
+	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+
+dependencies: ## Hold the crates we use against deny.toml: licences, sources, doubles
+	@scripts/dependencies
+
+check: lint docs dependencies ## All that CI looks at before the tests
+
+clean: ## Remove what was built (not what was installed)
+	@cargo clean
+	@for manifest in $(APART); do cargo clean --manifest-path $$manifest; done
