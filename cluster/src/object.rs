@@ -260,6 +260,17 @@ pub enum ServiceType {
     ExternalName,
 }
 
+/// `spec.ipFamilyPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FamilyPolicy {
+    /// One family.
+    SingleStack,
+    /// Both where the cluster has both.
+    PreferDualStack,
+    /// Both, or refused.
+    RequireDualStack,
+}
+
 /// `targetPort`: a number, or the name of a container's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetPort {
@@ -300,8 +311,10 @@ pub struct Service {
     /// `spec.clusterIPs`, primary first, at most one a family; in a folder filled in by
     /// [`crate::state`] where the manifest leaves it out.
     pub cluster_ips: Vec<IpAddr>,
-    /// `spec.ipFamilies` after defaulting; never empty but for ExternalName.
+    /// `spec.ipFamilies`; in a snapshot after defaulting, never empty but for ExternalName.
     pub families: Vec<Family>,
+    /// `spec.ipFamilyPolicy`, as written.
+    pub family_policy: Option<FamilyPolicy>,
     /// `spec.ports`.
     pub ports: Box<[ServicePort]>,
     /// `spec.selector`; None where there is none.

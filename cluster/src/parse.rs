@@ -1,1 +1,1 @@
-//! A folder of manifests.
+//! Bytes of a manifest into objects.

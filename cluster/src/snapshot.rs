@@ -1,10 +1,11 @@
 //! One immutable picture of the cluster. Cheap to clone (it shares its parts), never half updated.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::object::{EndpointSlice, Namespace, Node, ObjectName, Pod, Service, Str};
+use crate::object::{EndpointSlice, Namespace, Node, ObjectName, Pod, Protocol, Service, Str};
 
 /// Orders slices by the Service they belong to, so that those of one Service are neighbours.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,17 @@ pub struct SliceKey {
     pub name: Str,
 }
 
+/// What a Service listens on: one address, one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frontend {
+    /// The address.
+    pub ip: IpAddr,
+    /// The port, host byte order.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
 /// The cluster at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -24,6 +36,8 @@ pub struct Snapshot {
     pub revision: u64,
     /// Services, with every address they will get.
     pub services: OrdMap<ObjectName, Arc<Service>>,
+    /// Front ends that a Service claims and an older one has; few Services are here. See [`Snapshot::owns`].
+    pub lost: OrdMap<ObjectName, Arc<[Frontend]>>,
     /// Slices that belong to a Service, those made from Pods among them.
     pub slices: OrdMap<SliceKey, Arc<EndpointSlice>>,
     /// Pods.
@@ -35,9 +49,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether `service` is the one that serves this address and port. Ask it for every pair of
+    /// `service.cluster_ips` and `service.ports`: an older Service may have the same one, and keeps it.
+    pub fn owns(&self, service: &ObjectName, ip: IpAddr, port: u16, protocol: Protocol) -> bool {
+        let frontend = Frontend { ip, port, protocol };
+        !self.lost.get(service).is_some_and(|lost| lost.contains(&frontend))
+    }
+
     /// The slices of one Service, in the order of their names.
     pub fn slices_of<'a>(&'a self, service: &'a ObjectName) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
-        let from = SliceKey { namespace: service.namespace.clone(), service: service.name.clone(), name: Str::from("") };
+        let from =
+            SliceKey { namespace: service.namespace.clone(), service: service.name.clone(), name: Str::from("") };
         self.slices
             .range(from..)
             .take_while(move |(key, _)| key.namespace == service.namespace && key.service == service.name)

@@ -3,18 +3,20 @@
 //! A source reads the whole first, says so, and then tells every change as it comes. It recovers by
 //! itself from whatever happens to what it reads; while that is away it says so and takes nothing back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crate::object::{Object, ObjectKey};
 
 pub mod files;
 
-/// Where in a source an object stands: `dir/file.yaml:12` or an etcd key.
+/// Where in a source an object stands: `dir/file.yaml`, for a problem with the line
+/// (`dir/file.yaml:12`), or an etcd key.
 pub type Origin = Arc<str>;
 
 /// Something that was refused; all else goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
     /// File and line (of the document), or key.
     pub origin: Origin,
@@ -55,7 +57,12 @@ pub enum Update {
     /// of a source that has everything; again after each new listing.
     All(Vec<Change>),
     /// Changes since.
-    Some(Vec<Change>),
+    Some {
+        /// The changes, in order.
+        changes: Vec<Change>,
+        /// The moment at which the source heard of the first of them, before it read anything.
+        read_at: Instant,
+    },
     /// The problems that stand in what the source reads now, all of them; an empty list when mended.
     Problems(Vec<Problem>),
     /// The source can't be read since now, for this reason; everything last known stays.

@@ -1,2 +1,412 @@
-//! Applies what sources tell and gives out snapshots. Does the API server's and the EndpointSlice
-//! controller's part where there is none (a folder, etcd): addresses for Services, endpoints from Pods.
+//! Applies what sources tell and gives out snapshots.
+//!
+//! Where there is none (a folder, etcd) it also does the part of the API server ([`addresses`]) and of
+//! the EndpointSlice controller ([`endpoints`]). What comes out depends on the set of objects alone,
+//! never on the order in which they came: nodes that read the same objects agree without talking.
+//!
+//! One apply has two steps. The changes are taken in, which marks the Services they concern; then each
+//! marked Service is completed anew from the objects and the indexes, and what differs from the snapshot
+//! is what changed. A Service is cheap to complete, so marking one too many costs little.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::object::{EndpointSlice, Kind, Node, Object, ObjectKey, ObjectName, Pod, Service, ServiceType, Str};
+use crate::snapshot::{SliceKey, Snapshot};
+use crate::source::{Change, Origin, Problem, Update};
+
+mod addresses;
+mod endpoints;
+#[cfg(test)]
+mod tests;
+
+use addresses::Claims;
+use endpoints::Labelled;
+
+/// What a [`State`] does besides keeping objects.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The ranges of `clusterIP`s, at most one of each family (of more, the first counts). The family of
+    /// the first one is the default family of Services.
+    pub service_cidrs: Vec<ipnet::IpNet>,
+    /// Do the API server's and the endpoint controller's part (folder, etcd).
+    pub complete: bool,
+}
+
+/// What one update changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Services that changed or went, or whose slices or front ends did; by name, as some have gone.
+    pub services: BTreeSet<ObjectName>,
+    /// Whether a Node changed, came or went.
+    pub nodes_changed: bool,
+    /// Problems that did not stand before.
+    pub reported: Vec<Problem>,
+    /// Problems that stood before and no longer do.
+    pub mended: Vec<Problem>,
+}
+
+/// The cluster as it is known now.
+#[derive(Debug, Default)]
+pub struct State {
+    options: Options,
+    snapshot: Snapshot,
+    services: HashMap<ObjectName, Given>,
+    /// To which Service each slice of the snapshot belongs.
+    slices: HashMap<ObjectName, Str>,
+    claims: Claims,
+    /// Pods by label, and Services by one pair of their selector; empty unless `complete`.
+    pods: Labelled,
+    selectors: Labelled,
+    /// What State itself refuses, by Service.
+    refused: BTreeMap<ObjectName, Vec<Problem>>,
+    /// What the source says it refuses.
+    told: BTreeSet<Problem>,
+    away: Option<String>,
+    synced: bool,
+}
+
+/// A Service as its source has it.
+#[derive(Debug)]
+struct Given {
+    service: Arc<Service>,
+    origin: Origin,
+    /// Which pair of its selector stands in `State::selectors`.
+    indexed: usize,
+}
+
+/// What must be looked at again before an apply ends.
+#[derive(Default)]
+struct Marks {
+    services: BTreeSet<ObjectName>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl State {
+    /// An empty cluster.
+    pub fn new(options: Options) -> State {
+        State { options, ..State::default() }
+    }
+
+    /// The cluster now. Costs nothing, and what is given out never changes.
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.clone()
+    }
+
+    /// Everything that is refused now, by the source or by State.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.told.iter().chain(self.refused.values().flatten()).cloned().collect()
+    }
+
+    /// Whether a whole read of the source has been applied.
+    pub fn synced(&self) -> bool {
+        self.synced
+    }
+
+    /// Why the source can't be read now, if it can't; what it said last stays meanwhile.
+    pub fn away(&self) -> Option<&str> {
+        self.away.as_deref()
+    }
+
+    /// Applies one update. The cost of [`Update::Some`] grows with what it changes (and with the Pods
+    /// of the Services concerned), not with the cluster.
+    pub fn apply(&mut self, update: Update) -> Applied {
+        let mut applied = Applied::default();
+        let mut marks = Marks::default();
+        match update {
+            Update::All(changes) => {
+                for key in self.missing_from(&changes) {
+                    self.delete(&key, &mut marks, &mut applied);
+                }
+                self.take(changes, &mut marks, &mut applied);
+                self.synced = true;
+            }
+            Update::Some { changes, .. } => self.take(changes, &mut marks, &mut applied),
+            Update::Problems(problems) => {
+                let told = problems.into_iter().collect();
+                let before = std::mem::replace(&mut self.told, told);
+                applied.reported = self.told.difference(&before).cloned().collect();
+                applied.mended = before.difference(&self.told).cloned().collect();
+            }
+            Update::Away(reason) => self.away = Some(reason),
+            Update::Back => self.away = None,
+        }
+        for address in &marks.addresses {
+            marks.services.extend(self.claims.of(*address).map(|claim| claim.service.clone()));
+        }
+        for service in marks.services {
+            self.settle(service, &mut applied);
+        }
+        applied
+    }
+
+    /// The objects that are here and not among `changes`.
+    fn missing_from(&self, changes: &[Change]) -> Vec<ObjectKey> {
+        let mut stay: HashSet<ObjectKey> = HashSet::with_capacity(changes.len());
+        stay.extend(changes.iter().filter_map(|change| match change {
+            Change::Put(object, _) => Some(object.key()),
+            Change::Delete(_) => None,
+        }));
+        let snapshot = &self.snapshot;
+        let names = (self.services.keys().map(|name| (Kind::Service, name)))
+            .chain(self.slices.keys().map(|name| (Kind::EndpointSlice, name)))
+            .chain(snapshot.pods.keys().map(|name| (Kind::Pod, name)))
+            .chain(snapshot.nodes.keys().map(|name| (Kind::Node, name)))
+            .chain(snapshot.namespaces.keys().map(|name| (Kind::Namespace, name)));
+        names.map(|(kind, name)| ObjectKey { kind, name: name.clone() }).filter(|key| !stay.contains(key)).collect()
+    }
+
+    fn take(&mut self, changes: Vec<Change>, marks: &mut Marks, applied: &mut Applied) {
+        for change in changes {
+            match change {
+                Change::Put(object, origin) => self.put(object, origin, marks, applied),
+                Change::Delete(key) => self.delete(&key, marks, applied),
+            }
+        }
+    }
+
+    fn put(&mut self, object: Object, origin: Origin, marks: &mut Marks, applied: &mut Applied) {
+        match object {
+            Object::Service(service) => self.put_service(service, origin, marks),
+            Object::EndpointSlice(slice) => self.put_slice(slice, marks, applied),
+            Object::Pod(pod) => self.put_pod(pod, marks),
+            Object::Node(node) => self.put_node(node, applied),
+            Object::Namespace(namespace) => {
+                if self.snapshot.namespaces.get(&namespace.name) != Some(&namespace) {
+                    self.snapshot.namespaces.insert(namespace.name.clone(), namespace);
+                    self.snapshot.revision += 1;
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &ObjectKey, marks: &mut Marks, applied: &mut Applied) {
+        let name = &key.name;
+        match key.kind {
+            Kind::Service => {
+                if let Some(old) = self.services.remove(name) {
+                    self.forget_service(&old, marks);
+                    marks.services.insert(name.clone());
+                }
+            }
+            Kind::EndpointSlice => {
+                if let Some(service) = self.slices.remove(name) {
+                    self.drop_slice(name, service, marks, applied);
+                }
+            }
+            Kind::Pod => {
+                if let Some(old) = self.snapshot.pods.remove(name) {
+                    self.snapshot.revision += 1;
+                    self.mark_selecting(&old, marks);
+                    self.pods.remove(&name.namespace, &old.labels, &name.name);
+                }
+            }
+            Kind::Node => {
+                if self.snapshot.nodes.remove(name).is_some() {
+                    self.snapshot.revision += 1;
+                    applied.nodes_changed = true;
+                }
+            }
+            Kind::Namespace => {
+                if self.snapshot.namespaces.remove(name).is_some() {
+                    self.snapshot.revision += 1;
+                }
+            }
+        }
+    }
+
+    fn put_service(&mut self, service: Arc<Service>, origin: Origin, marks: &mut Marks) {
+        let name = service.name.clone();
+        if let Some(old) = self.services.get(&name)
+            && old.service == service
+            && old.origin == origin
+        {
+            return;
+        }
+        if let Some(old) = self.services.remove(&name) {
+            self.forget_service(&old, marks);
+        }
+        for (address, assigned) in addresses::plan(&service, &self.options).claims() {
+            self.claims.insert(address, assigned, &service);
+            marks.addresses.insert(address);
+        }
+        let mut indexed = 0;
+        if let Some(selector) = self.selector_of(&service) {
+            indexed = self.selectors.rarest(&name.namespace, selector);
+            self.selectors.insert(&name.namespace, &selector[indexed..=indexed], &name.name);
+        }
+        self.services.insert(name.clone(), Given { service, origin, indexed });
+        marks.services.insert(name);
+    }
+
+    fn forget_service(&mut self, old: &Given, marks: &mut Marks) {
+        let service = &old.service;
+        for (address, assigned) in addresses::plan(service, &self.options).claims() {
+            self.claims.remove(address, assigned, service);
+            marks.addresses.insert(address);
+        }
+        if let Some(selector) = self.selector_of(service) {
+            let pair = &selector[old.indexed..=old.indexed];
+            self.selectors.remove(&service.name.namespace, pair, &service.name.name);
+        }
+    }
+
+    /// The selector by which State looks for the Service's Pods, if it does. `{}` is none, as the API
+    /// server drops it.
+    fn selector_of<'a>(&self, service: &'a Service) -> Option<&'a [(Str, Str)]> {
+        if !self.options.complete || service.kind == ServiceType::ExternalName {
+            return None;
+        }
+        service.selector.as_deref().filter(|selector| !selector.is_empty())
+    }
+
+    fn put_slice(&mut self, slice: Arc<EndpointSlice>, marks: &mut Marks, applied: &mut Applied) {
+        let name = slice.name.clone();
+        let service = slice.service.clone();
+        if let Some(before) = self.slices.get(&name)
+            && Some(before) != service.as_ref()
+        {
+            let before = before.clone();
+            self.slices.remove(&name);
+            self.drop_slice(&name, before, marks, applied);
+        }
+        let Some(service) = service else { return };
+        let key = slice_key(&name, service.clone());
+        if self.snapshot.slices.get(&key) == Some(&slice) {
+            return;
+        }
+        if !self.slices.contains_key(&name) {
+            // The first slice of its own takes the place of those made from Pods.
+            marks.services.insert(ObjectName { namespace: name.namespace.clone(), name: service.clone() });
+            self.slices.insert(name.clone(), service.clone());
+        }
+        self.snapshot.slices.insert(key, slice);
+        self.snapshot.revision += 1;
+        applied.services.insert(ObjectName { namespace: name.namespace, name: service });
+    }
+
+    fn drop_slice(&mut self, name: &ObjectName, service: Str, marks: &mut Marks, applied: &mut Applied) {
+        self.snapshot.slices.remove(&slice_key(name, service.clone()));
+        self.snapshot.revision += 1;
+        let service = ObjectName { namespace: name.namespace.clone(), name: service };
+        marks.services.insert(service.clone());
+        applied.services.insert(service);
+    }
+
+    fn put_pod(&mut self, pod: Arc<Pod>, marks: &mut Marks) {
+        if let Some(old) = self.snapshot.pods.get(&pod.name).cloned() {
+            if old == pod {
+                return;
+            }
+            self.mark_selecting(&old, marks);
+            self.pods.remove(&old.name.namespace, &old.labels, &old.name.name);
+        }
+        if self.options.complete {
+            self.mark_selecting(&pod, marks);
+            self.pods.insert(&pod.name.namespace, &pod.labels, &pod.name.name);
+        }
+        self.snapshot.pods.insert(pod.name.clone(), pod);
+        self.snapshot.revision += 1;
+    }
+
+    /// Marks the Services that select this Pod.
+    fn mark_selecting(&self, pod: &Pod, marks: &mut Marks) {
+        for pair in &pod.labels {
+            for service in self.selectors.with(&pod.name.namespace, pair) {
+                let name = ObjectName { namespace: pod.name.namespace.clone(), name: service.clone() };
+                let selector = self.services.get(&name).and_then(|given| given.service.selector.as_deref());
+                if selector.is_some_and(|selector| endpoints::selects(selector, &pod.labels)) {
+                    marks.services.insert(name);
+                }
+            }
+        }
+    }
+
+    fn put_node(&mut self, node: Arc<Node>, applied: &mut Applied) {
+        if self.snapshot.nodes.get(&node.name) != Some(&node) {
+            self.snapshot.nodes.insert(node.name.clone(), node);
+            self.snapshot.revision += 1;
+            applied.nodes_changed = true;
+        }
+    }
+
+    /// Completes one Service anew and puts into the snapshot what differs.
+    fn settle(&mut self, name: ObjectName, applied: &mut Applied) {
+        let mut changed = false;
+        let (service, lost, problems) = match self.services.get(&name) {
+            Some(given) => {
+                let settled = addresses::settle(&given.service, &given.origin, &self.options, &self.claims, |other| {
+                    self.services.get(other).map(|given| &*given.service)
+                });
+                (Some(settled.service), settled.lost, settled.problems)
+            }
+            None => (None, Vec::new(), Vec::new()),
+        };
+        changed |= self.replace_made(&name, service.as_deref());
+        if self.snapshot.services.get(&name) != service.as_ref() {
+            match service {
+                Some(service) => self.snapshot.services.insert(name.clone(), service),
+                None => self.snapshot.services.remove(&name),
+            };
+            changed = true;
+        }
+        if self.snapshot.lost.get(&name).map_or(&[][..], |lost| lost) != lost {
+            if lost.is_empty() {
+                self.snapshot.lost.remove(&name);
+            } else {
+                self.snapshot.lost.insert(name.clone(), lost.into());
+            }
+            changed = true;
+        }
+        self.refuse(&name, problems, applied);
+        if changed {
+            self.snapshot.revision += 1;
+            applied.services.insert(name);
+        }
+    }
+
+    /// Makes the slices that come from Pods what they must be; tells whether any changed.
+    fn replace_made(&mut self, name: &ObjectName, service: Option<&Service>) -> bool {
+        if !self.options.complete {
+            return false;
+        }
+        let made_before: Vec<Arc<EndpointSlice>> =
+            self.snapshot.slices_of(name).filter(|slice| endpoints::is_made(slice)).cloned().collect();
+        let has_own = self.snapshot.slices_of(name).any(|slice| !endpoints::is_made(slice));
+        let made = match service {
+            Some(service) if !has_own => match self.selector_of(service) {
+                Some(selector) => {
+                    let pods = self.pods.matching(&name.namespace, selector, &self.snapshot.pods);
+                    endpoints::slices(service, &pods)
+                }
+                None => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        if made.len() == made_before.len() && made.iter().zip(&made_before).all(|(new, old)| *new == **old) {
+            return false;
+        }
+        for slice in made_before {
+            self.snapshot.slices.remove(&slice_key(&slice.name, name.name.clone()));
+        }
+        for slice in made {
+            self.snapshot.slices.insert(slice_key(&slice.name, name.name.clone()), Arc::new(slice));
+        }
+        true
+    }
+
+    /// Notes what is refused of one Service now.
+    fn refuse(&mut self, name: &ObjectName, problems: Vec<Problem>, applied: &mut Applied) {
+        let before = self.refused.remove(name).unwrap_or_default();
+        applied.reported.extend(problems.iter().filter(|problem| !before.contains(problem)).cloned());
+        applied.mended.extend(before.into_iter().filter(|problem| !problems.contains(problem)));
+        if !problems.is_empty() {
+            self.refused.insert(name.clone(), problems);
+        }
+    }
+}
+
+fn slice_key(name: &ObjectName, service: Str) -> SliceKey {
+    SliceKey { namespace: name.namespace.clone(), service, name: name.name.clone() }
+}
