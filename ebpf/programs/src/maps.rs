@@ -1,0 +1,289 @@
+//! The maps, and how the decisions see them. Beside this layout's `sockets` and `affinity` may stand
+//! those of another layout, from which an agent is just migrating: they are read by that layout's
+//! description (`PREVIOUS`, set by the loader). Where there is none, the verifier removes that code.
+
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns},
+    macros::btf_map,
+};
+use bowline_ebpf::decide::{Sockets, Tables};
+use bowline_ebpf::describe::{Description, Field};
+use bowline_ebpf::layout::{
+    Affinity, AffinityKey, Backend, Endpoint, Frontend, FrontendKey, Name, SLOTS, Service, SocketKey, Translation,
+};
+use bowline_ebpf::verdict::Verdict;
+use core::intrinsics::{AtomicOrdering, atomic_xadd, atomic_xchg};
+
+// The loader sets the sizes (max_entries) by its flags; these are only what a reader of the object sees.
+#[btf_map(name = "frontends")]
+static FRONTENDS: HashMap<FrontendKey, Frontend, 131072, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map(name = "services")]
+static SERVICES: Array<Service, 65536, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map(name = "slots")]
+static SLOT_ARENA: Array<[u32; SLOTS as usize], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map(name = "backends")]
+static BACKENDS: Array<Backend, 262144, { BPF_F_MMAPABLE as usize }> = Array::new();
+#[btf_map(name = "affinity")]
+static AFFINITY: LruHashMap<AffinityKey, Affinity, 65536> = LruHashMap::new();
+#[btf_map(name = "sockets")]
+static SOCKETS: HashMap<SocketKey, Translation, 1048576, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map(name = "names")]
+static NAMES: HashMap<u32, Name, 65536, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map(name = "layout")]
+static LAYOUT: Array<Description, 1> = Array::new();
+#[btf_map(name = "verdicts")]
+static VERDICTS: PerCpuArray<u64, { Verdict::COUNTED.len() }> = PerCpuArray::new();
+
+/// Keys of another layout are at most so long, in bytes.
+const OTHER: usize = 64;
+#[btf_map(name = "other_sockets")]
+static OTHER_SOCKETS: HashMap<[u8; OTHER], u64, 1> = HashMap::new();
+#[btf_map(name = "other_affinity")]
+static OTHER_AFFINITY: HashMap<[u8; OTHER], u64, 1> = HashMap::new();
+
+/// The other layout; version 0: there is none. The loader writes it before the programs are loaded.
+#[unsafe(no_mangle)]
+static PREVIOUS: Description = Description::NONE;
+
+/// Where a field of the other layout stands. The verifier knows the value: the section is frozen.
+#[inline(always)]
+fn at(field: Field) -> usize {
+    // SAFETY: a read of our own constant; volatile, since the loader changes it behind the compiler.
+    unsafe { (&raw const PREVIOUS.fields[field as usize]).read_volatile() as usize }
+}
+
+/// Whether there is another layout to read.
+#[inline(always)]
+pub fn has_previous() -> bool {
+    // SAFETY: as in `at`.
+    unsafe { (&raw const PREVIOUS.version).read_volatile() != 0 }
+}
+
+/// Counts a verdict.
+#[inline(always)]
+pub fn count(verdict: Verdict) {
+    if let Some(counter) = VERDICTS.get_ptr_mut(verdict as u32) {
+        // SAFETY: the element is this CPU's own, and programs of this kind don't interrupt one another
+        // on one CPU often enough to matter for a count.
+        unsafe { *counter += 1 }
+    }
+}
+
+/// Service tables of this layout, socket entries of this and of the other.
+pub struct Kernel;
+/// Socket entries of this layout alone.
+pub struct Current;
+/// Socket entries of the other layout alone; never written.
+pub struct Previous;
+
+impl Tables for Kernel {
+    #[inline(always)]
+    fn frontend(&self, key: &FrontendKey) -> Option<u32> {
+        // SAFETY: the value is copied at once.
+        unsafe { FRONTENDS.get(key) }.map(|f| f.service)
+    }
+    #[inline(always)]
+    fn word(&self, service: u32) -> u64 {
+        match SERVICES.get_ptr(service) {
+            // SAFETY: a valid element; one 64-bit load, as the agent writes it by one store.
+            Some(s) => unsafe { (&raw const (*s).cluster).read_volatile() },
+            None => 0,
+        }
+    }
+    #[inline(always)]
+    fn turn(&self, service: u32) -> u64 {
+        match SERVICES.get_ptr_mut(service) {
+            // SAFETY: a valid element, aligned to 8.
+            Some(s) => unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::AcqRel }>(&raw mut (*s).turn, 1) },
+            None => 0,
+        }
+    }
+    #[inline(always)]
+    fn slot(&self, index: u32) -> u32 {
+        match SLOT_ARENA.get_ptr(0) {
+            // SAFETY: the index is masked to the arena.
+            Some(arena) => unsafe {
+                (&raw const (*arena)).cast::<u32>().add((index & (SLOTS - 1)) as usize).read_volatile()
+            },
+            None => 0,
+        }
+    }
+    #[inline(always)]
+    fn backend(&self, id: u32) -> Option<Backend> {
+        // SAFETY: a valid element; `life` is read by one load.
+        BACKENDS.get_ptr(id).map(|b| unsafe { b.read_volatile() })
+    }
+    #[inline(always)]
+    fn affinity(&self, key: &AffinityKey) -> Option<Affinity> {
+        // SAFETY: the value is copied at once; a recycled one fails the check of its backend's life.
+        if let Some(a) = unsafe { AFFINITY.get(key) } {
+            return Some(*a);
+        }
+        let mut found = Affinity { used: 0, backend: 0, life: 0 };
+        if has_previous() && other_affinity(key, &mut found) != 0 { Some(found) } else { None }
+    }
+    #[inline(always)]
+    fn set_affinity(&self, key: &AffinityKey, value: &Affinity) {
+        // An LRU map makes room; what fails here costs one client its affinity, not its connection.
+        let _ = AFFINITY.insert(key, value, BPF_ANY as u64);
+    }
+    #[inline(always)]
+    fn touch_affinity(&self, key: &AffinityKey, now: u64) {
+        match AFFINITY.get_ptr_mut(key) {
+            // SAFETY: a valid element; one aligned store.
+            Some(a) => unsafe { (&raw mut (*a).used).write_volatile(now) },
+            None => {
+                // It stood in the other layout.
+                if let Some(mut a) = self.affinity(key) {
+                    a.used = now;
+                    self.set_affinity(key, &a);
+                }
+            }
+        }
+    }
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_get_prandom_u32() as u32 }
+    }
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_ns() }
+    }
+}
+
+impl Sockets for Current {
+    #[inline(always)]
+    fn get(&self, key: &SocketKey) -> Option<Translation> {
+        // SAFETY: the value is copied at once; it changes only by this socket's own calls.
+        unsafe { SOCKETS.get(key) }.copied()
+    }
+    #[inline(always)]
+    fn put(&self, key: &SocketKey, value: &Translation) -> bool {
+        SOCKETS.insert(key, value, BPF_ANY as u64).is_ok()
+    }
+    #[inline(always)]
+    fn put_new(&self, key: &SocketKey, value: &Translation) -> bool {
+        SOCKETS.insert(key, value, BPF_NOEXIST as u64).is_ok()
+    }
+    #[inline(always)]
+    fn remove(&self, key: &SocketKey) -> bool {
+        SOCKETS.remove(key).is_ok()
+    }
+    #[inline(always)]
+    fn swap_next(&self, key: &SocketKey, next: u32) -> Option<u32> {
+        // SAFETY: a valid element, aligned to 4.
+        SOCKETS
+            .get_ptr_mut(key)
+            .map(|t| unsafe { atomic_xchg::<u32, { AtomicOrdering::AcqRel }>(&raw mut (*t).next, next) })
+    }
+}
+
+impl Sockets for Previous {
+    #[inline(always)]
+    fn get(&self, key: &SocketKey) -> Option<Translation> {
+        let mut found = Translation::default();
+        if other_socket(key, &mut found) != 0 { Some(found) } else { None }
+    }
+    fn put(&self, _key: &SocketKey, _value: &Translation) -> bool {
+        false
+    }
+    fn put_new(&self, _key: &SocketKey, _value: &Translation) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn remove(&self, key: &SocketKey) -> bool {
+        forget_other_socket(key) != 0
+    }
+    fn swap_next(&self, _key: &SocketKey, _next: u32) -> Option<u32> {
+        None
+    }
+}
+
+impl Sockets for Kernel {
+    #[inline(always)]
+    fn get(&self, key: &SocketKey) -> Option<Translation> {
+        match Current.get(key) {
+            None if has_previous() => Previous.get(key),
+            found => found,
+        }
+    }
+    #[inline(always)]
+    fn put(&self, key: &SocketKey, value: &Translation) -> bool {
+        Current.put(key, value)
+    }
+    #[inline(always)]
+    fn put_new(&self, key: &SocketKey, value: &Translation) -> bool {
+        Current.put_new(key, value)
+    }
+    #[inline(always)]
+    fn remove(&self, key: &SocketKey) -> bool {
+        let other = has_previous() && Previous.remove(key);
+        Current.remove(key) || other
+    }
+    #[inline(always)]
+    fn swap_next(&self, key: &SocketKey, next: u32) -> Option<u32> {
+        Current.swap_next(key, next)
+    }
+}
+
+// The readers of the other layout are functions of their own, since each needs room on the stack.
+
+#[inline(never)]
+fn other_affinity(key: &AffinityKey, found: &mut Affinity) -> u32 {
+    let mut raw = [0u8; OTHER];
+    put(&mut raw, at(Field::AffinityKeyClient), &key.client.to_ne_bytes());
+    put(&mut raw, at(Field::AffinityKeyService), &key.service.to_ne_bytes());
+    let Some(value) = OTHER_AFFINITY.get_ptr(raw) else { return 0 };
+    let value = value.cast::<u8>();
+    // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
+    unsafe {
+        found.used = value.add(at(Field::AffinityUsed)).cast::<u64>().read();
+        found.backend = value.add(at(Field::AffinityBackend)).cast::<u32>().read();
+        found.life = value.add(at(Field::AffinityLife)).cast::<u32>().read();
+    }
+    1
+}
+
+#[inline(never)]
+fn other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
+    let Some(value) = OTHER_SOCKETS.get_ptr(other_key(key)) else { return 0 };
+    let value = value.cast::<u8>();
+    // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
+    unsafe {
+        found.vip = value.add(at(Field::TranslationVip)).cast::<Endpoint>().read();
+        found.backend = value.add(at(Field::TranslationBackend)).cast::<Endpoint>().read();
+        found.previous = value.add(at(Field::TranslationPrevious)).cast::<Endpoint>().read();
+        found.service = value.add(at(Field::TranslationService)).cast::<u32>().read();
+        found.backend_id = value.add(at(Field::TranslationBackendId)).cast::<u32>().read();
+        found.life = value.add(at(Field::TranslationLife)).cast::<u32>().read();
+        found.next = value.add(at(Field::TranslationNext)).cast::<u32>().read();
+    }
+    1
+}
+
+#[inline(never)]
+fn forget_other_socket(key: &SocketKey) -> u32 {
+    OTHER_SOCKETS.remove(other_key(key)).is_ok() as u32
+}
+
+#[inline(always)]
+fn other_key(key: &SocketKey) -> [u8; OTHER] {
+    let mut raw = [0u8; OTHER];
+    put(&mut raw, at(Field::SocketKeyCookie), &key.cookie.to_ne_bytes());
+    put(&mut raw, at(Field::SocketKeyPeer), &key.peer.address);
+    put(&mut raw, at(Field::SocketKeyPeer) + 16, &key.peer.port.to_ne_bytes());
+    put(&mut raw, at(Field::SocketKeyService), &key.service.to_ne_bytes());
+    raw
+}
+
+#[inline(always)]
+fn put<const N: usize>(raw: &mut [u8; OTHER], offset: usize, bytes: &[u8; N]) {
+    if offset <= OTHER - N {
+        // SAFETY: just checked.
+        unsafe { raw.as_mut_ptr().add(offset).cast::<[u8; N]>().write_unaligned(*bytes) }
+    }
+}

@@ -1,0 +1,363 @@
+//! The decisions: which backend, which translation, what to forget. Pure: they see the maps through
+//! [`Tables`] and [`Sockets`], so that the kernel and the tests run the same code.
+//!
+//! ```text
+//! connect ─> frontend? ─> choose ─> remember under the cookie ─> go to the backend
+//! send    ─> frontend? ─> what the socket keeps, while it lives; otherwise choose and remember
+//! receive ─> who is this backend to the socket? ─> the VIP
+//! peer    ─> the same for getpeername
+//! release ─> forget all of the socket
+//! ```
+
+use crate::layout::{
+    AFFINITY, Affinity, AffinityKey, Backend, Endpoint, FrontendKey, HEADER, Pick, SocketKey, Translation, Word,
+    is_alive, nowhere,
+};
+use crate::verdict::Verdict;
+
+/// `IPPROTO_TCP`.
+pub const TCP: u8 = 6;
+/// `IPPROTO_UDP`.
+pub const UDP: u8 = 17;
+
+/// The maps that say what the Services are.
+pub trait Tables {
+    /// The service id of a front end.
+    fn frontend(&self, key: &FrontendKey) -> Option<u32>;
+    /// The word of a service's slice, read by one load; 0 where there is none.
+    fn word(&self, service: u32) -> u64;
+    /// Adds one to the service's turn and returns what it was.
+    fn turn(&self, service: u32) -> u64;
+    /// One entry of the arena.
+    fn slot(&self, index: u32) -> u32;
+    /// A backend.
+    fn backend(&self, id: u32) -> Option<Backend>;
+    /// An affinity.
+    fn affinity(&self, key: &AffinityKey) -> Option<Affinity>;
+    /// Remembers an affinity.
+    fn set_affinity(&self, key: &AffinityKey, value: &Affinity);
+    /// Says that an affinity was used now.
+    fn touch_affinity(&self, key: &AffinityKey, now: u64);
+    /// 32 random bits.
+    fn random(&self) -> u32;
+    /// Nanoseconds of the monotonic clock.
+    fn now(&self) -> u64;
+}
+
+/// The map `sockets`.
+pub trait Sockets {
+    /// Looks an entry up.
+    fn get(&self, key: &SocketKey) -> Option<Translation>;
+    /// Writes an entry, whether it is there or not. False: the map is full.
+    fn put(&self, key: &SocketKey, value: &Translation) -> bool;
+    /// Writes an entry if it isn't there. False: it is there, or the map is full.
+    fn put_new(&self, key: &SocketKey, value: &Translation) -> bool;
+    /// Removes an entry. False: it wasn't there.
+    fn remove(&self, key: &SocketKey) -> bool;
+    /// Exchanges an entry's `next` atomically and returns the old one; None: the entry isn't there.
+    fn swap_next(&self, key: &SocketKey, next: u32) -> Option<u32>;
+}
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// The address that the application gave.
+    pub vip: Endpoint,
+    /// Cookie of the socket.
+    pub cookie: u64,
+    /// Cookie of its network namespace: who the client is.
+    pub client: u64,
+    /// `IPPROTO_*`.
+    pub protocol: u8,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Where the call goes instead; None: where it asked, or nowhere if the verdict refuses.
+    pub to: Option<Endpoint>,
+}
+
+impl Decision {
+    /// Whether the call fails. A connect() of UDP goes on even where its Service has no endpoint.
+    #[inline(always)]
+    pub fn is_refused(&self) -> bool {
+        self.verdict.refuses() && self.to.is_none()
+    }
+}
+
+struct Chosen {
+    id: u32,
+    life: u32,
+    endpoint: Endpoint,
+    verdict: Verdict,
+}
+
+/// Spreads the bits of a client's cookie (the finaliser of splitmix64).
+#[inline(always)]
+pub const fn hash(client: u64) -> u32 {
+    let mut x = client.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ (x >> 31)) as u32
+}
+
+/// A number below `length` from 32 even bits.
+#[inline(always)]
+const fn scale(bits: u32, length: u32) -> u32 {
+    ((bits as u64 * length as u64) >> 32) as u32
+}
+
+#[inline(always)]
+fn member<T: Tables>(t: &T, service: u32, id: u32, life: u32) -> Option<Endpoint> {
+    if !is_alive(life) {
+        return None;
+    }
+    match t.backend(id) {
+        Some(b) if b.life == life && b.service == service => Some(b.endpoint),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn choose<T: Tables>(t: &T, service: u32, client: u64) -> Result<Chosen, Verdict> {
+    let word = Word(t.word(service));
+    if !word.is_published() {
+        return Err(Verdict::Withdrawn);
+    }
+    if word.length() == 0 {
+        return Err(Verdict::NoEndpoint);
+    }
+    let how = t.slot(word.base());
+    let sticky = how & AFFINITY != 0;
+    let key = AffinityKey::new(client, service);
+    if sticky {
+        let seconds = t.slot(word.base() + 1);
+        let now = t.now();
+        if let Some(a) = t.affinity(&key)
+            && now.wrapping_sub(a.used) <= seconds as u64 * 1_000_000_000
+            && let Some(endpoint) = member(t, service, a.backend, a.life)
+        {
+            t.touch_affinity(&key, now);
+            return Ok(Chosen { id: a.backend, life: a.life, endpoint, verdict: Verdict::Affinity });
+        }
+    }
+    let index = match how & 0xff {
+        x if x == Pick::Random as u32 => scale(t.random(), word.length()),
+        x if x == Pick::Client as u32 => scale(hash(client), word.length()),
+        _ => (t.turn(service) % word.length() as u64) as u32,
+    };
+    let id = t.slot(word.base() + HEADER + index);
+    let Some(backend) = t.backend(id) else { return Err(Verdict::Inconsistent) };
+    if sticky {
+        t.set_affinity(&key, &Affinity { used: t.now(), backend: id, life: backend.life });
+    }
+    Ok(Chosen { id, life: backend.life, endpoint: backend.endpoint, verdict: Verdict::Scheduled })
+}
+
+#[inline(always)]
+fn refuse(verdict: Verdict) -> Decision {
+    Decision { verdict, to: None }
+}
+
+/// Decides a connect().
+#[inline(always)]
+pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
+    let first = SocketKey::first(ask.cookie);
+    let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
+        // The same socket may have been connected to a VIP before: that is over.
+        m.remove(&first);
+        return refuse(Verdict::NotService);
+    };
+    let (chosen, verdict) = match choose(m, service, ask.client) {
+        Ok(chosen) => {
+            let verdict = chosen.verdict;
+            (chosen, verdict)
+        }
+        // Resolvers connect() UDP sockets to learn their source address: that must succeed.
+        Err(Verdict::NoEndpoint) if ask.protocol == UDP => {
+            (Chosen { id: 0, life: 0, endpoint: nowhere(&ask.vip), verdict: Verdict::NoEndpoint }, Verdict::NoEndpoint)
+        }
+        Err(verdict) => {
+            m.remove(&first);
+            return refuse(verdict);
+        }
+    };
+    let kept = m.put(
+        &first,
+        &Translation {
+            vip: ask.vip,
+            backend: chosen.endpoint,
+            previous: Endpoint::default(),
+            service,
+            backend_id: chosen.id,
+            life: chosen.life,
+            next: 0,
+        },
+    );
+    Decision { verdict: if kept { verdict } else { Verdict::Untracked }, to: Some(chosen.endpoint) }
+}
+
+/// Decides a send to an address without connect(): the socket keeps the backend it has for this VIP as
+/// long as that is a member of the set.
+#[inline(always)]
+pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
+    let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
+        return refuse(Verdict::NotService);
+    };
+    let mut is_first = true;
+    let mut have = m.get(&SocketKey::first(ask.cookie));
+    if let Some(t) = &have
+        && (t.service != service || t.vip != ask.vip)
+    {
+        is_first = false;
+        have = m.get(&SocketKey::further(ask.cookie, service));
+    }
+    let mut old = Old { had: have.is_some(), is_first, service, ..Old::default() };
+    if let Some(t) = &have {
+        if t.vip == ask.vip
+            && let Some(endpoint) = member(m, service, t.backend_id, t.life)
+        {
+            return Decision { verdict: Verdict::Kept, to: Some(endpoint) };
+        }
+        old.backend = t.backend;
+        old.previous = t.previous;
+        old.next = t.next;
+    }
+    let mut to = Endpoint::default();
+    match keep(m, ask, &old, &mut to) {
+        verdict if verdict.refuses() || to.port == 0 => refuse(verdict),
+        verdict => Decision { verdict, to: Some(to) },
+    }
+}
+
+/// What a socket had for a VIP before it must choose again.
+#[derive(Default)]
+struct Old {
+    had: bool,
+    is_first: bool,
+    service: u32,
+    backend: Endpoint,
+    previous: Endpoint,
+    next: u32,
+}
+
+/// Chooses a backend for an unconnected socket and remembers it. A function of its own, since the
+/// kernel's stack is 512 bytes.
+#[inline(never)]
+fn keep<M: Tables + Sockets>(m: &M, ask: &Ask, old: &Old, to: &mut Endpoint) -> Verdict {
+    let chosen = match choose(m, old.service, ask.client) {
+        Ok(chosen) => chosen,
+        Err(verdict) => return verdict,
+    };
+    let new = Translation {
+        vip: ask.vip,
+        backend: chosen.endpoint,
+        previous: old.backend,
+        service: old.service,
+        backend_id: chosen.id,
+        life: chosen.life,
+        next: old.next,
+    };
+    let kept = if old.is_first {
+        m.put(&SocketKey::first(ask.cookie), &new)
+    } else {
+        (if old.had {
+            if old.previous.port != 0 {
+                m.remove(&SocketKey::back(ask.cookie, &old.previous));
+            }
+            m.put(&SocketKey::further(ask.cookie, old.service), &new)
+        } else {
+            link(m, ask.cookie, old.service, &new)
+        }) && m.put(&SocketKey::back(ask.cookie, &chosen.endpoint), &new)
+    };
+    if !kept {
+        return Verdict::SocketsFull;
+    }
+    *to = chosen.endpoint;
+    chosen.verdict
+}
+
+/// Puts a further translation and links it into its socket's chain. Another thread that does the same at
+/// the same time links its own; both stand in the chain.
+#[inline(never)]
+fn link<S: Sockets>(s: &S, cookie: u64, service: u32, new: &Translation) -> bool {
+    let key = SocketKey::further(cookie, service);
+    if !s.put_new(&key, new) {
+        // Another thread was first and has linked it; or the map is full, and then it isn't there.
+        return s.get(&key).is_some();
+    }
+    let chain = SocketKey::chain(cookie);
+    let before = match s.swap_next(&chain, service) {
+        Some(before) => Some(before),
+        None => {
+            s.put_new(&chain, &Translation::default());
+            s.swap_next(&chain, service)
+        }
+    };
+    match before {
+        Some(before) => {
+            s.swap_next(&key, before);
+            true
+        }
+        None => {
+            s.remove(&key);
+            false
+        }
+    }
+}
+
+/// Whom an answer from `from` comes from, as the socket knows it: the VIP, or None for itself.
+#[inline(always)]
+pub fn receive<S: Sockets>(s: &S, cookie: u64, from: &Endpoint) -> Option<Endpoint> {
+    let first = s.get(&SocketKey::first(cookie))?;
+    if first.backend == *from {
+        return Some(first.vip);
+    }
+    if let Some(further) = s.get(&SocketKey::back(cookie, from)) {
+        return Some(further.vip);
+    }
+    if first.previous == *from { Some(first.vip) } else { None }
+}
+
+/// Whom getpeername shows instead of `peer`.
+#[inline(always)]
+pub fn peer<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint) -> Option<Endpoint> {
+    let first = s.get(&SocketKey::first(cookie))?;
+    if first.backend == *peer || first.previous == *peer { Some(first.vip) } else { None }
+}
+
+/// Forgets a socket's first translation. Returns the head of its chain for [`release_step`]; 0: done.
+#[inline(always)]
+pub fn release<S: Sockets>(s: &S, cookie: u64, protocol: u8) -> u32 {
+    s.remove(&SocketKey::first(cookie));
+    if protocol != UDP {
+        return 0;
+    }
+    let chain = SocketKey::chain(cookie);
+    match s.get(&chain) {
+        Some(t) => {
+            s.remove(&chain);
+            t.next
+        }
+        None => 0,
+    }
+}
+
+/// Forgets one further translation and returns the next of the chain; 0 ends it.
+#[inline(always)]
+pub fn release_step<S: Sockets>(s: &S, cookie: u64, service: u32) -> u32 {
+    let key = SocketKey::further(cookie, service);
+    let Some(t) = s.get(&key) else { return 0 };
+    s.remove(&SocketKey::back(cookie, &t.backend));
+    if t.previous.port != 0 {
+        s.remove(&SocketKey::back(cookie, &t.previous));
+    }
+    s.remove(&key);
+    t.next
+}
+
+#[cfg(test)]
+mod tests;

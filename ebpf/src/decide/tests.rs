@@ -1,0 +1,1 @@
+//! Decisions against a model of the maps.
