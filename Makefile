@@ -3,6 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
+# One after another, also under -j: a build needs its set-up done.
 .NOTPARALLEL:
 
 # A fresh root shell often lacks rustup's folder, and sbin holds tools of the tests.
@@ -55,7 +56,8 @@ docs: ## Build the documentation of the code, with warnings as errors
 	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 
 dependencies: ## Hold the crates we use against deny.toml: licences, sources, doubles
-	@scripts/dependencies
+	@scripts/setup check
+	@for manifest in Cargo.toml $(APART); do cargo deny --manifest-path $$manifest check licenses bans sources; done
 
 check: lint docs dependencies ## All that CI looks at before the tests
 
