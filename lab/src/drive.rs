@@ -45,6 +45,11 @@ impl Host {
         Ok(process)
     }
 
+    /// HTTP GET from this host; returns the body, an error unless the status is 200.
+    pub fn http(&self, address: SocketAddr, path: &str) -> Result<String> {
+        self.lab_net(&["http", &address.to_string(), path])
+    }
+
     /// Runs `bowline-lab-net` in this host to its end and returns what it wrote.
     pub fn lab_net(&self, args: &[&str]) -> Result<String> {
         self.output(lab_net()?, args)

@@ -211,3 +211,18 @@ fn clients_print_what_they_saw() {
     let mapped = client.lab_net(&["peer", "--mapped", &one]).unwrap();
     assert!(mapped.contains(r#""from":"[::ffff:10.1.0.2]:80""#), "{mapped}");
 }
+
+#[test]
+fn http_tells_body_and_status() {
+    let lab = Lab::new("http").unwrap();
+    let node = lab.node("worker-1").unwrap();
+    let pod = node.pod("web").unwrap();
+    let root = lab.folder("www").unwrap();
+    std::fs::write(root.join("page"), "hello\n").unwrap();
+    let mut python = pod.command("python3");
+    python.args(["-m", "http.server", "80", "-d"]).arg(&root).stdout(Stdio::null()).stderr(Stdio::null());
+    let _server = pod.spawn(&mut python).unwrap();
+    wait_for("the page", PATIENCE, || node.http(pod.address(80), "/page").is_ok_and(|body| body == "hello\n")).unwrap();
+    let missing = node.http(pod.address(80), "/nothing").unwrap_err().to_string();
+    assert!(missing.contains("404"), "{missing}");
+}

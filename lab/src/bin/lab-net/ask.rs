@@ -1,11 +1,11 @@
 //! Clients that ask a few times and print what they saw, one JSON object a line.
 
-use std::io::{BufRead, Write};
-use std::net::SocketAddr;
+use std::io::{BufRead, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use rustix::io::Errno;
 use rustix::net::{self, SendFlags, SocketType};
 use serde::Serialize;
@@ -263,5 +263,28 @@ pub(crate) fn reconnect(args: &ReconnectArgs) -> Result<()> {
         }
         seen.print()?;
     }
+    Ok(())
+}
+
+#[derive(clap::Args)]
+pub(crate) struct HttpArgs {
+    /// The server
+    address: SocketAddr,
+    /// What to get
+    path: String,
+}
+
+/// Enough HTTP for an agent's /readyz and /metrics, in hosts where no curl may be.
+pub(crate) fn http(args: &HttpArgs) -> Result<()> {
+    let limit = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&args.address, limit).with_context(|| args.address.to_string())?;
+    stream.set_read_timeout(Some(limit))?;
+    write!(stream, "GET {} HTTP/1.0\r\nHost: {}\r\n\r\n", args.path, args.address)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    std::io::stdout().write_all(body.as_bytes())?;
+    let status = head.lines().next().unwrap_or_default();
+    ensure!(status.split(' ').nth(1) == Some("200"), "{}{}: {status}", args.address, args.path);
     Ok(())
 }

@@ -30,6 +30,8 @@ enum Cmd {
     Udp(ask::UdpArgs),
     /// Connect one socket to one target after the other
     Reconnect(ask::ReconnectArgs),
+    /// HTTP GET: print the body; fails unless the status is 200
+    Http(ask::HttpArgs),
     /// Remove what labs left whose processes are dead
     Sweep,
 }
@@ -42,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Cmd::Peer(args) => ask::peer(&args),
         Cmd::Udp(args) => ask::udp(&args),
         Cmd::Reconnect(args) => ask::reconnect(&args),
+        Cmd::Http(args) => ask::http(&args),
         Cmd::Sweep => bowline_lab::Lab::sweep(),
     }
 }
