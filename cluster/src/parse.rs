@@ -1,1 +1,133 @@
-//! Bytes of a manifest into objects.
+//! The bytes of a manifest into objects.
+//!
+//! ```text
+//! bytes ─split─> pieces ─plain | yaml | json─> tape ─object─> objects and faults
+//! ```
+//!
+//! A piece is one document or one item of a list; [`split`] cuts a file into them. Three readers turn a
+//! piece into the same flat [`tape`], and one reader of objects does the API server's checks and defaults
+//! on it. A bad piece takes no other with it. Memory and recursion are bounded whatever the bytes are: a
+//! piece has at most [`MAX_PIECE`] bytes, a file at most [`MAX_FILE`].
+
+use std::hash::RandomState;
+
+use crate::intern::Strings;
+use crate::object::{Object, ObjectKey};
+use crate::source::{Origin, Problem};
+
+mod fields;
+mod json;
+mod object;
+mod others;
+mod plain;
+mod service;
+mod slice;
+mod split;
+pub(crate) mod stream;
+mod tape;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use split::Format;
+
+/// The biggest file that is read, in bytes: 256 MiB.
+pub const MAX_FILE: usize = 256 << 20;
+
+/// The biggest document, or item of a list, in bytes: 16 MiB.
+pub const MAX_PIECE: usize = 16 << 20;
+
+/// What is wrong with a piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Lines from the start of the piece.
+    pub(crate) line: u32,
+    pub(crate) object: Option<String>,
+    pub(crate) field: Option<String>,
+    pub(crate) message: String,
+}
+
+impl Fault {
+    /// As a problem of this file, where the piece begins on `line` (from 0).
+    pub(crate) fn problem(&self, file: &str, line: u32) -> Problem {
+        Problem {
+            origin: Origin::from(format!("{file}:{}", u64::from(line) + u64::from(self.line) + 1)),
+            object: self.object.clone(),
+            field: self.field.clone(),
+            message: self.message.clone(),
+        }
+    }
+}
+
+/// `kind` and `apiVersion` of a list; empty where they are not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    kind: String,
+    version: String,
+}
+
+/// What a piece holds.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) objects: Vec<Object>,
+    /// Objects that are there but refused.
+    pub(crate) refused: Vec<ObjectKey>,
+    pub(crate) faults: Vec<Fault>,
+    /// Objects of kinds that are not read.
+    pub(crate) others: u32,
+    /// Something is there of which not even the name could be read.
+    pub(crate) unreadable: bool,
+    /// An item can't be read without knowing what list it is in.
+    needs_list: bool,
+}
+
+/// Reads one piece.
+fn piece(text: &[u8], format: Format, item: bool, list: Option<&Envelope>, strings: &Strings) -> Found {
+    let tape = match format {
+        Format::Json => json::read(text),
+        Format::Yaml => plain::read(text).map_or_else(|| yaml::read(text), Ok),
+    };
+    match tape {
+        Ok(tape) => object::read(&tape, item, list, strings),
+        Err(unreadable) => {
+            let message = format!("can't be read: {}", unreadable.reason);
+            let fault = Fault { line: unreadable.line, object: None, field: None, message };
+            Found { faults: vec![fault], unreadable: true, ..Found::default() }
+        }
+    }
+}
+
+/// What a manifest holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its objects, in order.
+    pub objects: Vec<Object>,
+    /// What was refused.
+    pub problems: Vec<Problem>,
+    /// How many objects of kinds that are not read it has.
+    pub others: u64,
+}
+
+/// Reads a manifest that is in memory: YAML or JSON, one object or many. `origin` stands in the problems;
+/// where it ends in `.json`, what isn't JSON is refused. Never panics, whatever the bytes are.
+pub fn manifest(origin: &str, text: &[u8], strings: &Strings) -> Manifest {
+    let options = stream::Options { json_only: origin.ends_with(".json"), threads: 1, known: &|_| false };
+    let mut manifest = Manifest::default();
+    match stream::read(std::io::Cursor::new(text), &options, &RandomState::new(), strings) {
+        Ok(pieces) => {
+            for piece in pieces {
+                let Some(found) = piece.found else { continue };
+                manifest.problems.extend(found.faults.iter().map(|fault| fault.problem(origin, piece.line)));
+                manifest.objects.extend(found.objects);
+                manifest.others += u64::from(found.others);
+            }
+        }
+        Err(error) => manifest.problems.push(Problem {
+            origin: Origin::from(origin),
+            object: None,
+            field: None,
+            message: format!("can't be read: {error}"),
+        }),
+    }
+    manifest
+}

@@ -1,0 +1,154 @@
+//! One document into objects: what kind it is, whose name it bears, and lists.
+
+use std::sync::Arc;
+
+use super::fields::{Field, Form, Read, Refusal};
+use super::tape::{Node, Tape, Value};
+use super::{Envelope, Fault, Found, others, service, slice};
+use crate::intern::Strings;
+use crate::object::{Kind, Labels, Object, ObjectKey, ObjectName, Str};
+
+/// Lists in lists deeper than this are refused; also bounds the recursion.
+const MAX_LISTS: u32 = 4;
+
+/// `metadata`, and the name in it.
+pub(super) struct Metadata<'p, 't, 'a> {
+    pub(super) field: Field<'p, 't, 'a>,
+    pub(super) name: ObjectName,
+}
+
+impl Metadata<'_, '_, '_> {
+    pub(super) fn labels(&self, strings: &Strings) -> Read<Labels> {
+        self.field.get("labels").map_or(Ok(Box::default()), |field| field.labels(strings))
+    }
+}
+
+/// Reads what is on a tape; `list` is the list it is an item of.
+pub(super) fn read(tape: &Tape<'_>, item: bool, list: Option<&Envelope>, strings: &Strings) -> Found {
+    let mut found = Found::default();
+    let Some(root) = tape.root() else { return found };
+    if item && *root.value() == Value::Seq {
+        // An item of a YAML list is read with its dash.
+        for element in root.elements() {
+            document(element, list, 1, strings, &mut found);
+        }
+    } else {
+        document(root, list, 0, strings, &mut found);
+    }
+    found
+}
+
+fn document(node: Node<'_, '_>, list: Option<&Envelope>, depth: u32, strings: &Strings, found: &mut Found) {
+    if *node.value() == Value::Null {
+        return;
+    }
+    let root = Field::root(node);
+    let mut object = None;
+    if let Err(refusal) = classify(&root, list, depth, strings, found, &mut object) {
+        found.unreadable |= object.is_none();
+        found.refused.extend(object.clone());
+        found.faults.push(fault(refusal, object, node.line()));
+    }
+}
+
+/// Puts the object into `found`; notes in `named` whose it is as soon as that is known.
+fn classify(
+    root: &Field<'_, '_, '_>,
+    list: Option<&Envelope>,
+    depth: u32,
+    strings: &Strings,
+    found: &mut Found,
+    named: &mut Option<ObjectKey>,
+) -> Read<()> {
+    let root = &root.map()?;
+    // Items of a list as the API server sends it have neither; they are what the list is of.
+    let kind = match root.text_at("kind")? {
+        Some(kind) => kind,
+        None => match list {
+            Some(list) => match list.kind.strip_suffix("List") {
+                Some(kind) if !kind.is_empty() => kind,
+                _ => return root.missing("kind", "is missing; write what the object is, like `kind: Service`"),
+            },
+            None if depth > 0 => {
+                found.needs_list = true;
+                return Ok(());
+            }
+            None => return root.missing("kind", "is missing; write what the object is, like `kind: Service`"),
+        },
+    };
+    let version = match (root.text_at("apiVersion")?, list) {
+        (Some(version), _) => version,
+        (None, Some(list)) if !list.version.is_empty() => &list.version,
+        (None, _) => return root.missing("apiVersion", "is missing; write it, like `apiVersion: v1`"),
+    };
+    if kind.ends_with("List")
+        && let Some(items) = root.get("items")
+    {
+        if depth >= MAX_LISTS {
+            return items.err("is a list in too many lists; write the objects in one list");
+        }
+        let envelope = Envelope { kind: kind.to_string(), version: version.to_string() };
+        for element in items.list()? {
+            document(element.node(), Some(&envelope), depth + 1, strings, found);
+        }
+        return Ok(());
+    }
+    let (group, version_only) = version.rsplit_once('/').unwrap_or(("", version));
+    let (kind, wanted) = match (group, kind) {
+        ("", "Service") => (Kind::Service, "v1"),
+        ("", "Pod") => (Kind::Pod, "v1"),
+        ("", "Node") => (Kind::Node, "v1"),
+        ("", "Namespace") => (Kind::Namespace, "v1"),
+        ("discovery.k8s.io", "EndpointSlice") => (Kind::EndpointSlice, "discovery.k8s.io/v1"),
+        _ => {
+            tracing::debug!(kind, version, "left alone: not a kind that is read");
+            found.others += 1;
+            return Ok(());
+        }
+    };
+    let metadata = metadata(root, kind, strings)?;
+    *named = Some(ObjectKey { kind, name: metadata.name.clone() });
+    if version_only != "v1" {
+        return root.missing("apiVersion", format!("is {version}; write the object in {wanted}"));
+    }
+    found.objects.push(match kind {
+        Kind::Service => Object::Service(Arc::new(service::read(root, &metadata, strings)?)),
+        Kind::EndpointSlice => Object::EndpointSlice(Arc::new(slice::read(root, &metadata, strings)?)),
+        Kind::Pod => Object::Pod(Arc::new(others::pod(root, &metadata, strings)?)),
+        Kind::Node => Object::Node(Arc::new(others::node(root, &metadata, strings)?)),
+        Kind::Namespace => Object::Namespace(Arc::new(others::namespace(&metadata, strings)?)),
+    });
+    Ok(())
+}
+
+fn metadata<'p, 't, 'a>(root: &'p Field<'p, 't, 'a>, kind: Kind, strings: &Strings) -> Read<Metadata<'p, 't, 'a>> {
+    let Some(field) = root.map_at("metadata")? else {
+        return root.missing("metadata", "is missing; write the object's name there");
+    };
+    let form = match kind {
+        Kind::Service | Kind::Namespace => Form::Label,
+        _ => Form::Subdomain,
+    };
+    let name = match field.get("name") {
+        Some(name) if kind == Kind::Service => strings.get(name.name(form)?),
+        Some(name) => Str::from(name.name(form)?),
+        None => return field.missing("name", "is missing; write a name (generateName works only in Kubernetes)"),
+    };
+    let namespace = match kind {
+        Kind::Node | Kind::Namespace => Str::default(),
+        _ => match field.get("namespace").filter(|namespace| !namespace.is_empty_text()) {
+            Some(namespace) => strings.get(namespace.name(Form::Label)?),
+            None => strings.get("default"),
+        },
+    };
+    Ok(Metadata { field, name: ObjectName { namespace, name } })
+}
+
+fn fault(refusal: Refusal, object: Option<ObjectKey>, document: u32) -> Fault {
+    Fault {
+        line: if refusal.line == 0 { document } else { refusal.line },
+        object: object.map(|key| key.to_string()),
+        field: (!refusal.field.is_empty()).then_some(refusal.field),
+        message: refusal.message,
+    }
+}

@@ -1,0 +1,146 @@
+//! core/v1 Pod, Node and Namespace: what a Service or the agent needs of them.
+
+use std::net::IpAddr;
+
+use super::fields::{Field, Read};
+use super::object::Metadata;
+use crate::intern::Strings;
+use crate::object::{ContainerPort, Family, Namespace, Node, Pod};
+
+pub(super) fn pod(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, strings: &Strings) -> Read<Pod> {
+    let mut pod = Pod {
+        name: metadata.name.clone(),
+        labels: metadata.labels(strings)?,
+        ips: Vec::new(),
+        node: None,
+        hostname: None,
+        subdomain: None,
+        ready: false,
+        terminating: metadata.field.get("deletionTimestamp").is_some(),
+        finished: false,
+        ports: Box::default(),
+    };
+    if let Some(spec) = root.map_at("spec")? {
+        pod.node = spec.shared_at("nodeName", strings)?;
+        pod.hostname = spec.shared_at("hostname", strings)?;
+        pod.subdomain = spec.shared_at("subdomain", strings)?;
+        let mut ports = Vec::new();
+        container_ports(&spec, "containers", strings, &mut ports)?;
+        container_ports(&spec, "initContainers", strings, &mut ports)?;
+        pod.ports = ports.into();
+    }
+    if let Some(status) = root.map_at("status")? {
+        pod.ips = pod_ips(&status)?;
+        pod.finished = matches!(status.text_at("phase")?, Some("Succeeded" | "Failed"));
+        pod.ready = ready(&status)?.unwrap_or(!pod.ips.is_empty());
+    }
+    Ok(pod)
+}
+
+/// Adds the named ports. Init containers count only while they go on running beside the others.
+fn container_ports(spec: &Field<'_, '_, '_>, key: &str, strings: &Strings, ports: &mut Vec<ContainerPort>) -> Read<()> {
+    let Some(containers) = spec.get(key) else { return Ok(()) };
+    for container in containers.list()? {
+        let container = container.map()?;
+        if key == "initContainers" && container.text_at("restartPolicy")? != Some("Always") {
+            continue;
+        }
+        let Some(list) = container.get("ports") else { continue };
+        for port in list.list()? {
+            let port = port.map()?;
+            let Some(number) = port.get("containerPort") else {
+                return port.missing("containerPort", "is missing; write a number from 1 to 65535");
+            };
+            let number = number.port()?;
+            if let Some(name) = port.shared_at("name", strings)? {
+                ports.push(ContainerPort { name, protocol: port.protocol_at()?, port: number });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn pod_ips(status: &Field<'_, '_, '_>) -> Read<Vec<IpAddr>> {
+    let mut ips: Vec<IpAddr> = Vec::new();
+    if let Some(list) = status.get("podIPs") {
+        for element in list.list()? {
+            let element = element.map()?;
+            let Some(field) = element.get("ip").filter(|field| !field.is_empty_text()) else { continue };
+            let ip = field.address()?;
+            if ips.iter().any(|other| Family::of(other) == Family::of(&ip)) {
+                return field
+                    .err(format!("is a second {} address; a Pod has at most one of each family", Family::of(&ip)));
+            }
+            ips.push(ip);
+        }
+    }
+    if let Some(field) = status.get("podIP").filter(|field| !field.is_empty_text()) {
+        let ip = field.address()?;
+        match ips.first() {
+            None => ips.push(ip),
+            Some(first) if *first != ip => {
+                return field.err(format!("is {ip} but podIPs begins with {first}; write the same in both"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(ips)
+}
+
+/// The condition Ready, where there is one.
+fn ready(status: &Field<'_, '_, '_>) -> Read<Option<bool>> {
+    let Some(list) = status.get("conditions") else { return Ok(None) };
+    for condition in list.list()? {
+        let condition = condition.map()?;
+        if condition.text_at("type")? == Some("Ready") {
+            return Ok(Some(condition.text_at("status")? == Some("True")));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn node(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, strings: &Strings) -> Read<Node> {
+    let mut node = Node {
+        name: metadata.name.clone(),
+        labels: metadata.labels(strings)?,
+        internal_ips: Vec::new(),
+        pod_cidrs: Vec::new(),
+    };
+    if let Some(status) = root.map_at("status")?
+        && let Some(list) = status.get("addresses")
+    {
+        for element in list.list()? {
+            let element = element.map()?;
+            if element.text_at("type")? == Some("InternalIP")
+                && let Some(field) = element.get("address")
+            {
+                node.internal_ips.push(field.address()?);
+            }
+        }
+    }
+    if let Some(spec) = root.map_at("spec")? {
+        if let Some(list) = spec.get("podCIDRs") {
+            for element in list.list()? {
+                node.pod_cidrs.push(cidr(&element)?);
+            }
+        }
+        if let Some(field) = spec.get("podCIDR").filter(|field| !field.is_empty_text())
+            && node.pod_cidrs.is_empty()
+        {
+            node.pod_cidrs.push(cidr(&field)?);
+        }
+    }
+    Ok(node)
+}
+
+fn cidr(field: &Field<'_, '_, '_>) -> Read<ipnet::IpNet> {
+    let text = field.text()?;
+    match text.parse::<ipnet::IpNet>() {
+        Ok(cidr) => Ok(cidr.trunc()),
+        Err(_) => field.err(format!("{text:?} is no range of addresses; write one like 10.244.0.0/24")),
+    }
+}
+
+pub(super) fn namespace(metadata: &Metadata<'_, '_, '_>, strings: &Strings) -> Read<Namespace> {
+    Ok(Namespace { name: metadata.name.clone(), labels: metadata.labels(strings)? })
+}

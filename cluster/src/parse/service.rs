@@ -1,0 +1,219 @@
+//! core/v1 Service, with the API server's defaults and checks.
+
+use std::net::IpAddr;
+
+use super::fields::{Field, Form, Read, rfc3339};
+use super::object::Metadata;
+use crate::intern::Strings;
+use crate::object::{Family, FamilyPolicy, Scheduler, Service, ServicePort, ServiceType, Str, TargetPort};
+
+/// The annotation that chooses a scheduler.
+const SCHEDULER: &str = "bowline.dev/scheduler";
+
+/// `timeoutSeconds` of sessionAffinity where it is left out: three hours.
+const AFFINITY_SECONDS: u32 = 10_800;
+
+pub(super) fn read(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, strings: &Strings) -> Read<Service> {
+    let scheduler = scheduler(metadata)?;
+    let created = match metadata.field.get("creationTimestamp") {
+        None => None,
+        Some(field) => match rfc3339(field.text()?) {
+            None => return field.err("is no time; write one like 2026-01-31T12:00:00Z, or leave it out"),
+            time => time,
+        },
+    };
+    let Some(spec) = root.map_at("spec")? else {
+        return root.missing("spec", "is missing; write the Service's ports there");
+    };
+    let kind = match spec.text_at("type")? {
+        None | Some("ClusterIP") => ServiceType::ClusterIp,
+        Some("NodePort") => ServiceType::NodePort,
+        Some("LoadBalancer") => ServiceType::LoadBalancer,
+        Some("ExternalName") => ServiceType::ExternalName,
+        Some(other) => {
+            let message = format!("is {other:?}; write ClusterIP, NodePort, LoadBalancer or ExternalName");
+            return spec.missing("type", message);
+        }
+    };
+    let external_name = external_name(&spec, kind)?;
+    let (headless, cluster_ips) =
+        if kind == ServiceType::ExternalName { (false, Vec::new()) } else { cluster_ips(&spec)? };
+    if headless && kind != ServiceType::ClusterIp {
+        return spec.missing("clusterIP", "is None, which only a Service of type ClusterIP may have");
+    }
+    let families = families(&spec, &cluster_ips)?;
+    let family_policy = match spec.text_at("ipFamilyPolicy")? {
+        None => None,
+        Some("SingleStack") => Some(FamilyPolicy::SingleStack),
+        Some("PreferDualStack") => Some(FamilyPolicy::PreferDualStack),
+        Some("RequireDualStack") => Some(FamilyPolicy::RequireDualStack),
+        Some(other) => {
+            let message = format!("is {other:?}; write SingleStack, PreferDualStack or RequireDualStack");
+            return spec.missing("ipFamilyPolicy", message);
+        }
+    };
+    let ports = ports(&spec, strings)?;
+    if ports.is_empty() && !headless && kind != ServiceType::ExternalName {
+        return spec.missing("ports", "is empty; a Service needs a port, unless clusterIP is None");
+    }
+    Ok(Service {
+        name: metadata.name.clone(),
+        created,
+        labels: metadata.labels(strings)?,
+        kind,
+        headless,
+        cluster_ips,
+        families: if kind == ServiceType::ExternalName { Vec::new() } else { families },
+        family_policy,
+        ports,
+        selector: spec.get("selector").map(|field| field.labels(strings)).transpose()?.filter(|s| !s.is_empty()),
+        affinity: affinity(&spec)?,
+        publish_not_ready: spec.flag_at("publishNotReadyAddresses")?.unwrap_or(false),
+        external_name,
+        scheduler,
+    })
+}
+
+fn scheduler(metadata: &Metadata<'_, '_, '_>) -> Read<Option<Scheduler>> {
+    let Some(annotations) = metadata.field.map_at("annotations")? else { return Ok(None) };
+    let Some(field) = annotations.get(SCHEDULER) else { return Ok(None) };
+    let name = field.text()?;
+    match Scheduler::named(name) {
+        None => {
+            let known: Vec<&str> = Scheduler::ALL.iter().map(|scheduler| scheduler.as_str()).collect();
+            field.err(format!("is {name:?}; write one of {}", known.join(", ")))
+        }
+        scheduler => Ok(scheduler),
+    }
+}
+
+fn external_name(spec: &Field<'_, '_, '_>, kind: ServiceType) -> Read<Option<Str>> {
+    if kind != ServiceType::ExternalName {
+        return Ok(None);
+    }
+    let Some(text) = spec.text_at("externalName")? else {
+        return spec.missing("externalName", "is missing; write the name this Service stands for");
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if !Form::Subdomain.fits(name) {
+        return spec.missing("externalName", format!("{text:?} is no DNS name; write one like db.example.com"));
+    }
+    Ok(Some(Str::from(name)))
+}
+
+/// Whether it is headless, and its addresses.
+fn cluster_ips(spec: &Field<'_, '_, '_>) -> Read<(bool, Vec<IpAddr>)> {
+    let first = spec.text_at("clusterIP")?;
+    let mut texts = Vec::new();
+    let list = spec.get("clusterIPs");
+    if let Some(list) = &list {
+        for element in list.list()? {
+            texts.push(element.text()?);
+        }
+        if let (Some(first), Some(other)) = (first, texts.first().filter(|text| Some(**text) != first)) {
+            return list.err(format!("begins with {other:?} but clusterIP is {first:?}; write the same in both"));
+        }
+    }
+    if texts.is_empty() {
+        texts.extend(first);
+    }
+    let at = if list.is_some() { "clusterIPs" } else { "clusterIP" };
+    if texts.contains(&"None") {
+        return match texts.len() {
+            1 => Ok((true, Vec::new())),
+            _ => spec.missing(at, "has None beside addresses; write one or the other"),
+        };
+    }
+    let mut ips: Vec<IpAddr> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let Ok(ip) = text.parse::<IpAddr>() else {
+            return spec
+                .missing(at, format!("{text:?} is no IP address; write one like 10.96.0.10, None, or leave it out"));
+        };
+        if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() {
+            return spec.missing(at, format!("{ip} can't be the address of a Service; write one of the Service range"));
+        }
+        if ips.iter().any(|other| Family::of(other) == Family::of(&ip)) {
+            return spec
+                .missing(at, format!("has two {} addresses; write at most one of each family", Family::of(&ip)));
+        }
+        ips.push(ip);
+    }
+    Ok((false, ips))
+}
+
+fn families(spec: &Field<'_, '_, '_>, cluster_ips: &[IpAddr]) -> Read<Vec<Family>> {
+    let mut families = Vec::new();
+    let Some(list) = spec.get("ipFamilies") else { return Ok(families) };
+    for element in list.list()? {
+        let family = match element.text()? {
+            "IPv4" => Family::V4,
+            "IPv6" => Family::V6,
+            other => return element.err(format!("is {other:?}; write IPv4 or IPv6")),
+        };
+        if families.contains(&family) {
+            return element.err(format!("{family} is there twice; write each family once"));
+        }
+        families.push(family);
+    }
+    let differs = families.iter().zip(cluster_ips).find(|(family, ip)| **family != Family::of(ip));
+    if let Some((family, ip)) = differs {
+        return list.err(format!("has {family} where clusterIPs has {ip}; write both in the same order"));
+    }
+    if !families.is_empty() && families.len() < cluster_ips.len() {
+        return list.err("has fewer families than clusterIPs has addresses; write one for each, or leave it out");
+    }
+    Ok(families)
+}
+
+fn ports(spec: &Field<'_, '_, '_>, strings: &Strings) -> Read<Box<[ServicePort]>> {
+    let Some(list) = spec.get("ports") else { return Ok(Box::default()) };
+    let count = list.list()?.count();
+    let mut ports: Vec<ServicePort> = Vec::with_capacity(count);
+    for element in list.list()? {
+        let element = element.map()?;
+        let port = match element.get("port") {
+            Some(field) => field.port()?,
+            None => return element.missing("port", "is missing; write a number from 1 to 65535"),
+        };
+        let protocol = element.protocol_at()?;
+        let name = match element.get("name").filter(|field| !field.is_empty_text()) {
+            Some(field) => field.name(Form::Label)?,
+            None if count > 1 => {
+                return element.missing("name", "is missing; a Service of several ports needs a name for each");
+            }
+            None => "",
+        };
+        if ports.iter().any(|other| &*other.name == name) {
+            return element.missing("name", format!("{name:?} is there twice; write another name"));
+        }
+        if ports.iter().any(|other| (other.port, other.protocol) == (port, protocol)) {
+            return element.missing("port", format!("{port}/{protocol} is there twice; write each port once"));
+        }
+        let target = match element.get("targetPort").filter(|field| !field.is_empty_text()) {
+            None => TargetPort::Number(port),
+            Some(field) if field.is_number() => match field.number(0, 65535)? {
+                0 => TargetPort::Number(port),
+                number => TargetPort::Number(number as u16),
+            },
+            Some(field) => TargetPort::Name(strings.get(field.name(Form::PortName)?)),
+        };
+        let node_port = element.get("nodePort").map_or(Ok(0), |field| field.number(0, 65535))? as u16;
+        ports.push(ServicePort { name: strings.get(name), protocol, port, target, node_port });
+    }
+    Ok(ports.into())
+}
+
+fn affinity(spec: &Field<'_, '_, '_>) -> Read<Option<u32>> {
+    match spec.text_at("sessionAffinity")? {
+        None | Some("None") => return Ok(None),
+        Some("ClientIP") => {}
+        Some(other) => return spec.missing("sessionAffinity", format!("is {other:?}; write None or ClientIP")),
+    }
+    let Some(config) = spec.map_at("sessionAffinityConfig")? else { return Ok(Some(AFFINITY_SECONDS)) };
+    let Some(client) = config.map_at("clientIP")? else { return Ok(Some(AFFINITY_SECONDS)) };
+    match client.get("timeoutSeconds") {
+        None => Ok(Some(AFFINITY_SECONDS)),
+        Some(field) => Ok(Some(field.number(1, 86_400)? as u32)),
+    }
+}
