@@ -1,1 +1,21 @@
-//! placeholder
+//! Makes the kernel match the snapshot.
+//!
+//! ```text
+//! Snapshot ─> plan (what each Service port needs) ─> table (ids, slices, backends) ─> maps
+//! object, links: the programs, their maps and where they are pinned and attached
+//! ```
+
+mod arena;
+pub mod check;
+pub mod cleanup;
+mod grace;
+mod ids;
+pub mod inspect;
+pub mod kernel;
+mod migrate;
+pub mod node;
+pub mod place;
+pub mod plan;
+mod records;
+mod sys;
+pub mod table;

@@ -39,6 +39,8 @@ const ENOBUFS: i32 = 105;
 
 /// At most so many further VIPs of one socket are forgotten at its close (bpf_loop's bound is 8 Mi).
 const MAX_CHAIN: u32 = 1 << 16;
+/// And so many on a kernel without bpf_loop.
+const MAX_CHAIN_BY_HAND: u32 = 16;
 
 #[derive(Clone, Copy)]
 enum Family {
@@ -111,8 +113,10 @@ fn carry_out(ctx: &SockAddrContext, family: Family, decision: Decision) -> i32 {
     maps::count(decision.verdict);
     if decision.is_refused() {
         let errno = if decision.verdict as u32 == Verdict::SocketsFull as u32 { ENOBUFS } else { ECONNREFUSED };
-        // SAFETY: a helper without pointers.
-        unsafe { bpf_set_retval(-errno) };
+        if maps::has_loop_and_retval() {
+            // SAFETY: a helper without pointers.
+            unsafe { bpf_set_retval(-errno) };
+        }
         return REFUSE;
     }
     if let Some(to) = decision.to {
@@ -203,9 +207,18 @@ fn sock_release(ctx: SockContext) -> i32 {
     // The other layout first: who copies an entry looks there last whether its socket still lives.
     let previous = if maps::has_previous() { decide::release(&Previous, cookie, protocol) } else { 0 };
     let mut walk = Walk { cookie, next: decide::release(&maps::Current, cookie, protocol), previous };
-    if walk.next != 0 || walk.previous != 0 {
+    if walk.next == 0 && walk.previous == 0 {
+        return ALLOW;
+    }
+    if maps::has_loop_and_retval() {
         // SAFETY: `step` reads only the `Walk` that it is given.
         unsafe { bpf_loop(MAX_CHAIN, step as *mut c_void, (&raw mut walk).cast(), 0) };
+    } else {
+        for turn in 0..MAX_CHAIN_BY_HAND {
+            if step(turn, (&raw mut walk).cast()) != 0 {
+                break;
+            }
+        }
     }
     ALLOW
 }

@@ -47,6 +47,18 @@ static OTHER_AFFINITY: HashMap<[u8; OTHER], u64, 1> = HashMap::new();
 #[unsafe(no_mangle)]
 static PREVIOUS: Description = Description::NONE;
 
+/// Whether this kernel has bpf_loop (5.17) and bpf_set_retval (5.18). Written by the loader like
+/// `PREVIOUS`; without them a socket's chain is forgotten only in part, and refusals show as EPERM.
+#[unsafe(no_mangle)]
+static HAS_LOOP_AND_RETVAL: u32 = 1;
+
+/// Whether bpf_loop and bpf_set_retval may be called.
+#[inline(always)]
+pub fn has_loop_and_retval() -> bool {
+    // SAFETY: as in `at`.
+    unsafe { (&raw const HAS_LOOP_AND_RETVAL).read_volatile() != 0 }
+}
+
 /// Where a field of the other layout stands. The verifier knows the value: the section is frozen.
 #[inline(always)]
 fn at(field: Field) -> usize {

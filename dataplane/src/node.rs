@@ -1,0 +1,235 @@
+//! The dataplane of one node: opens or takes over what stands in the kernel, applies snapshots, puts the
+//! programs behind the hooks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use bowline_cluster::object::ObjectName;
+use bowline_cluster::snapshot::Snapshot;
+use bowline_ebpf::verdict::Verdict;
+
+use crate::kernel::{Folder, KernelError, Sizes, attach, folders, load_programs, make_maps, maps_in_use, path_error};
+use crate::migrate::{readable, switch};
+use crate::place::{Lock, LockError, make_root};
+use crate::plan::plan;
+use crate::records::{OURS, Records};
+use crate::sys::{Map, Mapped, trim_heap};
+use crate::table::{Found, Store, Table, TableError, Usage};
+
+/// Where and how large.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder for pins, on a bpf file system.
+    pub bpf_root: PathBuf,
+    /// The cgroup whose processes are served.
+    pub cgroup_root: PathBuf,
+    /// How many entries the maps have.
+    pub sizes: Sizes,
+}
+
+/// Why there is no dataplane.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Another agent works here.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The tables.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// What an application of a snapshot left undone, by Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Changes that were refused, and why.
+    pub refused: Vec<(ObjectName, String)>,
+    /// Of those, how many because a map was full, by map.
+    pub full: BTreeMap<&'static str, u64>,
+    /// What is asked for and done otherwise.
+    pub remarks: Vec<(ObjectName, String)>,
+}
+
+/// The dataplane of a node.
+#[derive(Debug)]
+pub struct Dataplane {
+    config: Config,
+    folder: Folder,
+    table: Table,
+    verdicts: Map,
+    sockets: Map,
+    previous: Option<(Folder, Records)>,
+    programs: Option<aya::Ebpf>,
+    complete: bool,
+    _lock: Lock,
+}
+
+impl Dataplane {
+    /// Opens the place: locks it, makes the maps or takes over those that are there. What is attached
+    /// goes on as it was.
+    ///
+    /// # Errors
+    /// The place is taken, or the kernel refuses.
+    pub fn open(config: Config) -> Result<Dataplane, NodeError> {
+        make_root(&config.bpf_root)?;
+        let lock = Lock::take(&config.cgroup_root, &config.bpf_root)?;
+        let folder = Folder(config.bpf_root.join(config.sizes.folder()));
+        let (exists, previous) = sort_folders(&config.bpf_root, &folder)?;
+        make_maps(&folder, &config.sizes)?;
+        let mut found = Found::default();
+        if exists {
+            found.ports = readable(&folder, OURS)?.read().map_err(path_error(&folder.0, "reading"))?;
+            found.in_place = true;
+        }
+        let store = Store {
+            frontends: folder.map("frontends")?,
+            names: folder.map("names")?,
+            services: Mapped::new(folder.map("services")?),
+            slots: Mapped::new(folder.map("slots")?),
+            backends: Mapped::new(folder.map("backends")?),
+            slot_limit: config.sizes.slots,
+        };
+        let known: BTreeSet<_> = found.ports.iter().map(|p| (p.name.clone(), p.key.clone())).collect();
+        let mut table = Table::new(store, found)?;
+        if let Some((other, records)) = &previous {
+            let mut ports = readable(other, *records)?.read().map_err(path_error(&other.0, "reading"))?;
+            ports.retain(|p| !known.contains(&(p.name.clone(), p.key.clone())));
+            tracing::info!(
+                from = %other.0.display(), to = %folder.0.display(), ports = ports.len(),
+                "another layout serves; carrying over"
+            );
+            table.take_over(Found { ports, in_place: false })?;
+        }
+        let (verdicts, sockets) = (folder.map("verdicts")?, folder.map("sockets")?);
+        trim_heap();
+        Ok(Dataplane {
+            config,
+            folder,
+            table,
+            verdicts,
+            sockets,
+            previous,
+            programs: None,
+            complete: false,
+            _lock: lock,
+        })
+    }
+
+    /// Makes the kernel what the snapshot says of these Services; the first time of all Services, and
+    /// takes away what the kernel has and the snapshot hasn't.
+    pub fn apply(&mut self, snapshot: &Snapshot, changed: &BTreeSet<ObjectName>) -> Applied {
+        let mut names: BTreeSet<ObjectName> = changed.clone();
+        if !self.complete {
+            names.extend(snapshot.services.keys().cloned());
+            names.extend(self.table.names().cloned());
+            self.complete = true;
+        }
+        let mut applied = Applied::default();
+        self.apply_names(snapshot, names, &mut applied);
+        let again = self.table.retry();
+        if !again.is_empty() {
+            self.apply_names(snapshot, again.into_iter().collect(), &mut applied);
+        }
+        applied
+    }
+
+    fn apply_names(&mut self, snapshot: &Snapshot, names: BTreeSet<ObjectName>, applied: &mut Applied) {
+        let mut plans = Vec::with_capacity(names.len());
+        for name in names {
+            let plan = plan(snapshot, &name);
+            applied.remarks.extend(plan.remarks.into_iter().map(|remark| (name.clone(), remark)));
+            plans.push((name, plan.ports));
+        }
+        for (name, error) in self.table.apply(plans) {
+            if let TableError::Full { map, .. } = &error {
+                *applied.full.entry(map).or_default() += 1;
+            }
+            applied.refused.push((name, error.to_string()));
+        }
+    }
+
+    /// Whether the programs are behind the hooks.
+    pub fn is_attached(&self) -> bool {
+        self.programs.is_some()
+    }
+
+    /// Puts the programs behind the hooks; called once the first whole snapshot is applied. Finishes a
+    /// migration from another layout.
+    ///
+    /// # Errors
+    /// The kernel refuses; what served before goes on.
+    pub fn attach(&mut self) -> Result<(), NodeError> {
+        let Config { bpf_root, cgroup_root, sizes } = &self.config;
+        let programs = match &self.previous {
+            Some(previous) => switch(bpf_root, cgroup_root, sizes, &self.folder, previous)?,
+            None => {
+                let mut programs = load_programs(&self.folder, sizes, None)?;
+                attach(&mut programs, bpf_root, cgroup_root)?;
+                programs
+            }
+        };
+        self.previous = None;
+        self.programs = Some(programs);
+        trim_heap();
+        Ok(())
+    }
+
+    /// How full the tables are.
+    pub fn usage(&self) -> Usage {
+        self.table.usage()
+    }
+
+    /// Waits until what was taken away is free again.
+    ///
+    /// # Errors
+    /// What membarrier(2) says.
+    pub fn settle(&mut self) -> std::io::Result<()> {
+        self.table.settle()
+    }
+
+    /// How often each verdict was given since the maps were made.
+    pub fn verdicts(&self) -> Vec<(Verdict, u64)> {
+        verdict_counts(&self.verdicts)
+    }
+
+    /// Room for open sockets.
+    pub fn socket_capacity(&self) -> u32 {
+        self.sockets.max_entries()
+    }
+}
+
+pub(crate) fn verdict_counts(map: &Map) -> Vec<(Verdict, u64)> {
+    Verdict::COUNTED
+        .into_iter()
+        .map(|verdict| {
+            let all = map.get(&(verdict as u32).to_ne_bytes()).ok().flatten().unwrap_or_default();
+            let counts = all.chunks_exact(8).map(|c| c.try_into().map_or(0, u64::from_ne_bytes));
+            (verdict, counts.sum())
+        })
+        .collect()
+}
+
+/// Decides what the folders below a root are: our own, that of another layout that serves now, or
+/// leftovers, which are removed. A folder serves when a program behind a hook uses its maps.
+fn sort_folders(root: &Path, ours: &Folder) -> Result<(bool, Option<(Folder, Records)>), NodeError> {
+    let in_use = maps_in_use(root);
+    let mut exists = false;
+    let mut previous = None;
+    for folder in folders(root)? {
+        let serves = ["frontends", "sockets"]
+            .iter()
+            .any(|name| folder.map(name).is_ok_and(|map| in_use.binary_search(&map.id()).is_ok()));
+        let records = folder.records().ok().flatten();
+        match records {
+            Some(_) if serves && folder == *ours => exists = true,
+            Some(records) if serves && previous.is_none() => previous = Some((folder, records)),
+            _ => {
+                tracing::info!(path = %folder.0.display(), "removing maps that nothing uses");
+                folder.remove()?;
+            }
+        }
+    }
+    Ok((exists, previous))
+}

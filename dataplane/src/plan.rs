@@ -1,0 +1,134 @@
+//! What each port of a Service needs in the kernel, by kube-proxy's rules. Pure: a function of the
+//! Service and its slices.
+
+use std::net::IpAddr;
+
+use bowline_cluster::object::{EndpointSlice, Family, ObjectName, Protocol, Scheduler, ServicePort, Str};
+use bowline_cluster::snapshot::Snapshot;
+use bowline_ebpf::layout::{Endpoint, Pick};
+
+/// The label that hands a Service to another proxy (kubernetes.io, service-proxy-name).
+const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
+/// The label that hides a Service or a slice from proxies.
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
+/// One port of a Service in one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortPlan {
+    /// Name of the Service's port; empty where there is but one.
+    pub port: Str,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The family of front ends and backends.
+    pub family: Family,
+    /// The addresses and ports that clients use.
+    pub frontends: Vec<Endpoint>,
+    /// Where they lead: sorted, none twice.
+    pub backends: Vec<Endpoint>,
+    /// How one is chosen.
+    pub scheduler: Scheduler,
+    /// Seconds that a client stays with its backend.
+    pub affinity: Option<u32>,
+}
+
+/// What a Service needs, and what of it can't be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Its ports.
+    pub ports: Vec<PortPlan>,
+    /// What is asked for and not done, with what is done instead.
+    pub remarks: Vec<String>,
+}
+
+/// How the kernel reads a slice of a scheduler; None: the scheduler isn't there yet.
+pub fn pick(scheduler: Scheduler) -> Option<Pick> {
+    match scheduler {
+        Scheduler::Rr => Some(Pick::Turn),
+        Scheduler::Random => Some(Pick::Random),
+        Scheduler::Sh => Some(Pick::Client),
+        Scheduler::Wrr
+        | Scheduler::Lc
+        | Scheduler::Wlc
+        | Scheduler::Dh
+        | Scheduler::Sed
+        | Scheduler::Nq
+        | Scheduler::Maglev => None,
+    }
+}
+
+/// An address and a port as the maps hold them.
+pub fn endpoint(address: IpAddr, port: u16) -> Endpoint {
+    let bytes = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    Endpoint::new(bytes, port.to_be())
+}
+
+/// Plans a Service. One that isn't there, is headless or somebody else's needs nothing.
+pub fn plan(snapshot: &Snapshot, name: &ObjectName) -> Plan {
+    let Some(service) = snapshot.services.get(name) else { return Plan::default() };
+    let hidden = service.labels.iter().any(|(key, _)| matches!(&**key, OTHER_PROXY | HEADLESS));
+    if !service.has_cluster_ip() || hidden {
+        return Plan::default();
+    }
+    let mut plan = Plan::default();
+    let mut scheduler = service.scheduler.unwrap_or_default();
+    if pick(scheduler).is_none() {
+        plan.remarks.push(format!("scheduler {scheduler} is not there yet; rr is used"));
+        scheduler = Scheduler::Rr;
+    }
+    for port in &service.ports {
+        if port.protocol == Protocol::Sctp {
+            plan.remarks.push(format!("port {}/SCTP is not served yet", port.port));
+            continue;
+        }
+        for family in [Family::V4, Family::V6] {
+            let frontends: Vec<Endpoint> = service
+                .cluster_ips
+                .iter()
+                .filter(|ip| Family::of(ip) == family && snapshot.owns(name, **ip, port.port, port.protocol))
+                .map(|ip| endpoint(*ip, port.port))
+                .collect();
+            if frontends.is_empty() {
+                continue;
+            }
+            plan.ports.push(PortPlan {
+                port: port.name.clone(),
+                protocol: port.protocol,
+                family,
+                frontends,
+                backends: backends(port, family, snapshot.slices_of(name).map(|s| &**s)),
+                scheduler,
+                affinity: service.affinity,
+            });
+        }
+    }
+    plan
+}
+
+/// The endpoints that take traffic: those that are ready, and where there is none, those that are
+/// terminating and still serving.
+fn backends<'a>(port: &ServicePort, family: Family, slices: impl Iterator<Item = &'a EndpointSlice>) -> Vec<Endpoint> {
+    let mut ready = Vec::new();
+    let mut serving = Vec::new();
+    for slice in slices.filter(|s| s.family == Some(family)) {
+        let joined = slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol);
+        for number in joined.filter_map(|p| p.port) {
+            for e in &slice.endpoints {
+                if e.conditions.ready {
+                    ready.push(endpoint(e.address, number));
+                } else if e.conditions.serving && e.conditions.terminating {
+                    serving.push(endpoint(e.address, number));
+                }
+            }
+        }
+    }
+    let mut chosen = if ready.is_empty() { serving } else { ready };
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen
+}
+
+#[cfg(test)]
+mod tests;

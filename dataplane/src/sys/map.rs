@@ -1,0 +1,206 @@
+//! One map by its descriptor: keys and values are bytes, of the sizes that the kernel says it has.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use super::{bpf, info, open_pin};
+
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
+const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
+const BPF_NOEXIST: u64 = 1;
+
+#[repr(C)]
+#[derive(Default)]
+struct ElementAttr {
+    map: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// A map of the kernel.
+#[derive(Debug)]
+pub(crate) struct Map {
+    fd: OwnedFd,
+    id: u32,
+    kind: u32,
+    key_size: usize,
+    value_size: usize,
+    max_entries: u32,
+}
+
+impl Map {
+    /// The map behind a descriptor.
+    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Map> {
+        // The head of `struct bpf_map_info`.
+        #[repr(C)]
+        #[derive(Default)]
+        struct Raw {
+            kind: u32,
+            id: u32,
+            key_size: u32,
+            value_size: u32,
+            max_entries: u32,
+            flags: u32,
+        }
+        let mut raw = Raw::default();
+        info(fd.as_raw_fd(), &mut raw)?;
+        Ok(Map {
+            fd,
+            id: raw.id,
+            kind: raw.kind,
+            key_size: raw.key_size as usize,
+            value_size: raw.value_size as usize,
+            max_entries: raw.max_entries,
+        })
+    }
+
+    /// The map that is pinned at a path.
+    pub(crate) fn open(path: &Path) -> io::Result<Map> {
+        Map::from_fd(open_pin(path)?)
+    }
+
+    /// The kernel's id of the map.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+    /// `enum bpf_map_type`.
+    pub(crate) fn kind(&self) -> u32 {
+        self.kind
+    }
+    /// Bytes of a key.
+    pub(crate) fn key_size(&self) -> usize {
+        self.key_size
+    }
+    /// Bytes of a value.
+    pub(crate) fn value_size(&self) -> usize {
+        self.value_size
+    }
+    /// How many entries fit.
+    pub(crate) fn max_entries(&self) -> u32 {
+        self.max_entries
+    }
+    /// Its descriptor.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn is_per_cpu(&self) -> bool {
+        const PERCPU_HASH: u32 = 5;
+        const PERCPU_ARRAY: u32 = 6;
+        matches!(self.kind, PERCPU_HASH | PERCPU_ARRAY)
+    }
+
+    fn attr(&self, key: &[u8], value: *const u8, flags: u64) -> io::Result<ElementAttr> {
+        if key.len() != self.key_size {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a key of {} bytes for a map whose keys have {}", key.len(), self.key_size),
+            ));
+        }
+        Ok(ElementAttr {
+            map: self.fd.as_raw_fd() as u32,
+            pad: 0,
+            key: key.as_ptr() as u64,
+            value: value as u64,
+            flags,
+        })
+    }
+
+    /// Looks a key up. The value of a map with one value a CPU is all of them, each padded to 8 bytes.
+    pub(crate) fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let size =
+            if self.is_per_cpu() { self.value_size.next_multiple_of(8) * possible_cpus() } else { self.value_size };
+        let mut value = vec![0u8; size];
+        let mut attr = self.attr(key, value.as_mut_ptr(), 0)?;
+        match bpf(BPF_MAP_LOOKUP_ELEM, &mut attr) {
+            Ok(_) => Ok(Some(value)),
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn update(&self, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
+        if value.len() != self.value_size || self.is_per_cpu() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("a value of {} bytes for a map whose values have {}", value.len(), self.value_size),
+            ));
+        }
+        let mut attr = self.attr(key, value.as_ptr(), flags)?;
+        bpf(BPF_MAP_UPDATE_ELEM, &mut attr).map(|_| ())
+    }
+
+    /// Writes an entry, atomically for whoever looks it up.
+    ///
+    /// # Errors
+    /// E2BIG where a hash is full.
+    pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.update(key, value, 0)
+    }
+
+    /// Writes an entry if there is none; says whether it did.
+    pub(crate) fn put_new(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
+        match self.update(key, value, BPF_NOEXIST) {
+            Ok(()) => Ok(true),
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Removes an entry; says whether there was one.
+    pub(crate) fn remove(&self, key: &[u8]) -> io::Result<bool> {
+        let mut attr = self.attr(key, std::ptr::null(), 0)?;
+        match bpf(BPF_MAP_DELETE_ELEM, &mut attr) {
+            Ok(_) => Ok(true),
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Every key, read one by one. Bounded by four times what the map can hold, since a key that is
+    /// removed meanwhile makes the kernel begin again.
+    pub(crate) fn keys(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut next = vec![0u8; self.key_size];
+        let mut at: Option<Vec<u8>> = None;
+        for _ in 0..u64::from(self.max_entries) * 4 {
+            let key = at.as_ref().map_or(0, |k| k.as_ptr() as u64);
+            let mut attr =
+                ElementAttr { map: self.fd.as_raw_fd() as u32, pad: 0, key, value: next.as_mut_ptr() as u64, flags: 0 };
+            match bpf(BPF_MAP_GET_NEXT_KEY, &mut attr) {
+                Ok(_) => {
+                    keys.push(next.clone());
+                    at = Some(next.clone());
+                }
+                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => break,
+                Err(e) => return Err(e),
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// Every entry whose value could still be read.
+    pub(crate) fn entries(&self) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut entries = Vec::new();
+        for key in self.keys()? {
+            if let Some(value) = self.get(&key)? {
+                entries.push((key, value));
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// How many CPUs the kernel keeps values for (/sys/devices/system/cpu/possible).
+fn possible_cpus() -> usize {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = text.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<usize>().ok());
+    last.map_or(1, |n| n + 1)
+}

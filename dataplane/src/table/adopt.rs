@@ -1,0 +1,187 @@
+//! What stands in the kernel when an agent starts: read from the maps of its own layout, or, field by
+//! field, from those of another.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use bowline_cluster::object::{Family, ObjectName, Protocol};
+use bowline_ebpf::describe::Field;
+use bowline_ebpf::layout::{Endpoint, FrontendKey, HEADER, SLOTS, Word};
+
+use super::{Arena, Port, PortKey, Table, TableError};
+use crate::records::Records;
+use crate::sys::Map;
+
+/// One port as found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundPort {
+    /// Its Service.
+    pub name: ObjectName,
+    /// Which port of it.
+    pub key: PortKey,
+    /// Its service id.
+    pub id: u32,
+    /// Its front ends.
+    pub frontends: Vec<FrontendKey>,
+    /// Its slice; zero where none was published.
+    pub word: Word,
+    /// The first word of the slice: scheduler and flags.
+    pub how: u32,
+    /// Seconds of affinity.
+    pub affinity: u32,
+    /// Its round robin's turn.
+    pub turn: u64,
+    /// Its backends: id, life, endpoint; in the order of their endpoints, none twice.
+    pub backends: Vec<(u32, u32, Endpoint)>,
+}
+
+/// All that was found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The ports, by id.
+    pub ports: Vec<FoundPort>,
+    /// Whether it stands in the table's own maps already.
+    pub in_place: bool,
+}
+
+/// The text in `names`.
+pub(super) fn name_text(name: &ObjectName, key: &PortKey) -> String {
+    format!("{}/{}/{}/{}/{}", name.namespace, name.name, key.port, key.protocol, key.family)
+}
+
+fn parse_name(text: &str) -> Option<(ObjectName, PortKey)> {
+    let mut parts = text.split('/');
+    let (namespace, name, port) = (parts.next()?, parts.next()?, parts.next()?);
+    let protocol = match parts.next()? {
+        "TCP" => Protocol::Tcp,
+        "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
+        _ => return None,
+    };
+    let family = match parts.next()? {
+        "IPv4" => Family::V4,
+        "IPv6" => Family::V6,
+        _ => return None,
+    };
+    let name = ObjectName { namespace: namespace.into(), name: name.into() };
+    Some((name, PortKey { port: port.into(), protocol, family }))
+}
+
+/// The maps of any layout, to be read.
+#[derive(Debug)]
+pub struct Readable {
+    /// Their layout.
+    pub records: Records,
+    /// `frontends`.
+    pub frontends: Map,
+    /// `names`.
+    pub names: Map,
+    /// `services`.
+    pub services: Map,
+    /// `slots`.
+    pub slots: Map,
+    /// `backends`.
+    pub backends: Map,
+}
+
+impl Readable {
+    /// Reads all ports. Costs one call a front end, a name, a service and a backend, and one for the
+    /// whole arena.
+    ///
+    /// # Errors
+    /// What bpf(2) says.
+    pub fn read(&self) -> io::Result<Vec<FoundPort>> {
+        let r = &self.records;
+        let mut frontends: HashMap<u32, Vec<FrontendKey>> = HashMap::new();
+        for (key, value) in self.frontends.entries()? {
+            frontends.entry(r.u32(&value, Field::FrontendService)).or_default().push(r.read_frontend_key(&key));
+        }
+        let arena = self.slots.get(&0u32.to_ne_bytes())?.unwrap_or_default();
+        let slot = |index: u32| {
+            let at = (index & (SLOTS - 1)) as usize * 4;
+            arena.get(at..at + 4).map_or(0, |b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+        };
+        let mut ports = Vec::new();
+        for (key, value) in self.names.entries()? {
+            let Ok(id) = key.as_slice().try_into().map(u32::from_ne_bytes) else { continue };
+            let Some((name, port)) = r.read_name(&value).as_deref().and_then(parse_name) else { continue };
+            let Some(service) = self.services.get(&key)? else { continue };
+            let word = Word(r.u64(&service, Field::ServiceCluster));
+            let mut backends: BTreeMap<Endpoint, (u32, u32)> = BTreeMap::new();
+            if word.is_published() {
+                let mut ids: Vec<u32> = (0..word.length()).map(|i| slot(word.base() + HEADER + i)).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                for backend in ids {
+                    if let Some(record) = self.backends.get(&backend.to_ne_bytes())? {
+                        let b = r.read_backend(&record);
+                        if b.service == id {
+                            backends.insert(b.endpoint, (backend, b.life));
+                        }
+                    }
+                }
+            }
+            let mut mine = frontends.remove(&id).unwrap_or_default();
+            mine.sort_by_key(|f| (f.address, f.port));
+            ports.push(FoundPort {
+                name,
+                key: port,
+                id,
+                frontends: mine,
+                word,
+                how: if word.is_published() { slot(word.base()) } else { 0 },
+                affinity: if word.is_published() { slot(word.base() + 1) } else { 0 },
+                turn: r.u64(&service, Field::ServiceTurn),
+                backends: backends.into_iter().map(|(e, (id, life))| (id, life, e)).collect(),
+            });
+        }
+        ports.sort_by_key(|p| p.id);
+        Ok(ports)
+    }
+}
+
+impl Table {
+    /// Takes over what was found: ids, lives and turns stay, so that what sockets and clients remember
+    /// stays true.
+    pub(crate) fn take_over(&mut self, found: Found) -> Result<(), TableError> {
+        for port in found.ports {
+            if !self.service_ids.reserve(port.id) {
+                // Only where another layout's table was larger; its clients choose anew.
+                tracing::warn!(service = %port.name, id = port.id, map = "services", "no such id here; left out");
+                continue;
+            }
+            self.store.reach_service(port.id)?;
+            let mut backends = Vec::with_capacity(port.backends.len());
+            for (id, life, endpoint) in &port.backends {
+                if !self.backend_ids.reserve(*id) {
+                    continue;
+                }
+                self.store.reach_backend(*id)?;
+                if !found.in_place {
+                    self.store.carry_backend(*id, port.id, endpoint, *life);
+                }
+                backends.push(*id);
+            }
+            let mut frontends = Vec::new();
+            if found.in_place {
+                if port.word.is_published() {
+                    self.store.reach_slice(port.word.base(), port.word.length())?;
+                    if !self.arena.reserve(port.word.base(), Arena::order(port.word.length())) {
+                        tracing::warn!(service = %port.name, "its slice overlaps another; written anew");
+                        self.store.publish(port.id, Word(0));
+                    }
+                }
+                for key in &port.frontends {
+                    self.owners.insert(*key, port.id);
+                }
+                frontends = port.frontends;
+            } else {
+                self.store.put_name(port.id, &port.name, &port.key)?;
+                self.store.set_turn(port.id, port.turn);
+            }
+            let entry = Port { key: port.key, id: port.id, frontends, backends: backends.into() };
+            self.services.entry(port.name).or_default().push(entry);
+        }
+        Ok(())
+    }
+}
