@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
             }
             b'{' | b'[' => {
                 let empty = without_comment(text);
-                
+
                 match empty {
                     "{}" => Value::Map,
                     "[]" => Value::Seq,
