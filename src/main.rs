@@ -1,1 +1,48 @@
-fn main() {}
+//! The command `bowline`: arguments in, library called.
+
+mod agent;
+mod check;
+mod cli;
+mod get;
+mod http;
+mod log;
+mod metrics;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Node(args) => agent::run(args),
+        Command::Get(args) => get::run(&args),
+        Command::Check(args) => return check::run(&args),
+        Command::Cleanup(args) => cleanup(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "bowline", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Into::into),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bowline: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn cleanup(place: &cli::Place) -> anyhow::Result<()> {
+    let removed = bowline_dataplane::cleanup::cleanup(&place.cgroup_root()?, &place.bpf_root)?;
+    if removed.paths.is_empty() {
+        println!("nothing was installed at {}", place.bpf_root.display());
+    }
+    for path in removed.paths {
+        println!("removed {}", path.display());
+    }
+    Ok(())
+}

@@ -51,7 +51,7 @@ impl Arena {
 
     /// Marks a slice as used, as found in the kernel at start. False: it overlaps another or lies outside.
     pub(crate) fn reserve(&mut self, base: u32, order: u32) -> bool {
-        if order > self.orders || base % (1 << order) != 0 || base >= self.capacity() {
+        if order > self.orders || !base.is_multiple_of(1 << order) || base >= self.capacity() {
             return false;
         }
         let holder = (order..=self.orders).map(|o| (base & !((1 << o) - 1), o));

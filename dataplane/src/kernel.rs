@@ -115,23 +115,23 @@ impl Sizes {
     }
 
     /// The name of the folder in which maps of this layout and these sizes are pinned.
-    pub fn folder(&self) -> String {
+    pub(crate) fn folder(&self) -> String {
         format!("layout-{VERSION}-{:08x}", self.mark())
     }
 }
 
 /// A hook of the cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hook {
+pub(crate) struct Hook {
     /// Its name, its program's and its pin's.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// `enum bpf_attach_type`.
-    pub attach_type: u32,
+    pub(crate) attach_type: u32,
 }
 
 /// The hooks, in the order in which they get a new program: first those that recognise what was
 /// translated, then those that translate.
-pub const HOOKS: [Hook; 9] = [
+pub(crate) const HOOKS: [Hook; 9] = [
     Hook { name: "recvmsg4", attach_type: 19 },
     Hook { name: "recvmsg6", attach_type: 20 },
     Hook { name: "getpeername4", attach_type: 29 },
@@ -148,14 +148,14 @@ const MAPS: [&str; 9] =
 
 /// A folder of pinned maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     /// One of its maps.
     ///
     /// # Errors
     /// It isn't there, or what bpf(2) says.
-    pub fn map(&self, name: &str) -> Result<Map, KernelError> {
+    pub(crate) fn map(&self, name: &str) -> Result<Map, KernelError> {
         let path = self.0.join(name);
         Map::open(&path).map_err(path_error(&path, "opening the pinned map"))
     }
@@ -164,7 +164,7 @@ impl Folder {
     ///
     /// # Errors
     /// As of [`Folder::map`].
-    pub fn records(&self) -> Result<Option<Records>, KernelError> {
+    pub(crate) fn records(&self) -> Result<Option<Records>, KernelError> {
         let path = self.0.join("layout");
         let value = self.map("layout")?.get(&0u32.to_ne_bytes()).map_err(path_error(&path, "reading"))?;
         Ok(value.as_deref().and_then(Records::described_by))
@@ -174,7 +174,7 @@ impl Folder {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn remove(&self) -> Result<(), KernelError> {
+    pub(crate) fn remove(&self) -> Result<(), KernelError> {
         for entry in fs::read_dir(&self.0).map_err(path_error(&self.0, "listing"))?.flatten() {
             let path = entry.path();
             fs::remove_file(&path).map_err(path_error(&path, "unpinning"))?;
@@ -187,7 +187,7 @@ impl Folder {
 ///
 /// # Errors
 /// The root can't be listed.
-pub fn folders(root: &Path) -> Result<Vec<Folder>, KernelError> {
+pub(crate) fn folders(root: &Path) -> Result<Vec<Folder>, KernelError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).map_err(path_error(root, "listing"))?.flatten() {
         if entry.file_name().to_string_lossy().starts_with("layout-") {
@@ -199,7 +199,7 @@ pub fn folders(root: &Path) -> Result<Vec<Folder>, KernelError> {
 }
 
 /// The ids of the maps that the programs behind the pinned links use.
-pub fn maps_in_use(root: &Path) -> Vec<u32> {
+pub(crate) fn maps_in_use(root: &Path) -> Vec<u32> {
     let mut ids = Vec::new();
     for hook in HOOKS {
         if let Ok(link) = sys::open_pin(&root.join("links").join(hook.name))
@@ -219,7 +219,7 @@ pub fn maps_in_use(root: &Path) -> Vec<u32> {
 ///
 /// # Errors
 /// The kernel refuses them, or those that are there have another shape.
-pub fn make_maps(folder: &Folder, sizes: &Sizes) -> Result<(), KernelError> {
+pub(crate) fn make_maps(folder: &Folder, sizes: &Sizes) -> Result<(), KernelError> {
     fs::create_dir_all(&folder.0).map_err(path_error(&folder.0, "creating"))?;
     loader(folder, sizes, None).load(OBJECT)?;
     let wanted = [
@@ -281,7 +281,7 @@ fn loader<'a>(folder: &Folder, sizes: &Sizes, previous: Option<(&'a Folder, &'a 
 ///
 /// # Errors
 /// The verifier's word, whose whole log is kept in a file.
-pub fn load_programs(
+pub(crate) fn load_programs(
     folder: &Folder,
     sizes: &Sizes,
     previous: Option<(&Folder, &Records)>,
@@ -316,7 +316,7 @@ fn explain(hook: &str, error: &ProgramError) -> String {
 }
 
 /// How many instructions the verifier went through for each hook, of a million that it allows.
-pub fn verified_instructions(object: &Ebpf) -> BTreeMap<&'static str, u32> {
+pub(crate) fn verified_instructions(object: &Ebpf) -> BTreeMap<&'static str, u32> {
     HOOKS
         .iter()
         .filter_map(|hook| {
@@ -331,7 +331,7 @@ pub fn verified_instructions(object: &Ebpf) -> BTreeMap<&'static str, u32> {
 ///
 /// # Errors
 /// A hook can't be attached.
-pub fn attach(object: &mut Ebpf, root: &Path, cgroup: &Path) -> Result<(), KernelError> {
+pub(crate) fn attach(object: &mut Ebpf, root: &Path, cgroup: &Path) -> Result<(), KernelError> {
     let links = root.join("links");
     fs::create_dir_all(&links).map_err(path_error(&links, "creating"))?;
     let folder = fs::File::open(cgroup).map_err(path_error(cgroup, "opening the cgroup"))?;

@@ -11,11 +11,14 @@ pub mod cleanup;
 mod grace;
 mod ids;
 pub mod inspect;
-pub mod kernel;
+mod kernel;
 mod migrate;
 pub mod node;
 pub mod place;
 pub mod plan;
 mod records;
 mod sys;
-pub mod table;
+mod table;
+
+pub use kernel::{KernelError, Sizes, kernel_version};
+pub use table::{TableError, Usage};

@@ -30,12 +30,12 @@ pub fn find_cgroup_root() -> Option<PathBuf> {
 
 /// Whether a path lies on the unified hierarchy.
 pub fn is_cgroup(path: &Path) -> bool {
-    statfs(path).is_ok_and(|s| s.f_type as i64 == CGROUP2_SUPER_MAGIC)
+    statfs(path).is_ok_and(|s| s.f_type == CGROUP2_SUPER_MAGIC)
 }
 
 /// Whether a path lies on a bpf file system.
 pub fn is_bpffs(path: &Path) -> bool {
-    statfs(path).is_ok_and(|s| s.f_type as i64 == BPF_FS_MAGIC)
+    statfs(path).is_ok_and(|s| s.f_type == BPF_FS_MAGIC)
 }
 
 /// Makes the folder, and mounts a bpf file system if it would not lie on one.

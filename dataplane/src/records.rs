@@ -2,9 +2,7 @@
 //! of any other.
 
 use bowline_ebpf::describe::{ABSENT, Description, FIELDS, Field};
-use bowline_ebpf::layout::{
-    Affinity, AffinityKey, Backend, Endpoint, FrontendKey, NAME_BYTES, SocketKey, Translation, VERSION,
-};
+use bowline_ebpf::layout::{Affinity, AffinityKey, Backend, Endpoint, FrontendKey, NAME_BYTES, SocketKey, Translation};
 
 /// Reads and writes the records of one layout.
 #[derive(Clone, Copy, Debug)]
@@ -31,11 +29,6 @@ impl Records {
         bytes.extend([0; 4]);
         bytes.extend(self.0.fields.iter().flat_map(|f| f.to_ne_bytes()));
         bytes
-    }
-
-    /// Whether this is the layout of this build.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.0.version == VERSION
     }
 
     /// Offset of a field, or size of a record, in bytes.

@@ -28,8 +28,8 @@ use crate::grace::Grace;
 use crate::ids::Ids;
 use crate::plan::PortPlan;
 
-pub use adopt::{Found, FoundPort, Readable};
-pub use store::Store;
+pub(crate) use adopt::{Found, FoundPort, Readable};
+pub(crate) use store::Store;
 
 /// Why a port can't be programmed.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +59,13 @@ pub enum TableError {
 
 /// What identifies a port of a Service over restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PortKey {
+pub(crate) struct PortKey {
     /// The port's name; empty where there is but one.
-    pub port: Str,
+    pub(crate) port: Str,
     /// TCP or UDP.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// The family of its addresses.
-    pub family: Family,
+    pub(crate) family: Family,
 }
 
 impl PortKey {
@@ -107,7 +107,7 @@ pub struct Usage {
 
 /// The Services in the kernel.
 #[derive(Debug)]
-pub struct Table {
+pub(crate) struct Table {
     store: Store,
     services: HashMap<ObjectName, Vec<Port>>,
     /// Which service id has a front end.
@@ -126,7 +126,7 @@ impl Table {
     ///
     /// # Errors
     /// No thread can be started, or a map can't be read.
-    pub fn new(store: Store, found: Found) -> Result<Table, TableError> {
+    pub(crate) fn new(store: Store, found: Found) -> Result<Table, TableError> {
         let grace = Grace::start().map_err(|error| TableError::Io { map: "grace periods", error })?;
         let mut table = Table {
             service_ids: Ids::new(store.services.map().max_entries()),
@@ -145,7 +145,7 @@ impl Table {
 
     /// Makes Services what their plans say; an empty plan takes a Service away. What is refused is
     /// returned, with the old state of that port kept; all else is done.
-    pub fn apply(&mut self, plans: Vec<(ObjectName, Vec<PortPlan>)>) -> Vec<(ObjectName, TableError)> {
+    pub(crate) fn apply(&mut self, plans: Vec<(ObjectName, Vec<PortPlan>)>) -> Vec<(ObjectName, TableError)> {
         self.reclaim();
         let mut refused = Vec::new();
         // First what comes, for all: a front end that moves between Services is never without one.
@@ -167,17 +167,17 @@ impl Table {
     }
 
     /// Services to be planned again because something became free since their last change was refused.
-    pub fn retry(&mut self) -> Vec<ObjectName> {
+    pub(crate) fn retry(&mut self) -> Vec<ObjectName> {
         if self.reclaim() > 0 { self.refused.iter().cloned().collect() } else { Vec::new() }
     }
 
     /// The Services that the kernel has.
-    pub fn names(&self) -> impl Iterator<Item = &ObjectName> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &ObjectName> {
         self.services.keys()
     }
 
     /// How full it is.
-    pub fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         Usage {
             frontends: (self.owners.len() as u32, self.store.frontends.max_entries()),
             services: (self.service_ids.used(), self.service_ids.capacity()),
@@ -191,7 +191,7 @@ impl Table {
     ///
     /// # Errors
     /// What membarrier(2) said.
-    pub fn settle(&mut self) -> io::Result<()> {
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
         if let Some((period, _)) = self.retired.back() {
             let period = *period;
             self.grace.wait(period)?;

@@ -87,7 +87,7 @@ impl Mapped {
     }
 
     fn at(&self, offset: usize, align: usize) -> Option<NonNull<u8>> {
-        if offset % align != 0 || offset + align > self.bytes {
+        if !offset.is_multiple_of(align) || offset + align > self.bytes {
             return None;
         }
         let window = self.windows.get(offset / WINDOW)?.as_ref()?;

@@ -14,34 +14,34 @@ use crate::sys::Map;
 
 /// One port as found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundPort {
+pub(crate) struct FoundPort {
     /// Its Service.
-    pub name: ObjectName,
+    pub(crate) name: ObjectName,
     /// Which port of it.
-    pub key: PortKey,
+    pub(crate) key: PortKey,
     /// Its service id.
-    pub id: u32,
+    pub(crate) id: u32,
     /// Its front ends.
-    pub frontends: Vec<FrontendKey>,
+    pub(crate) frontends: Vec<FrontendKey>,
     /// Its slice; zero where none was published.
-    pub word: Word,
+    pub(crate) word: Word,
     /// The first word of the slice: scheduler and flags.
-    pub how: u32,
+    pub(crate) how: u32,
     /// Seconds of affinity.
-    pub affinity: u32,
+    pub(crate) affinity: u32,
     /// Its round robin's turn.
-    pub turn: u64,
+    pub(crate) turn: u64,
     /// Its backends: id, life, endpoint; in the order of their endpoints, none twice.
-    pub backends: Vec<(u32, u32, Endpoint)>,
+    pub(crate) backends: Vec<(u32, u32, Endpoint)>,
 }
 
 /// All that was found.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub(crate) struct Found {
     /// The ports, by id.
-    pub ports: Vec<FoundPort>,
+    pub(crate) ports: Vec<FoundPort>,
     /// Whether it stands in the table's own maps already.
-    pub in_place: bool,
+    pub(crate) in_place: bool,
 }
 
 /// The text in `names`.
@@ -69,19 +69,19 @@ fn parse_name(text: &str) -> Option<(ObjectName, PortKey)> {
 
 /// The maps of any layout, to be read.
 #[derive(Debug)]
-pub struct Readable {
+pub(crate) struct Readable {
     /// Their layout.
-    pub records: Records,
+    pub(crate) records: Records,
     /// `frontends`.
-    pub frontends: Map,
+    pub(crate) frontends: Map,
     /// `names`.
-    pub names: Map,
+    pub(crate) names: Map,
     /// `services`.
-    pub services: Map,
+    pub(crate) services: Map,
     /// `slots`.
-    pub slots: Map,
+    pub(crate) slots: Map,
     /// `backends`.
-    pub backends: Map,
+    pub(crate) backends: Map,
 }
 
 impl Readable {
@@ -90,7 +90,7 @@ impl Readable {
     ///
     /// # Errors
     /// What bpf(2) says.
-    pub fn read(&self) -> io::Result<Vec<FoundPort>> {
+    pub(crate) fn read(&self) -> io::Result<Vec<FoundPort>> {
         let r = &self.records;
         let mut frontends: HashMap<u32, Vec<FrontendKey>> = HashMap::new();
         for (key, value) in self.frontends.entries()? {

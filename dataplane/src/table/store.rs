@@ -12,19 +12,19 @@ use crate::sys::{Map, Mapped};
 
 /// The maps that the table writes.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     /// `frontends`.
-    pub frontends: Map,
+    pub(crate) frontends: Map,
     /// `names`.
-    pub names: Map,
+    pub(crate) names: Map,
     /// `services`.
-    pub services: Mapped,
+    pub(crate) services: Mapped,
     /// `slots`.
-    pub slots: Mapped,
+    pub(crate) slots: Mapped,
     /// `backends`.
-    pub backends: Mapped,
+    pub(crate) backends: Mapped,
     /// How many words of `slots` may be used.
-    pub slot_limit: u32,
+    pub(crate) slot_limit: u32,
 }
 
 fn io_error(map: &'static str) -> impl Fn(io::Error) -> TableError {
@@ -66,10 +66,6 @@ impl Store {
     pub(super) fn reach_slice(&mut self, base: u32, choices: u32) -> Result<(), TableError> {
         let length = (HEADER + choices) as usize * 4;
         self.slots.reach(base as usize * 4, length).map_err(io_error("slots"))
-    }
-
-    pub(super) fn choice(&self, word: Word, index: u32) -> u32 {
-        self.slots.load32((word.base() + HEADER + index) as usize * 4)
     }
 
     pub(super) fn put_slice(&mut self, base: u32, header: &Header, choices: &[u32]) -> Result<(), TableError> {

@@ -1,0 +1,234 @@
+//! The arguments: one definition for parsing, --help, the man page and completions.
+
+use std::path::PathBuf;
+
+use bowline_dataplane::{Sizes, place};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+/// Service addresses for a node, by programs in the kernel.
+///
+/// Bowline reads Services and their endpoints from a state and makes every process on this node reach
+/// them: a connect() to a Service's address goes to one of its backends, at once and without a proxy in
+/// the way. What it installs keeps working while no bowline process runs.
+#[derive(Debug, Parser)]
+#[command(name = "bowline", version, arg_required_else_help = true, after_help = AFTER)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "Examples:
+  bowline check                                  is this machine fit?
+  bowline node --state files:/etc/bowline/state  serve the Services of a folder of manifests
+  bowline get services                           what the kernel serves now
+  bowline get backends -o wide                   and where it leads
+  bowline cleanup                                take all of it away";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the agent of this node
+    ///
+    /// Reads the state, programs the kernel, and follows every change. When it ends, or is killed, what
+    /// the kernel has goes on; the next agent takes over without a gap. `bowline cleanup` takes it away.
+    Node(NodeArgs),
+    /// Shows what the kernel has, whether the agent runs or not
+    Get(GetArgs),
+    /// Says whether this kernel and machine are fit, and what to do where they are not
+    Check(CheckArgs),
+    /// Takes away all that was ever installed here, and nothing else's
+    ///
+    /// Detaches the programs and removes the maps of one place. Give the --cgroup-root and --bpf-root
+    /// that the agent had. Refused while an agent runs.
+    Cleanup(Place),
+    /// Prints completions for a shell
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Prints the man page
+    Man,
+}
+
+/// Where the programs are attached and pinned.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Place {
+    /// The cgroup whose processes are served, with all below it
+    ///
+    /// Found by itself: the unified hierarchy wherever it is mounted, which is every process.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cgroup_root: Option<PathBuf>,
+    /// Folder for pinned maps and links; a bpf file system is mounted where there is none
+    #[arg(long, value_name = "DIR", default_value = place::DEFAULT_ROOT)]
+    pub(crate) bpf_root: PathBuf,
+}
+
+impl Place {
+    /// The cgroup, as given or found.
+    ///
+    /// # Errors
+    /// There is no unified hierarchy, or the folder is not on it.
+    pub(crate) fn cgroup_root(&self) -> anyhow::Result<PathBuf> {
+        match &self.cgroup_root {
+            Some(path) if place::is_cgroup(path) => Ok(path.clone()),
+            Some(path) => anyhow::bail!(
+                "--cgroup-root {}: not a folder of a cgroup v2 hierarchy; `bowline check` shows where it is",
+                path.display()
+            ),
+            None => place::find_cgroup_root().ok_or_else(|| {
+                anyhow::anyhow!("no cgroup v2 hierarchy is mounted: mount -t cgroup2 none /sys/fs/cgroup")
+            }),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Message and key=value pairs.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Arguments of `node`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Where the cluster's objects come from: files:DIR, a folder of Kubernetes manifests (YAML or JSON)
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) state: State,
+    /// This node's name; the host's name by default
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname_override: Option<String>,
+    /// Where and with which pins.
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Ranges for Service addresses that manifests leave out, one a family; the first gives the default
+    /// family
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', default_value = "10.96.0.0/12,fd00:10:96::/112")]
+    pub(crate) service_cluster_ip_range: Vec<IpNet>,
+    /// Serves /metrics; empty: not
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:10249")]
+    pub(crate) metrics_bind_address: String,
+    /// Serves /healthz and /readyz; empty: not
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:10256")]
+    pub(crate) healthz_bind_address: String,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// How much is logged: 0 what needs attention, 1 what was done, 2 and more for the curious
+    #[arg(short, long, value_name = "LEVEL", default_value_t = 1)]
+    pub(crate) v: u8,
+    /// Sizes of the maps.
+    #[command(flatten)]
+    pub(crate) sizes: SizeArgs,
+}
+
+/// Sizes of the maps. Another size is another set of maps; a restart migrates to it.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Sizes")]
+pub(crate) struct SizeArgs {
+    /// Addresses times ports of all Services
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().frontends, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub(crate) max_frontends: u32,
+    /// Ports of all Services, each family apart
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().services, value_parser = clap::value_parser!(u32).range(2..=16_777_216))]
+    pub(crate) max_services: u32,
+    /// Backends of all Services
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().backends, value_parser = clap::value_parser!(u32).range(2..=16_777_216))]
+    pub(crate) max_backends: u32,
+    /// Words of the arena that holds the sets of backends; a power of two
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().slots, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    pub(crate) max_slots: u32,
+    /// Open sockets that went through a Service
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().sockets, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub(crate) max_sockets: u32,
+    /// Clients that sessionAffinity remembers
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().affinity, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub(crate) max_affinity: u32,
+}
+
+impl From<SizeArgs> for Sizes {
+    fn from(a: SizeArgs) -> Sizes {
+        Sizes {
+            frontends: a.max_frontends,
+            services: a.max_services,
+            backends: a.max_backends,
+            slots: a.max_slots,
+            sockets: a.max_sockets,
+            affinity: a.max_affinity,
+        }
+    }
+}
+
+/// A source of state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// A folder of manifests.
+    Files(PathBuf),
+}
+
+impl std::str::FromStr for State {
+    type Err = String;
+    fn from_str(text: &str) -> Result<State, String> {
+        match text.split_once(':') {
+            Some(("files", dir)) if !dir.is_empty() => Ok(State::Files(dir.into())),
+            _ => Err(format!("`{text}` is no source; write files:DIR, a folder of manifests")),
+        }
+    }
+}
+
+/// What `get` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// Services, a line a port and family.
+    #[value(alias = "service", alias = "svc")]
+    Services,
+    /// Backends, a line each.
+    #[value(alias = "backend")]
+    Backends,
+}
+
+/// How `get` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// A table.
+    Table,
+    /// A table with more columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// Arguments of `get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// What to show
+    pub(crate) what: What,
+    /// Only Services of this name
+    pub(crate) name: Option<String>,
+    /// Only this namespace; all by default
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// How to show it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+    /// Folder of the pinned maps
+    #[arg(long, value_name = "DIR", default_value = place::DEFAULT_ROOT)]
+    pub(crate) bpf_root: PathBuf,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The cgroup that will be served; the unified hierarchy by default
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cgroup_root: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! The metrics, with Prometheus's conventions: base units, `_total` for counters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bowline_dataplane::Usage;
+use bowline_dataplane::node::Dataplane;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// A label with one of our own names as value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Label {
+    /// The map's name.
+    map: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByVerdict {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKind {
+    kind: &'static str,
+}
+
+/// All metrics of the agent.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// Seconds from the moment a change was heard of until the kernel had it.
+    pub(crate) programming: Histogram,
+    /// Seconds of applying one update.
+    pub(crate) apply: Histogram,
+    /// Service changes applied.
+    pub(crate) changes: Counter,
+    /// Objects, files and changes that were refused.
+    pub(crate) reported: Counter,
+    /// What stands refused now.
+    pub(crate) problems: Gauge,
+    /// Changes refused because a map was full.
+    full: Family<Label, Counter>,
+    entries: Family<Label, Gauge>,
+    capacity: Family<Label, Gauge>,
+    mapped: Gauge,
+    verdicts: Family<ByVerdict, Counter>,
+    objects: Family<ByKind, Gauge>,
+    /// 1 while the source can be read.
+    pub(crate) source_up: Gauge,
+    /// Seconds since the source can't be read; 0 while it can.
+    pub(crate) source_away: Gauge<f64, AtomicU64>,
+    /// 1 once the first whole read is in the kernel.
+    pub(crate) ready: Gauge,
+}
+
+/// 10 microseconds to 10 seconds.
+fn seconds() -> Histogram {
+    Histogram::new([
+        10e-6, 25e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.5,
+        5.0, 10.0,
+    ])
+}
+
+impl Metrics {
+    /// All of them, at zero.
+    pub(crate) fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("bowline");
+        let r = &mut registry;
+        let m = Metrics {
+            programming: seconds(),
+            apply: seconds(),
+            changes: Counter::default(),
+            reported: Counter::default(),
+            problems: Gauge::default(),
+            full: Family::default(),
+            entries: Family::default(),
+            capacity: Family::default(),
+            mapped: Gauge::default(),
+            verdicts: Family::default(),
+            objects: Family::default(),
+            source_up: Gauge::default(),
+            source_away: Gauge::default(),
+            ready: Gauge::default(),
+            registry: Registry::default(),
+        };
+        r.register("build", "Version of the agent", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        r.register(
+            "network_programming_duration_seconds",
+            "From the moment a change was heard of until the kernel had it",
+            m.programming.clone(),
+        );
+        r.register("apply_duration_seconds", "Time to apply one update to the kernel", m.apply.clone());
+        r.register("service_changes", "Changes of Services applied", m.changes.clone());
+        r.register(
+            "problems_reported",
+            "Files, objects and changes that were refused, each time one came up",
+            m.reported.clone(),
+        );
+        r.register("problems", "Files, objects and changes that stand refused now", m.problems.clone());
+        r.register("changes_refused_full", "Changes refused because a map was full", m.full.clone());
+        r.register("map_entries", "Entries in use", m.entries.clone());
+        r.register("map_capacity", "Entries that there is room for", m.capacity.clone());
+        r.register("mapped_bytes", "Bytes of the kernel's arrays mapped into the agent", m.mapped.clone());
+        r.register("verdicts", "Decisions about calls to Service addresses, by how they ended", m.verdicts.clone());
+        r.register("objects", "Objects known", m.objects.clone());
+        r.register("source_up", "1 while the state's source can be read", m.source_up.clone());
+        r.register("source_away_seconds", "How long the source can't be read", m.source_away.clone());
+        r.register("ready", "1 once the first whole read is in the kernel", m.ready.clone());
+        Metrics { registry, ..m }
+    }
+
+    /// Counts changes that were refused because a map was full.
+    pub(crate) fn count_full(&self, map: &'static str, count: u64) {
+        self.full.get_or_create(&Label { map }).inc_by(count);
+    }
+
+    /// Sets how many objects of a kind are known.
+    pub(crate) fn set_objects(&self, kind: &'static str, count: usize) {
+        self.objects.get_or_create(&ByKind { kind }).set(count as i64);
+    }
+
+    /// Takes what the kernel says now.
+    pub(crate) fn read(&self, dataplane: &Dataplane) {
+        let Usage { frontends, services, backends, slots, mapped_bytes } = dataplane.usage();
+        for (map, (used, room)) in
+            [("frontends", frontends), ("services", services), ("backends", backends), ("slots", slots)]
+        {
+            self.entries.get_or_create(&Label { map }).set(i64::from(used));
+            self.capacity.get_or_create(&Label { map }).set(i64::from(room));
+        }
+        self.capacity.get_or_create(&Label { map: "sockets" }).set(i64::from(dataplane.socket_capacity()));
+        self.mapped.set(mapped_bytes as i64);
+        for (verdict, count) in dataplane.verdicts() {
+            let counter = self.verdicts.get_or_create(&ByVerdict { verdict: verdict.as_str() });
+            counter.inner().store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// The page.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string.
+    pub(crate) fn page(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
