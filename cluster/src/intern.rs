@@ -70,7 +70,7 @@ impl Strings {
 
 impl Part {
     fn sweep(&mut self) {
-        self.entries.retain(|entry| Str::strong_count(entry) > 1);
+        self.entries.retain(|entry| Str::strong_count(entry).is_none_or(|holders| holders > 1));
         self.entries.shrink_to(self.entries.len() * 2);
         self.sweep_at = self.entries.len() * 2;
     }

@@ -7,8 +7,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A shared, immutable string.
-pub type Str = Arc<str>;
+/// A shared, immutable string. One word wide, unlike `Arc<str>`: a cluster holds some million of them.
+pub type Str = arcstr::ArcStr;
 
 /// Labels or a selector: sorted by key, no key twice.
 pub type Labels = Box<[(Str, Str)]>;
@@ -48,7 +48,7 @@ impl fmt::Display for Kind {
 }
 
 /// Namespace and name of an object; cluster-wide kinds have an empty namespace.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName {
     /// `metadata.namespace`.
     pub namespace: Str,

@@ -11,6 +11,8 @@
 
 use std::hash::RandomState;
 
+use smallvec::SmallVec;
+
 use crate::intern::Strings;
 use crate::object::{Object, ObjectKey};
 use crate::source::{Origin, Problem};
@@ -69,7 +71,7 @@ pub(crate) struct Envelope {
 /// What a piece holds.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) objects: Vec<Object>,
+    pub(crate) objects: SmallVec<[Object; 1]>,
     /// Objects that are there but refused.
     pub(crate) refused: Vec<ObjectKey>,
     pub(crate) faults: Vec<Fault>,

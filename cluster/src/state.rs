@@ -143,6 +143,9 @@ impl State {
 
     /// The objects that are here and not among `changes`.
     fn missing_from(&self, changes: &[Change]) -> Vec<ObjectKey> {
+        if self.snapshot.revision == 0 {
+            return Vec::new();
+        }
         let mut stay: HashSet<ObjectKey> = HashSet::with_capacity(changes.len());
         stay.extend(changes.iter().filter_map(|change| match change {
             Change::Put(object, _) => Some(object.key()),

@@ -11,7 +11,7 @@ use super::{Envelope, Fault, Found, MAX_FILE, MAX_PIECE};
 use crate::intern::Strings;
 
 /// How much of a file is cut at a time, in bytes.
-pub(crate) const WINDOW: usize = 256 << 10;
+pub(crate) const WINDOW: usize = 64 << 10;
 
 /// How to read.
 pub(crate) struct Options<'a> {
@@ -310,6 +310,7 @@ impl<'i> Windows<'i> {
 /// Reads up to `bytes` more; whether the input is at its end.
 fn fill(input: &mut dyn Read, text: &mut Vec<u8>, bytes: usize) -> io::Result<bool> {
     let before = text.len();
+    text.reserve_exact(bytes);
     input.take(bytes as u64).read_to_end(text)?;
     Ok(text.len() - before < bytes)
 }

@@ -110,9 +110,9 @@ impl Files {
 
     /// The files that differ from what is known of them. Those that are gone are given up later.
     fn compare(&mut self, listing: &Listing) -> BTreeMap<Origin, u64> {
-        let changed = listing.files.iter().filter(|(file, stamp)| self.records.stamp(file) != Some(**stamp));
+        let changed = listing.files.iter().filter(|(file, (stamp, _))| self.records.stamp(file) != Some(*stamp));
         let changed = changed.filter(|(file, _)| !self.pending.contains_key(*file));
-        let changed = changed.map(|(file, stamp)| (file.clone(), stamp.size)).collect();
+        let changed = changed.map(|(file, (_, size))| (file.clone(), *size)).collect();
         let deadline = Instant::now() + QUIET;
         for file in self.records.files() {
             if !listing.files.contains_key(file) && !listing.hides(Path::new(&**file)) {

@@ -50,7 +50,7 @@ impl Claims {
 
     /// The claims to one address, the strongest first.
     pub(super) fn of(&self, address: IpAddr) -> impl Iterator<Item = &Claim> {
-        let nobody = ObjectName { namespace: Arc::default(), name: Arc::default() };
+        let nobody = ObjectName::default();
         let from = Claim { address, assigned: false, created: i64::MIN, service: nobody };
         self.0.range(from..).take_while(move |claim| claim.address == address)
     }

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::RandomState;
 use std::ops::Bound;
 
+use smallvec::SmallVec;
+
 use super::scan::Stamp;
 use crate::intern::Strings;
 use crate::object::ObjectKey;
@@ -56,7 +58,7 @@ struct Document {
     hash: u64,
     line: u32,
     others: u32,
-    entries: Box<[Entry]>,
+    entries: SmallVec<[Entry; 1]>,
     faults: Box<[Fault]>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,33 +14,26 @@ use crate::source::{Origin, Problem};
 /// Folders in folders deeper than this are left out; symlinks can make any depth.
 const MAX_DEPTH: usize = 32;
 
-/// What a change of a file changes. Two writes within a tick of the file system's clock that leave the
-/// same size look alike; inotify tells those.
+/// What a change of a file changes, its times and inode, in one number. Two writes within a tick of the
+/// file system's clock look alike; inotify tells those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    device: u64,
-    inode: u64,
-    pub(super) size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
+pub(super) struct Stamp(u64);
 
 impl Stamp {
-    pub(super) fn of(metadata: &Metadata) -> Stamp {
-        Stamp {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
+    pub(super) fn of(file: &Metadata) -> Stamp {
+        let modified = (file.mtime(), file.mtime_nsec());
+        let changed = (file.ctime(), file.ctime_nsec());
+        let mut hasher = DefaultHasher::new();
+        (file.dev(), file.ino(), file.size(), modified, changed).hash(&mut hasher);
+        Stamp(hasher.finish())
     }
 }
 
 /// All files of the folder.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    pub(super) files: BTreeMap<Origin, Stamp>,
+    /// With their sizes in bytes.
+    pub(super) files: BTreeMap<Origin, (Stamp, u64)>,
     /// What could not be looked into.
     pub(super) problems: Vec<Problem>,
     hidden: Vec<PathBuf>,
@@ -130,7 +124,7 @@ fn list_folder(
             folders.push(Folder { path, above });
         } else if metadata.is_file() && is_manifest(name) {
             let Some(origin) = path.to_str() else { continue };
-            listing.files.insert(Origin::from(origin), Stamp::of(&metadata));
+            listing.files.insert(Origin::from(origin), (Stamp::of(&metadata), metadata.len()));
         }
     }
     Ok(())
