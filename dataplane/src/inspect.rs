@@ -64,7 +64,7 @@ pub struct ServiceView {
 }
 
 fn address(e: &Endpoint) -> IpAddr {
-    let v6 = std::net::Ipv6Addr::from(e.address);
+    let v6 = std::net::Ipv6Addr::from(e.bytes());
     v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
 }
 

@@ -62,7 +62,7 @@ pub fn endpoint(address: IpAddr, port: u16) -> Endpoint {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
     };
-    Endpoint::new(bytes, port.to_be())
+    Endpoint::from_bytes(bytes, port.to_be())
 }
 
 /// Plans a Service. One that isn't there, is headless or somebody else's needs nothing.

@@ -66,12 +66,12 @@ impl Records {
         let raw: [u8; 20] = self.get(record, field);
         let mut address = [0; 16];
         address.copy_from_slice(&raw[..16]);
-        Endpoint::new(address, u16::from_ne_bytes([raw[16], raw[17]]))
+        Endpoint::from_bytes(address, u16::from_ne_bytes([raw[16], raw[17]]))
     }
 
     fn put_endpoint(&self, record: &mut [u8], field: Field, endpoint: &Endpoint) {
         let mut raw = [0u8; 20];
-        raw[..16].copy_from_slice(&endpoint.address);
+        raw[..16].copy_from_slice(&endpoint.bytes());
         raw[16..18].copy_from_slice(&endpoint.port.to_ne_bytes());
         self.put(record, field, raw);
     }
@@ -79,7 +79,7 @@ impl Records {
     /// Bytes of a key of `frontends`.
     pub(crate) fn frontend_key(&self, key: &FrontendKey) -> Vec<u8> {
         let mut r = self.record(Field::FrontendKeySize);
-        self.put(&mut r, Field::FrontendKeyAddress, key.address);
+        self.put(&mut r, Field::FrontendKeyAddress, Endpoint::new(key.address, 0).bytes());
         self.put(&mut r, Field::FrontendKeyPort, key.port.to_ne_bytes());
         self.put(&mut r, Field::FrontendKeyProtocol, [key.protocol]);
         r
@@ -87,7 +87,7 @@ impl Records {
 
     /// A key of `frontends`.
     pub(crate) fn read_frontend_key(&self, r: &[u8]) -> FrontendKey {
-        let at = Endpoint::new(
+        let at = Endpoint::from_bytes(
             self.get(r, Field::FrontendKeyAddress),
             u16::from_ne_bytes(self.get(r, Field::FrontendKeyPort)),
         );

@@ -46,8 +46,11 @@ pub trait Tables {
 
 /// The map `sockets`.
 pub trait Sockets {
-    /// Looks an entry up.
-    fn get(&self, key: &SocketKey) -> Option<Translation>;
+    /// Copies an entry; false: it isn't there, and `into` stays. No Option: the verifier forbids even to
+    /// copy what an empty one leaves unset.
+    fn get(&self, key: &SocketKey, into: &mut Translation) -> bool;
+    /// Whether there is an entry.
+    fn has(&self, key: &SocketKey) -> bool;
     /// Writes an entry, whether it is there or not. False: the map is full.
     fn put(&self, key: &SocketKey, value: &Translation) -> bool;
     /// Writes an entry if it isn't there. False: it is there, or the map is full.
@@ -76,15 +79,28 @@ pub struct Ask {
 pub struct Decision {
     /// How it ended.
     pub verdict: Verdict,
-    /// Where the call goes instead; None: where it asked, or nowhere if the verdict refuses.
-    pub to: Option<Endpoint>,
+    /// Whether the call goes to `to`; if not, it goes where it asked, or fails if the verdict refuses. A
+    /// flag and no Option: the verifier forbids even to copy what an empty Option leaves unset.
+    pub redirected: bool,
+    /// Where the call goes instead.
+    pub to: Endpoint,
 }
 
 impl Decision {
+    #[inline(always)]
+    fn pass(verdict: Verdict) -> Decision {
+        Decision { verdict, redirected: false, to: Endpoint::default() }
+    }
+
+    #[inline(always)]
+    fn redirect(verdict: Verdict, to: Endpoint) -> Decision {
+        Decision { verdict, redirected: true, to }
+    }
+
     /// Whether the call fails. A connect() of UDP goes on even where its Service has no endpoint.
     #[inline(always)]
     pub fn is_refused(&self) -> bool {
-        self.verdict.refuses() && self.to.is_none()
+        self.verdict.refuses() && !self.redirected
     }
 }
 
@@ -157,11 +173,6 @@ fn choose<T: Tables>(t: &T, service: u32, client: u64) -> Result<Chosen, Verdict
     Ok(Chosen { id, life: backend.life, endpoint: backend.endpoint, verdict: Verdict::Scheduled })
 }
 
-#[inline(always)]
-fn refuse(verdict: Verdict) -> Decision {
-    Decision { verdict, to: None }
-}
-
 /// Decides a connect().
 #[inline(always)]
 pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
@@ -169,7 +180,7 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
     let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
         // The same socket may have been connected to a VIP before: that is over.
         m.remove(&first);
-        return refuse(Verdict::NotService);
+        return Decision::pass(Verdict::NotService);
     };
     let (chosen, verdict) = match choose(m, service, ask.client) {
         Ok(chosen) => {
@@ -182,7 +193,7 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
         }
         Err(verdict) => {
             m.remove(&first);
-            return refuse(verdict);
+            return Decision::pass(verdict);
         }
     };
     let kept = m.put(
@@ -197,7 +208,7 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
             next: 0,
         },
     );
-    Decision { verdict: if kept { verdict } else { Verdict::Untracked }, to: Some(chosen.endpoint) }
+    Decision::redirect(if kept { verdict } else { Verdict::Untracked }, chosen.endpoint)
 }
 
 /// Decides a send to an address without connect(): the socket keeps the backend it has for this VIP as
@@ -205,96 +216,106 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
 #[inline(always)]
 pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
     let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
-        return refuse(Verdict::NotService);
+        return Decision::pass(Verdict::NotService);
     };
-    let mut is_first = true;
-    let mut have = m.get(&SocketKey::first(ask.cookie));
-    if let Some(t) = &have
-        && (t.service != service || t.vip != ask.vip)
+    let mut have = Translation::default();
+    let mut place = Place::First;
+    // One key after the other in one place, since the kernel's stack is 512 bytes.
+    let mut key = SocketKey::first(ask.cookie);
+    let mut had = m.get(&key, &mut have);
+    if had && (have.service != service || have.vip != ask.vip) {
+        have = Translation::default();
+        key.service = service;
+        had = m.get(&key, &mut have);
+        place = if had { Place::Further } else { Place::New };
+    }
+    if had
+        && have.vip == ask.vip
+        && let Some(endpoint) = member(m, service, have.backend_id, have.life)
     {
-        is_first = false;
-        have = m.get(&SocketKey::further(ask.cookie, service));
+        return Decision::redirect(Verdict::Kept, endpoint);
     }
-    let mut old = Old { had: have.is_some(), is_first, service, ..Old::default() };
-    if let Some(t) = &have {
-        if t.vip == ask.vip
-            && let Some(endpoint) = member(m, service, t.backend_id, t.life)
-        {
-            return Decision { verdict: Verdict::Kept, to: Some(endpoint) };
-        }
-        old.backend = t.backend;
-        old.previous = t.previous;
-        old.next = t.next;
+    if place == Place::Further && have.previous.port != 0 {
+        key.service = 0;
+        key.peer = have.previous;
+        m.remove(&key);
     }
-    let mut to = Endpoint::default();
-    match keep(m, ask, &old, &mut to) {
-        verdict if verdict.refuses() || to.port == 0 => refuse(verdict),
-        verdict => Decision { verdict, to: Some(to) },
+    have.vip = ask.vip;
+    have.service = service;
+    let verdict = choose_again(m, ask.client, &mut have);
+    if !matches!(verdict, Verdict::Scheduled | Verdict::Affinity) {
+        return Decision::pass(verdict);
     }
+    if !keep(m, ask.cookie, &have, place) {
+        return Decision::pass(Verdict::SocketsFull);
+    }
+    Decision::redirect(verdict, have.backend)
 }
 
-/// What a socket had for a VIP before it must choose again.
-#[derive(Default)]
-struct Old {
-    had: bool,
-    is_first: bool,
-    service: u32,
-    backend: Endpoint,
-    previous: Endpoint,
-    next: u32,
+/// Where a socket's translation for a VIP stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is the socket's first.
+    First,
+    /// It is a further one that is there.
+    Further,
+    /// It is a further one that isn't there yet.
+    New,
 }
 
-/// Chooses a backend for an unconnected socket and remembers it. A function of its own, since the
-/// kernel's stack is 512 bytes.
+// The two halves of a send that must choose are functions of their own, and sparing with copies, since
+// the kernel's stack is 512 bytes.
+
+/// Chooses a backend for what a socket had, `t`, and writes it there.
 #[inline(never)]
-fn keep<M: Tables + Sockets>(m: &M, ask: &Ask, old: &Old, to: &mut Endpoint) -> Verdict {
-    let chosen = match choose(m, old.service, ask.client) {
-        Ok(chosen) => chosen,
-        Err(verdict) => return verdict,
-    };
-    let new = Translation {
-        vip: ask.vip,
-        backend: chosen.endpoint,
-        previous: old.backend,
-        service: old.service,
-        backend_id: chosen.id,
-        life: chosen.life,
-        next: old.next,
-    };
-    let kept = if old.is_first {
-        m.put(&SocketKey::first(ask.cookie), &new)
-    } else {
-        (if old.had {
-            if old.previous.port != 0 {
-                m.remove(&SocketKey::back(ask.cookie, &old.previous));
-            }
-            m.put(&SocketKey::further(ask.cookie, old.service), &new)
-        } else {
-            link(m, ask.cookie, old.service, &new)
-        }) && m.put(&SocketKey::back(ask.cookie, &chosen.endpoint), &new)
-    };
-    if !kept {
-        return Verdict::SocketsFull;
+fn choose_again<T: Tables>(t: &T, client: u64, have: &mut Translation) -> Verdict {
+    match choose(t, have.service, client) {
+        Ok(chosen) => {
+            have.previous = have.backend;
+            have.backend = chosen.endpoint;
+            have.backend_id = chosen.id;
+            have.life = chosen.life;
+            chosen.verdict
+        }
+        Err(verdict) => verdict,
     }
-    *to = chosen.endpoint;
-    chosen.verdict
+}
+
+/// Remembers what an unconnected socket has now. False: the map is full.
+#[inline(never)]
+fn keep<S: Sockets>(s: &S, cookie: u64, t: &Translation, place: Place) -> bool {
+    match place {
+        Place::First => return s.put(&SocketKey::first(cookie), t),
+        Place::Further => {
+            if !s.put(&SocketKey::further(cookie, t.service), t) {
+                return false;
+            }
+        }
+        Place::New => {
+            if !link(s, cookie, t) {
+                return false;
+            }
+        }
+    }
+    s.put(&SocketKey::back(cookie, &t.backend), t)
 }
 
 /// Puts a further translation and links it into its socket's chain. Another thread that does the same at
 /// the same time links its own; both stand in the chain.
-#[inline(never)]
-fn link<S: Sockets>(s: &S, cookie: u64, service: u32, new: &Translation) -> bool {
-    let key = SocketKey::further(cookie, service);
+#[inline(always)]
+fn link<S: Sockets>(s: &S, cookie: u64, new: &Translation) -> bool {
+    let key = SocketKey::further(cookie, new.service);
     if !s.put_new(&key, new) {
         // Another thread was first and has linked it; or the map is full, and then it isn't there.
-        return s.get(&key).is_some();
+        return s.has(&key);
     }
     let chain = SocketKey::chain(cookie);
-    let before = match s.swap_next(&chain, service) {
+    let before = match s.swap_next(&chain, new.service) {
         Some(before) => Some(before),
         None => {
-            s.put_new(&chain, &Translation::default());
-            s.swap_next(&chain, service)
+            // Of the chain's head only `next` counts, which is 0 in a new translation.
+            s.put_new(&chain, new);
+            s.swap_next(&chain, new.service)
         }
     };
     match before {
@@ -312,11 +333,15 @@ fn link<S: Sockets>(s: &S, cookie: u64, service: u32, new: &Translation) -> bool
 /// Whom an answer from `from` comes from, as the socket knows it: the VIP, or None for itself.
 #[inline(always)]
 pub fn receive<S: Sockets>(s: &S, cookie: u64, from: &Endpoint) -> Option<Endpoint> {
-    let first = s.get(&SocketKey::first(cookie))?;
+    let mut first = Translation::default();
+    if !s.get(&SocketKey::first(cookie), &mut first) {
+        return None;
+    }
     if first.backend == *from {
         return Some(first.vip);
     }
-    if let Some(further) = s.get(&SocketKey::back(cookie, from)) {
+    let mut further = Translation::default();
+    if s.get(&SocketKey::back(cookie, from), &mut further) {
         return Some(further.vip);
     }
     if first.previous == *from { Some(first.vip) } else { None }
@@ -325,8 +350,9 @@ pub fn receive<S: Sockets>(s: &S, cookie: u64, from: &Endpoint) -> Option<Endpoi
 /// Whom getpeername shows instead of `peer`.
 #[inline(always)]
 pub fn peer<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint) -> Option<Endpoint> {
-    let first = s.get(&SocketKey::first(cookie))?;
-    if first.backend == *peer || first.previous == *peer { Some(first.vip) } else { None }
+    let mut first = Translation::default();
+    let is_translated = s.get(&SocketKey::first(cookie), &mut first);
+    if is_translated && (first.backend == *peer || first.previous == *peer) { Some(first.vip) } else { None }
 }
 
 /// Forgets a socket's first translation. Returns the head of its chain for [`release_step`]; 0: done.
@@ -337,20 +363,21 @@ pub fn release<S: Sockets>(s: &S, cookie: u64, protocol: u8) -> u32 {
         return 0;
     }
     let chain = SocketKey::chain(cookie);
-    match s.get(&chain) {
-        Some(t) => {
-            s.remove(&chain);
-            t.next
-        }
-        None => 0,
+    let mut head = Translation::default();
+    if s.get(&chain, &mut head) {
+        s.remove(&chain);
     }
+    head.next
 }
 
 /// Forgets one further translation and returns the next of the chain; 0 ends it.
 #[inline(always)]
 pub fn release_step<S: Sockets>(s: &S, cookie: u64, service: u32) -> u32 {
     let key = SocketKey::further(cookie, service);
-    let Some(t) = s.get(&key) else { return 0 };
+    let mut t = Translation::default();
+    if !s.get(&key, &mut t) {
+        return 0;
+    }
     s.remove(&SocketKey::back(cookie, &t.backend));
     if t.previous.port != 0 {
         s.remove(&SocketKey::back(cookie, &t.previous));

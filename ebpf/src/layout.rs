@@ -35,12 +35,13 @@ pub const HEADER: u32 = 4;
 /// Buckets of a hashing scheduler's slice for each backend, at the least.
 pub const BUCKETS_A_BACKEND: u32 = 16;
 
-/// An address and a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// An address and a port. The address is four words, so that the kernel programs copy and compare words
+/// and not bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Endpoint {
-    /// Network order; IPv4 mapped.
-    pub address: [u8; 16],
+    /// 16 bytes in network order, as they lie in memory; IPv4 mapped.
+    pub address: [u32; 4],
     /// Network order.
     pub port: u16,
     /// Zero.
@@ -48,44 +49,61 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint of address bytes and a port in network order.
+    /// An endpoint of an address as it lies in memory and a port in network order.
     #[inline(always)]
-    pub const fn new(address: [u8; 16], port: u16) -> Endpoint {
+    pub const fn new(address: [u32; 4], port: u16) -> Endpoint {
         Endpoint { address, port, pad: 0 }
+    }
+
+    /// An endpoint of address bytes and a port, both in network order.
+    pub const fn from_bytes(a: [u8; 16], port: u16) -> Endpoint {
+        let address = [
+            u32::from_ne_bytes([a[0], a[1], a[2], a[3]]),
+            u32::from_ne_bytes([a[4], a[5], a[6], a[7]]),
+            u32::from_ne_bytes([a[8], a[9], a[10], a[11]]),
+            u32::from_ne_bytes([a[12], a[13], a[14], a[15]]),
+        ];
+        Endpoint::new(address, port)
+    }
+
+    /// The address's bytes, in network order.
+    pub fn bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        for (to, word) in bytes.chunks_exact_mut(4).zip(self.address) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
     }
 
     /// Whether it is an IPv4 address, mapped.
     #[inline(always)]
-    pub fn is_v4(&self) -> bool {
-        let w = words(&self.address);
-        w[0] == 0 && w[1] == 0 && w[2] == 0xffff_u32.to_be()
+    pub const fn is_v4(&self) -> bool {
+        let [a, b, c, _] = self.address;
+        a == 0 && b == 0 && c == MAPPED
+    }
+}
+
+/// The third word of an IPv4 address that is mapped into IPv6.
+pub const MAPPED: u32 = 0xffff_u32.to_be();
+
+// In the order of addresses and ports as people know it; for the agent alone.
+impl Ord for Endpoint {
+    fn cmp(&self, other: &Endpoint) -> core::cmp::Ordering {
+        (self.bytes(), u16::from_be(self.port)).cmp(&(other.bytes(), u16::from_be(other.port)))
+    }
+}
+impl PartialOrd for Endpoint {
+    fn partial_cmp(&self, other: &Endpoint) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 /// Where the failing UDP sockets of a Service without endpoints are sent: port 0 of the loopback
 /// address, which no socket can hold, so that the kernel itself answers "port unreachable".
 #[inline(always)]
-pub fn nowhere(like: &Endpoint) -> Endpoint {
-    let mut address = [0; 16];
-    if like.is_v4() {
-        address[10] = 0xff;
-        address[11] = 0xff;
-        address[12] = 127;
-    }
-    address[15] = 1;
-    Endpoint::new(address, 0)
-}
-
-/// The four words of an address, each as it lies in memory.
-#[inline(always)]
-pub fn words(address: &[u8; 16]) -> [u32; 4] {
-    let a = address;
-    [
-        u32::from_ne_bytes([a[0], a[1], a[2], a[3]]),
-        u32::from_ne_bytes([a[4], a[5], a[6], a[7]]),
-        u32::from_ne_bytes([a[8], a[9], a[10], a[11]]),
-        u32::from_ne_bytes([a[12], a[13], a[14], a[15]]),
-    ]
+pub const fn nowhere(like: &Endpoint) -> Endpoint {
+    let last = if like.is_v4() { 0x7f00_0001_u32.to_be() } else { 1_u32.to_be() };
+    Endpoint::new([0, 0, if like.is_v4() { MAPPED } else { 0 }, last], 0)
 }
 
 /// Key of `frontends`.
@@ -94,7 +112,7 @@ pub fn words(address: &[u8; 16]) -> [u32; 4] {
 #[cfg(not(feature = "layout-next"))]
 pub struct FrontendKey {
     /// The address that clients use.
-    pub address: [u8; 16],
+    pub address: [u32; 4],
     /// Network order.
     pub port: u16,
     /// `IPPROTO_*`.
@@ -115,7 +133,7 @@ pub struct FrontendKey {
     /// Network order.
     pub port: u16,
     /// The address that clients use.
-    pub address: [u8; 16],
+    pub address: [u32; 4],
 }
 
 impl FrontendKey {
@@ -372,7 +390,7 @@ pub struct SocketKey {
 /// The service id that is none and marks the head of a socket's chain.
 pub const CHAIN: u32 = u32::MAX;
 
-const NO_PEER: Endpoint = Endpoint::new([0; 16], 0);
+const NO_PEER: Endpoint = Endpoint::new([0; 4], 0);
 
 impl SocketKey {
     #[inline(always)]

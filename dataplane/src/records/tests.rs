@@ -14,7 +14,7 @@ fn a_description_survives_the_map() {
 
 #[test]
 fn every_record_comes_back() {
-    let endpoint = Endpoint::new([7; 16], 0x1234);
+    let endpoint = Endpoint::new([7; 4], 0x1234);
     let key = FrontendKey::new(&endpoint, 17);
     assert_eq!(OURS.read_frontend_key(&OURS.frontend_key(&key)), key);
     let backend = Backend { endpoint, service: 9, life: 3, ..Backend::default() };

@@ -122,7 +122,7 @@ impl Readable {
                 }
             }
             let mut mine = frontends.remove(&id).unwrap_or_default();
-            mine.sort_by_key(|f| (f.address, f.port));
+            mine.sort_by_key(|f| Endpoint::new(f.address, f.port));
             ports.push(FoundPort {
                 name,
                 key: port,

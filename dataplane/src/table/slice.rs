@@ -42,7 +42,7 @@ fn buckets(backends: &[Endpoint], ids: &[u32]) -> Vec<u32> {
 
 fn seed(e: &Endpoint) -> u64 {
     // FNV-1a over the bytes of the address and the port.
-    let bytes = e.address.iter().copied().chain(e.port.to_ne_bytes());
+    let bytes = e.bytes().into_iter().chain(e.port.to_ne_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 

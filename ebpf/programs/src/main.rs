@@ -27,7 +27,7 @@ use aya_ebpf::{
     programs::{SockAddrContext, SockContext},
 };
 use bowline_ebpf::decide::{self, Ask, Decision, TCP, UDP};
-use bowline_ebpf::layout::Endpoint;
+use bowline_ebpf::layout::{Endpoint, MAPPED};
 use bowline_ebpf::verdict::Verdict;
 use core::ffi::c_void;
 use maps::{Kernel, Previous};
@@ -56,20 +56,20 @@ fn address(ctx: &SockAddrContext, family: Family) -> Endpoint {
     unsafe {
         let port = (&raw const (*a).user_port).read_volatile() as u16;
         let w = match family {
-            Family::V4 => [0, 0, 0xffff_u32.to_be(), (&raw const (*a).user_ip4).read_volatile()],
+            Family::V4 => [0, 0, MAPPED, (&raw const (*a).user_ip4).read_volatile()],
             Family::V6 => {
                 let ip: *const u32 = (&raw const (*a).user_ip6).cast();
                 [ip.read_volatile(), ip.add(1).read_volatile(), ip.add(2).read_volatile(), ip.add(3).read_volatile()]
             }
         };
-        Endpoint::new(core::mem::transmute::<[u32; 4], [u8; 16]>(w), port)
+        Endpoint::new(w, port)
     }
 }
 
 #[inline(always)]
 fn set_address(ctx: &SockAddrContext, family: Family, to: &Endpoint) {
     let a = ctx.sock_addr;
-    let w = bowline_ebpf::layout::words(&to.address);
+    let w = to.address;
     // SAFETY: as in `address`; these fields are writable in every program type that is used here.
     unsafe {
         match family {
@@ -119,8 +119,8 @@ fn carry_out(ctx: &SockAddrContext, family: Family, decision: Decision) -> i32 {
         }
         return REFUSE;
     }
-    if let Some(to) = decision.to {
-        set_address(ctx, family, &to);
+    if decision.redirected {
+        set_address(ctx, family, &decision.to);
     }
     ALLOW
 }

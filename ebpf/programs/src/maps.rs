@@ -169,9 +169,19 @@ impl Tables for Kernel {
 
 impl Sockets for Current {
     #[inline(always)]
-    fn get(&self, key: &SocketKey) -> Option<Translation> {
+    fn get(&self, key: &SocketKey, into: &mut Translation) -> bool {
         // SAFETY: the value is copied at once; it changes only by this socket's own calls.
-        unsafe { SOCKETS.get(key) }.copied()
+        match unsafe { SOCKETS.get(key) } {
+            Some(found) => {
+                *into = *found;
+                true
+            }
+            None => false,
+        }
+    }
+    #[inline(always)]
+    fn has(&self, key: &SocketKey) -> bool {
+        SOCKETS.get_ptr(key).is_some()
     }
     #[inline(always)]
     fn put(&self, key: &SocketKey, value: &Translation) -> bool {
@@ -196,9 +206,11 @@ impl Sockets for Current {
 
 impl Sockets for Previous {
     #[inline(always)]
-    fn get(&self, key: &SocketKey) -> Option<Translation> {
-        let mut found = Translation::default();
-        if other_socket(key, &mut found) != 0 { Some(found) } else { None }
+    fn get(&self, key: &SocketKey, into: &mut Translation) -> bool {
+        other_socket(key, into) != 0
+    }
+    fn has(&self, key: &SocketKey) -> bool {
+        other_socket(key, &mut Translation::default()) != 0
     }
     fn put(&self, _key: &SocketKey, _value: &Translation) -> bool {
         false
@@ -217,11 +229,13 @@ impl Sockets for Previous {
 
 impl Sockets for Kernel {
     #[inline(always)]
-    fn get(&self, key: &SocketKey) -> Option<Translation> {
-        match Current.get(key) {
-            None if has_previous() => Previous.get(key),
-            found => found,
-        }
+    fn get(&self, key: &SocketKey, into: &mut Translation) -> bool {
+        Current.get(key, into) || (has_previous() && Previous.get(key, into))
+    }
+    #[inline(always)]
+    fn has(&self, key: &SocketKey) -> bool {
+        // Asked only for what was just refused as new here.
+        Current.has(key)
     }
     #[inline(always)]
     fn put(&self, key: &SocketKey, value: &Translation) -> bool {
@@ -286,7 +300,9 @@ fn forget_other_socket(key: &SocketKey) -> u32 {
 fn other_key(key: &SocketKey) -> [u8; OTHER] {
     let mut raw = [0u8; OTHER];
     put(&mut raw, at(Field::SocketKeyCookie), &key.cookie.to_ne_bytes());
-    put(&mut raw, at(Field::SocketKeyPeer), &key.peer.address);
+    for (i, word) in key.peer.address.into_iter().enumerate() {
+        put(&mut raw, at(Field::SocketKeyPeer) + 4 * i, &word.to_ne_bytes());
+    }
     put(&mut raw, at(Field::SocketKeyPeer) + 16, &key.peer.port.to_ne_bytes());
     put(&mut raw, at(Field::SocketKeyService), &key.service.to_ne_bytes());
     raw
