@@ -79,6 +79,8 @@ pub(crate) struct Found {
     pub(crate) others: u32,
     /// Something is there of which not even the name could be read.
     pub(crate) unreadable: bool,
+    /// It is not even well-formed.
+    malformed: bool,
     /// An item can't be read without knowing what list it is in.
     needs_list: bool,
 }
@@ -94,7 +96,7 @@ fn piece(text: &[u8], format: Format, item: bool, list: Option<&Envelope>, strin
         Err(unreadable) => {
             let message = format!("can't be read: {}", unreadable.reason);
             let fault = Fault { line: unreadable.line, object: None, field: None, message };
-            Found { faults: vec![fault], unreadable: true, ..Found::default() }
+            Found { faults: vec![fault], unreadable: true, malformed: true, ..Found::default() }
         }
     }
 }

@@ -174,11 +174,11 @@ impl<'a> Reader<'a> {
         let value = match text.as_bytes().first()? {
             b'"' => {
                 let (value, rest) = double_quoted(text)?;
-                without_comment(rest).is_empty().then_some(Value::Text(value))?
+                is_nothing(rest).then_some(Value::Text(value))?
             }
             b'\'' => {
                 let (value, rest) = single_quoted(text)?;
-                without_comment(rest).is_empty().then_some(Value::Text(value))?
+                is_nothing(rest).then_some(Value::Text(value))?
             }
             b'{' | b'[' => {
                 let empty = without_comment(text);
@@ -265,6 +265,11 @@ fn without_comment(text: &str) -> &str {
     text.trim_matches(' ')
 }
 
+/// Whether nothing but spaces and a comment follows a scalar's closing quote.
+fn is_nothing(rest: &str) -> bool {
+    rest.is_empty() || (rest.starts_with(' ') && without_comment(rest).is_empty())
+}
+
 /// Splits `key: value` into the key and what follows the colon. Only keys of plain words.
 fn split_key(text: &str) -> Option<(&str, &str)> {
     let (key, rest) = if text.starts_with(['"', '\'']) {
@@ -341,6 +346,11 @@ fn resolve(text: &str) -> Option<Value<'_>> {
         }
         b'_' | b'/' => Some(string),
         b'~' if text == "~" => Some(Value::Null),
+        b'-' => {
+            let plain = matches!(bytes.get(1)?, b'1'..=b'9') && bytes.len() < 18;
+            let digits = plain && bytes[1..].iter().all(u8::is_ascii_digit);
+            if digits { text.parse().ok().map(Value::Int) } else { None }
+        }
         b'0'..=b'9' => {
             let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
             if digits == bytes.len() {

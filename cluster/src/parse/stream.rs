@@ -118,8 +118,8 @@ impl Pass<'_> {
             Some(window) => self.parse_parallel(window, &mut windows)?,
         };
         let may_be_yaml = format == Format::Json && !self.options.json_only;
-        let unreadable = |piece: &ReadPiece| piece.found.as_ref().is_some_and(|found| found.unreadable);
-        if may_be_yaml && (windows.broken.is_some() || pieces.iter().any(unreadable)) {
+        let malformed = |piece: &ReadPiece| piece.found.as_ref().is_some_and(|found| found.malformed);
+        if may_be_yaml && (windows.broken.is_some() || pieces.iter().any(malformed)) {
             self.format = Some(Format::Yaml);
             return Ok(Outcome::Again);
         }
@@ -280,7 +280,7 @@ impl<'i> Windows<'i> {
                     self.rest.len()
                 }
             };
-            if self.rest.len() - done > MAX_PIECE {
+            if self.rest.len() - done > MAX_PIECE || pieces.iter().any(|piece| piece.bytes.len() > MAX_PIECE) {
                 return Err(io::Error::other(
                     "has a document or an item of more than 16 MiB; write it as several documents",
                 ));

@@ -26,16 +26,7 @@ pub(crate) fn read(text: &[u8]) -> Result<Tape<'_>, Unreadable> {
         line: count_lines(&text[..error.valid_up_to()]),
         reason: "is not UTF-8 text; save the file as UTF-8".to_string(),
     })?;
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 4 * MAX_NODES, max_depth: MAX_DEPTH },
-        duplicate_keys: DuplicateKeyPolicy::Error,
-        with_snippet: false,
-    };
-    let root: Option<Spanned<Any<'_>>> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| Unreadable {
-            line: error.location().map_or(0, |location| line(location.line())),
-            reason: error.without_snippet().to_string(),
-        })?;
+    let root = if may_be_deep(text) { on_a_deep_stack(|| parse(text))? } else { parse(text)? };
     let mut tape = Tape::with_room_for(text.len());
     match root {
         Some(root) => write(root, &mut tape),
@@ -44,6 +35,46 @@ pub(crate) fn read(text: &[u8]) -> Result<Tape<'_>, Unreadable> {
         }
     }
     Ok(tape)
+}
+
+fn parse(text: &str) -> Result<Option<Spanned<Any<'_>>>, Unreadable> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 4 * MAX_NODES, max_depth: MAX_DEPTH },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| Unreadable {
+        line: error.location().map_or(0, |location| line(location.line())),
+        reason: error.without_snippet().to_string(),
+    })
+}
+
+/// Whether a document could nest deeper than the stack of any thread surely bears: a level takes up to
+/// 50 kB of it in a debug build.
+fn may_be_deep(text: &str) -> bool {
+    const SURE: usize = 16;
+    let (mut indent, mut in_indent, mut brackets) = (0, true, 0_usize);
+    text.bytes().any(|byte| {
+        match byte {
+            b'\n' => (indent, in_indent) = (0, true),
+            b' ' | b'-' | b'?' if in_indent => indent += 1,
+            b'[' | b'{' => brackets += 1,
+            b']' | b'}' => brackets = brackets.saturating_sub(1),
+            // Aliases nest what they stand for.
+            b'&' => return true,
+            _ => in_indent = false,
+        }
+        indent + brackets > SURE
+    })
+}
+
+fn on_a_deep_stack<T: Send>(read: impl FnOnce() -> Result<T, Unreadable> + Send) -> Result<T, Unreadable> {
+    let failed = |reason: &str| Unreadable { line: 0, reason: reason.to_string() };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(8 << 20).spawn_scoped(scope, read);
+        let thread = thread.map_err(|error| failed(&format!("no thread to read it on: {error}")))?;
+        thread.join().map_err(|_| failed("the YAML reader ended early; please report this document"))?
+    })
 }
 
 fn count_lines(text: &[u8]) -> u32 {

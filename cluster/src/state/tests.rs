@@ -1,1 +1,222 @@
-//! Tests of State.
+//! State against Kubernetes' rules, and against itself: the order of changes must never matter.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::object::{
+    Conditions, ContainerPort, Endpoint, EndpointPort, Family, FamilyPolicy, Labels, Namespace, Protocol, ServicePort,
+    TargetPort,
+};
+
+mod addresses;
+mod endpoints;
+mod model;
+
+fn name(text: &str) -> ObjectName {
+    let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
+    ObjectName { namespace: Str::from(namespace), name: Str::from(name) }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    let mut labels: Vec<_> = pairs.iter().map(|(key, value)| (Str::from(*key), Str::from(*value))).collect();
+    labels.sort();
+    labels.into()
+}
+
+fn port(name: &str, port: u16, target: TargetPort) -> ServicePort {
+    ServicePort { name: Str::from(name), protocol: Protocol::Tcp, port, target, node_port: 0 }
+}
+
+/// A Service on port 80 that selects `app: NAME`.
+fn service(text: &str) -> Service {
+    let name = name(text);
+    Service {
+        created: None,
+        labels: Labels::default(),
+        kind: ServiceType::ClusterIp,
+        headless: false,
+        cluster_ips: Vec::new(),
+        families: Vec::new(),
+        family_policy: None,
+        ports: [port("", 80, TargetPort::Number(8080))].into(),
+        selector: Some(labels(&[("app", &name.name)])),
+        affinity: None,
+        publish_not_ready: false,
+        external_name: None,
+        scheduler: None,
+        name,
+    }
+}
+
+/// A ready Pod with the label `app: APP`.
+fn pod(text: &str, app: &str, ips: &[&str]) -> Pod {
+    Pod {
+        name: name(text),
+        labels: labels(&[("app", app), ("tier", "any")]),
+        ips: ips.iter().map(|ip| ip.parse().unwrap()).collect(),
+        node: Some(Str::from("node-1")),
+        hostname: None,
+        subdomain: None,
+        ready: true,
+        terminating: false,
+        finished: false,
+        ports: Box::default(),
+    }
+}
+
+fn slice(text: &str, service: &str, ip: &str) -> EndpointSlice {
+    EndpointSlice {
+        name: name(text),
+        service: Some(Str::from(service)),
+        family: Some(Family::V4),
+        ports: [EndpointPort { name: Str::default(), protocol: Protocol::Tcp, port: Some(8080) }].into(),
+        endpoints: [Endpoint {
+            address: ip.parse().unwrap(),
+            conditions: Conditions::default(),
+            hostname: None,
+            node: None,
+            zone: None,
+            pod: None,
+        }]
+        .into(),
+    }
+}
+
+trait IntoObject {
+    fn object(self) -> Object;
+}
+impl IntoObject for Service {
+    fn object(self) -> Object {
+        Object::Service(Arc::new(self))
+    }
+}
+impl IntoObject for Pod {
+    fn object(self) -> Object {
+        Object::Pod(Arc::new(self))
+    }
+}
+impl IntoObject for EndpointSlice {
+    fn object(self) -> Object {
+        Object::EndpointSlice(Arc::new(self))
+    }
+}
+
+fn put(object: impl IntoObject) -> Change {
+    Change::Put(object.object(), Origin::from("test.yaml"))
+}
+
+fn delete(kind: Kind, text: &str) -> Change {
+    Change::Delete(ObjectKey { kind, name: name(text) })
+}
+
+fn some(changes: impl Into<Vec<Change>>) -> Update {
+    Update::Some { changes: changes.into(), read_at: Instant::now() }
+}
+
+fn state(ranges: &[&str]) -> State {
+    let service_cidrs = ranges.iter().map(|range| range.parse().unwrap()).collect();
+    State::new(Options { service_cidrs, complete: true })
+}
+
+fn ips(state: &State, service: &str) -> Vec<String> {
+    state.snapshot.services[&name(service)].cluster_ips.iter().map(ToString::to_string).collect()
+}
+
+fn names(names: &[&str]) -> BTreeSet<ObjectName> {
+    names.iter().map(|text| name(text)).collect()
+}
+
+#[test]
+fn a_whole_read_takes_away_what_is_not_in_it_and_tells_only_what_differs() {
+    let mut state = state(&["10.96.0.0/12"]);
+    assert!(!state.synced());
+    let same = slice("same-1", "same", "10.0.0.1");
+    state.apply(Update::All(vec![
+        put(service("same")),
+        put(same.clone()),
+        put(service("goes")),
+        put(service("moves")),
+    ]));
+    assert!(state.synced());
+    let mut moved = service("moves");
+    moved.affinity = Some(10);
+    let applied = state.apply(Update::All(vec![put(service("same")), put(same), put(moved)]));
+    assert_eq!(applied.services, names(&["goes", "moves"]));
+    assert_eq!(state.snapshot().services.len(), 2);
+}
+
+#[test]
+fn what_is_equal_changes_nothing() {
+    let mut state = state(&["10.96.0.0/12"]);
+    let all = || vec![put(service("a")), put(pod("p", "a", &["10.0.0.1"])), put(slice("b-1", "b", "10.0.0.2"))];
+    state.apply(Update::All(all()));
+    let revision = state.snapshot().revision;
+    assert_eq!(state.apply(Update::All(all())), Applied::default());
+    assert_eq!(state.apply(some(all())), Applied::default());
+    assert_eq!(state.snapshot().revision, revision);
+}
+
+#[test]
+fn a_snapshot_given_out_stays_as_it_was() {
+    let mut state = state(&["10.96.0.0/12"]);
+    state.apply(Update::All(vec![put(service("a"))]));
+    let before = state.snapshot();
+    state.apply(some([delete(Kind::Service, "a")]));
+    assert!(before.services.contains_key(&name("a")));
+    assert!(state.snapshot().services.is_empty());
+}
+
+#[test]
+fn while_the_source_is_away_everything_stays() {
+    let mut state = state(&["10.96.0.0/12"]);
+    state.apply(Update::All(vec![put(service("a"))]));
+    assert_eq!(state.apply(Update::Away("unplugged".into())), Applied::default());
+    assert_eq!((state.away(), state.snapshot().services.len()), (Some("unplugged"), 1));
+    state.apply(Update::Back);
+    assert_eq!(state.away(), None);
+}
+
+#[test]
+fn problems_of_the_source_are_reported_once_and_mended_once() {
+    let mut state = state(&[]);
+    let problem =
+        Problem { origin: Origin::from("a.yaml:3"), object: None, field: None, message: "is torn".to_string() };
+    let applied = state.apply(Update::Problems(vec![problem.clone()]));
+    assert_eq!((applied.reported.len(), applied.mended.len()), (1, 0));
+    assert_eq!(state.apply(Update::Problems(vec![problem.clone()])), Applied::default());
+    assert_eq!(state.problems(), std::slice::from_ref(&problem));
+    assert_eq!(state.apply(Update::Problems(Vec::new())).mended, [problem]);
+}
+
+#[test]
+fn a_slice_that_changes_its_service_concerns_both() {
+    let mut state = state(&[]);
+    state.apply(Update::All(vec![put(slice("s", "a", "10.0.0.1"))]));
+    let applied = state.apply(some([put(slice("s", "b", "10.0.0.1"))]));
+    assert_eq!(applied.services, names(&["a", "b"]));
+    assert_eq!(state.snapshot().slices_of(&name("a")).count(), 0);
+    assert_eq!(state.snapshot().slices_of(&name("b")).count(), 1);
+}
+
+#[test]
+fn nodes_and_namespaces_are_kept() {
+    let mut state = state(&[]);
+    let node = |ip: &str| {
+        let name = ObjectName { namespace: Str::default(), name: Str::from("n") };
+        let internal_ips = vec![ip.parse().unwrap()];
+        let node = Node { name, labels: Labels::default(), internal_ips, pod_cidrs: Vec::new() };
+        Change::Put(Object::Node(Arc::new(node)), Origin::from("n.yaml"))
+    };
+    assert!(state.apply(some([node("10.0.0.1")])).nodes_changed);
+    assert!(!state.apply(some([node("10.0.0.1")])).nodes_changed);
+    assert!(state.apply(some([node("10.0.0.2")])).nodes_changed);
+    let space = ObjectName { namespace: Str::default(), name: Str::from("shop") };
+    let namespace = Object::Namespace(Arc::new(Namespace { name: space.clone(), labels: Labels::default() }));
+    state.apply(some([Change::Put(namespace, Origin::from("n.yaml"))]));
+    assert!(state.snapshot().namespaces.contains_key(&space));
+    assert!(state.apply(Update::All(Vec::new())).nodes_changed);
+    assert!(state.snapshot().nodes.is_empty() && state.snapshot().namespaces.is_empty());
+}

@@ -272,11 +272,6 @@ impl Records {
         let orphans = std::mem::take(&mut self.orphans);
         changes.extend(orphans.into_iter().filter(|key| !self.holders.contains_key(key)).map(Change::Delete));
     }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.holders.is_empty() && self.contenders.is_empty() && self.troubled.is_empty()
-    }
 }
 
 impl Document {

@@ -1,0 +1,189 @@
+//! Which addresses Services have.
+
+use super::*;
+use crate::state::addresses::pick;
+
+/// Must never change: nodes of two versions would give one Service two addresses.
+#[test]
+fn the_address_of_a_name_is_fixed() {
+    let pick = |range: &str, text: &str| pick(&range.parse().unwrap(), &name(text)).unwrap().to_string();
+    assert_eq!(pick("10.96.0.0/12", "default/frontend"), GOLDEN[0]);
+    assert_eq!(pick("10.96.0.0/12", "default/redis-leader"), GOLDEN[1]);
+    assert_eq!(pick("10.96.0.0/12", "kube-system/kube-dns"), GOLDEN[2]);
+    assert_eq!(pick("10.43.0.0/16", "default/frontend"), GOLDEN[3]);
+    assert_eq!(pick("fd00:10:96::/108", "default/frontend"), GOLDEN[4]);
+    assert_eq!(pick("fd00:10:96::/64", "default/frontend"), GOLDEN[5]);
+}
+
+/// Worked out from the definition by another program.
+const GOLDEN: [&str; 6] = [
+    "10.100.159.252",
+    "10.100.17.112",
+    "10.102.197.249",
+    "10.43.2.105",
+    "fd00:10:96::4:9ffc",
+    "fd00:10:96:0:a73e:32a0:6935:5b61",
+];
+
+#[test]
+fn the_first_two_addresses_and_the_last_are_never_picked() {
+    for range in ["10.0.0.0/29", "10.0.0.0/30", "fd00::/126", "fd00::/125"] {
+        let range: ipnet::IpNet = range.parse().unwrap();
+        let mut first_two = range.hosts().take(2).collect::<Vec<_>>();
+        if range.network().is_ipv4() {
+            first_two.pop();
+        }
+        for n in 0..500 {
+            let ip = pick(&range, &name(&format!("service-{n}"))).unwrap();
+            assert!(range.contains(&ip) && ip != range.network() && ip != range.broadcast(), "{ip} of {range}");
+            assert!(!first_two.contains(&ip), "{ip} of {range}");
+        }
+    }
+    for range in ["10.0.0.0/31", "10.0.0.1/32", "fd00::1/128"] {
+        assert_eq!(pick(&range.parse().unwrap(), &name("a")), None);
+    }
+    assert!(pick(&"::/0".parse().unwrap(), &name("a")).is_some());
+    assert!(pick(&"0.0.0.0/0".parse().unwrap(), &name("a")).is_some());
+}
+
+/// Two names with one address in 10.0.0.0/29.
+fn twins() -> (String, String) {
+    let range = "10.0.0.0/29".parse().unwrap();
+    let first = pick(&range, &name("twin-0"));
+    let other = (1..).map(|n| format!("twin-{n}")).find(|text| pick(&range, &name(text)) == first);
+    ("twin-0".to_string(), other.unwrap())
+}
+
+#[test]
+fn of_two_names_with_one_address_the_older_has_it_until_it_goes() {
+    let (a, b) = twins();
+    let mut state = state(&["10.0.0.0/29"]);
+    let mut older = service(&b);
+    older.created = Some(1);
+    state.apply(some([put(service(&a))]));
+    let address = ips(&state, &a);
+    let applied = state.apply(some([put(older)]));
+    assert_eq!(applied.services, names(&[&a, &b]), "both are told");
+    assert_eq!((ips(&state, &a), ips(&state, &b)), (vec![], address.clone()));
+    assert_eq!(applied.reported.len(), 1);
+    let told = applied.reported[0].to_string();
+    assert!(told.contains("write a clusterIP") && told.contains(&a) && told.contains(&b), "{told}");
+    let applied = state.apply(some([delete(Kind::Service, &b)]));
+    assert_eq!((ips(&state, &a), applied.mended.len()), (address, 1));
+}
+
+#[test]
+fn an_address_that_is_written_is_not_given_to_another() {
+    let mut state = state(&["10.0.0.0/29"]);
+    let mut older = service("assigned");
+    older.created = Some(1);
+    state.apply(some([put(older)]));
+    let mut written = service("written");
+    written.cluster_ips = vec![ips(&state, "assigned")[0].parse().unwrap()];
+    let applied = state.apply(some([put(written.clone())]));
+    assert_eq!(applied.services, names(&["assigned", "written"]));
+    assert_eq!((ips(&state, "assigned").len(), ips(&state, "written").len()), (0, 1));
+    written.cluster_ips = vec!["10.0.0.1".parse().unwrap()];
+    state.apply(some([put(written)]));
+    assert_eq!(ips(&state, "assigned").len(), 1);
+}
+
+#[test]
+fn of_two_services_with_one_address_and_port_the_older_serves_it_and_the_other_its_other_ports() {
+    let mut state = state(&["10.0.0.0/29"]);
+    let ip: IpAddr = "10.9.9.9".parse().unwrap();
+    let mut old = service("old");
+    old.cluster_ips = vec![ip];
+    old.created = Some(1);
+    let mut new = service("new");
+    new.cluster_ips = vec![ip];
+    new.created = Some(2);
+    new.ports = [port("http", 80, TargetPort::Number(80)), port("more", 81, TargetPort::Number(81))].into();
+    let applied = state.apply(some([put(new)]));
+    assert!(applied.reported.is_empty());
+    let applied = state.apply(some([put(old)]));
+    assert_eq!(applied.services, names(&["old", "new"]));
+    let told = applied.reported[0].to_string();
+    assert!(told.contains("test.yaml: Service default/new: spec.ports[0].port: 10.9.9.9 port 80/TCP"), "{told}");
+    let snapshot = state.snapshot();
+    let owns = |service: &str, port| snapshot.owns(&name(service), ip, port, Protocol::Tcp);
+    assert!(owns("old", 80) && !owns("new", 80) && owns("new", 81));
+    let applied = state.apply(some([delete(Kind::Service, "old")]));
+    assert_eq!(applied.services, names(&["old", "new"]));
+    assert!(state.snapshot().owns(&name("new"), ip, 80, Protocol::Tcp));
+    assert!(state.snapshot().lost.is_empty());
+}
+
+fn completed(ranges: &[&str], change: impl FnOnce(&mut Service)) -> (Service, Vec<Problem>) {
+    let mut state = state(ranges);
+    let mut given = service("a");
+    change(&mut given);
+    state.apply(some([put(given)]));
+    (Service::clone(&state.snapshot.services[&name("a")]), state.problems())
+}
+
+const V4: &str = "10.96.0.0/12";
+const V6: &str = "fd00::/108";
+
+#[test]
+fn families_follow_the_rules_of_the_api_server() {
+    use Family::{V4 as F4, V6 as F6};
+    use FamilyPolicy::{PreferDualStack as Prefer, RequireDualStack as Require, SingleStack as Single};
+    type Case<'a> = (&'a [&'a str], Option<FamilyPolicy>, &'a [Family], &'a [&'a str], &'a [Family], usize);
+    let cases: [Case<'_>; 13] = [
+        // ranges, policy, families and addresses as written -> families, number of addresses
+        (&[V4], None, &[], &[], &[F4], 1),
+        (&[V6, V4], None, &[], &[], &[F6], 1),
+        (&[V4, V6], Some(Prefer), &[], &[], &[F4, F6], 2),
+        (&[V4, V6], Some(Require), &[F6], &[], &[F6, F4], 2),
+        (&[V4], Some(Prefer), &[], &[], &[F4], 1),
+        (&[V4, V6], None, &[F6, F4], &[], &[F6, F4], 2),
+        (&[V4, V6], Some(Single), &[F6], &[], &[F6], 1),
+        (&[V4, V6], None, &[], &["fd00::99"], &[F6], 1),
+        (&[V4, V6], Some(Prefer), &[], &["fd00::99"], &[F6, F4], 2),
+        (&[V4, V6], None, &[], &["10.9.9.9", "fd00::99"], &[F4, F6], 2),
+        (&[], None, &[], &["192.0.2.1"], &[F4], 1),
+        // Refused: an address that is written stays, none is given.
+        (&[V4], Some(Require), &[], &["10.9.9.9"], &[F4], 1),
+        (&[V4], None, &[F6], &[], &[F6], 0),
+    ];
+    for (ranges, policy, families, written, want, count) in cases {
+        let (service, problems) = completed(ranges, |service| {
+            service.family_policy = policy;
+            service.families = families.to_vec();
+            service.cluster_ips = written.iter().map(|ip| ip.parse().unwrap()).collect();
+        });
+        let case = format!("{ranges:?} {policy:?} {families:?} {written:?}: {service:?} {problems:?}");
+        assert_eq!((&service.families[..], service.cluster_ips.len()), (want, count), "{case}");
+        assert!(service.cluster_ips.iter().map(Family::of).eq(want[..count].iter().copied()), "{case}");
+        let refused = (policy == Some(Require) && ranges.len() < 2) || count == 0;
+        assert_eq!(problems.len(), usize::from(refused), "{case}");
+    }
+}
+
+#[test]
+fn headless_and_external_services_get_no_address() {
+    let (headless, problems) = completed(&[V4], |service| service.headless = true);
+    assert_eq!((headless.families, headless.cluster_ips.len(), problems.len()), (vec![Family::V4], 0, 0));
+    let (by_hand, _) = completed(&[V4], |service| {
+        service.headless = true;
+        service.selector = None;
+    });
+    assert_eq!(by_hand.families, [Family::V4, Family::V6], "its endpoints may be of either");
+    let (external, problems) = completed(&[V4], |service| service.kind = ServiceType::ExternalName);
+    assert_eq!((external.families.len(), external.cluster_ips.len(), problems.len()), (0, 0, 0));
+}
+
+#[test]
+fn without_a_range_the_problem_says_what_to_do() {
+    let (service, problems) = completed(&[], |_| ());
+    assert!(service.cluster_ips.is_empty());
+    assert!(problems[0].message.contains("--service-cluster-ip-range"), "{problems:?}");
+}
+
+#[test]
+fn where_an_api_server_does_it_nothing_is_given() {
+    let mut state = State::new(Options { service_cidrs: vec![V4.parse().unwrap()], complete: false });
+    state.apply(some([put(service("a")), put(pod("p", "a", &["10.0.0.1"]))]));
+    assert!(ips(&state, "a").is_empty() && state.problems().is_empty() && state.snapshot.slices.is_empty());
+}
