@@ -135,3 +135,15 @@ pub fn manifest(origin: &str, text: &[u8], strings: &Strings) -> Manifest {
     }
     manifest
 }
+
+/// What the fuzzers call: reads any bytes twice, as YAML or JSON and as JSON alone.
+///
+/// # Panics
+/// Never, or there is a defect: what it checks is that the same bytes mean the same.
+#[doc(hidden)]
+pub fn fuzz(text: &[u8]) {
+    for origin in ["fuzz.yaml", "fuzz.json"] {
+        let read = || manifest(origin, text, &Strings::default());
+        assert_eq!(read(), read(), "the same bytes were read in two ways");
+    }
+}

@@ -43,6 +43,8 @@ pub struct Files {
     records: Records,
     /// Files to look at when they have been quiet until then.
     pending: BTreeMap<Origin, Instant>,
+    /// Files of `pending` whose time has come; if they are gone, they are given up.
+    expired: BTreeSet<Origin>,
     /// The problems last told.
     told: Vec<Problem>,
     /// What the last listing could not look into.
@@ -58,6 +60,7 @@ impl Files {
             dir,
             records: Records::default(),
             pending: BTreeMap::new(),
+            expired: BTreeSet::new(),
             told: Vec::new(),
             unlisted: Vec::new(),
             listed: false,
@@ -135,7 +138,11 @@ impl Files {
     fn changes_of(&mut self, files: BTreeMap<Origin, u64>) -> Vec<Change> {
         let mut changes = Vec::new();
         for (file, content) in read::files(files, &self.records) {
-            self.records.absorb(&file, content, &mut changes);
+            if matches!(content, Content::Gone) && !self.expired.contains(&file) {
+                self.pending.insert(file, Instant::now() + QUIET);
+            } else {
+                self.records.absorb(&file, content, &mut changes);
+            }
         }
         // What one file no longer has, another may have had all along.
         let mut tried = BTreeSet::new();
@@ -145,6 +152,7 @@ impl Files {
             tried.insert(file);
         }
         self.records.delete_orphans(&mut changes);
+        self.expired.clear();
         changes
     }
 
@@ -187,6 +195,7 @@ impl Files {
             // An empty file was cut short and is not written yet; it is read when it is closed.
             if std::fs::metadata(&**file).map_or(true, |metadata| metadata.len() > 0) {
                 ready.insert(file.clone(), 0);
+                self.expired.insert(file.clone());
             }
             false
         });

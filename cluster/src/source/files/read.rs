@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 
 use super::records::{Content, Records};
 use super::scan::Stamp;
+use crate::parse::MAX_FILE;
 use crate::parse::stream::{self, WINDOW};
 use crate::source::Origin;
 
@@ -69,6 +70,9 @@ fn read(origin: &Origin, records: &Records, threads: usize) -> io::Result<Conten
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok(Content::Gone);
+    }
+    if metadata.len() > MAX_FILE as u64 {
+        return Err(io::Error::other("it is bigger than 256 MiB; write it as several files"));
     }
     let known = records.known(origin);
     let options =

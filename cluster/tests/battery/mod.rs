@@ -1,0 +1,367 @@
+//! What every source must do, whatever it reads from: one set of tests for all of them.
+//!
+//! A source's test file has a [`Place`] and calls [`battery!`] with a way to make one.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bowline_cluster::object::{ObjectName, Str};
+use bowline_cluster::snapshot::Snapshot;
+use bowline_cluster::source::{Problem, Sink, Source, Stop, Update};
+use bowline_cluster::state::{Options, State};
+
+/// Waiting longer than this is a failure; nothing ever waits for it where all is well.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Something that a source reads, as the tests write it.
+pub trait Place {
+    /// A source that reads it.
+    fn source(&self) -> Box<dyn Source>;
+    /// Puts an object (or several) there; `key` is a file's or a key's name, without an ending.
+    fn put(&mut self, key: &str, manifest: &str);
+    /// Takes away what was put under this key.
+    fn delete(&mut self, key: &str);
+    /// Makes it unreachable for the source.
+    fn take_away(&mut self);
+    /// Makes it reachable again, as it was.
+    fn bring_back(&mut self);
+}
+
+/// A Service of this name in the namespace `default`, with this clusterIP.
+pub fn service(name: &str, ip: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  clusterIP: {ip}\n  ports:\n  - port: 80\n"
+    )
+}
+
+pub fn name(name: &str) -> ObjectName {
+    ObjectName { namespace: Str::from("default"), name: Str::from(name) }
+}
+
+/// One update, as far as tests ask for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// With the number of changes.
+    All(usize),
+    Some(usize),
+    Problems(usize),
+    Away,
+    Back,
+}
+
+#[derive(Default)]
+struct Seen {
+    state: State,
+    events: Vec<Event>,
+    /// The snapshot after each update.
+    history: Vec<Snapshot>,
+    problems: Vec<Problem>,
+    ended: bool,
+    /// The sink takes nothing while this is set.
+    held: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    seen: Mutex<Seen>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
+    }
+}
+
+impl Sink for Shared {
+    fn update(&self, update: Update) {
+        let mut seen = self.changed.wait_while(self.lock(), |seen| seen.held).unwrap();
+        let event = match &update {
+            Update::All(changes) => Event::All(changes.len()),
+            Update::Some { changes, read_at } => {
+                assert!(read_at.elapsed() < PATIENCE);
+                Event::Some(changes.len())
+            }
+            Update::Problems(problems) => {
+                seen.problems.clone_from(problems);
+                Event::Problems(problems.len())
+            }
+            Update::Away(_) => Event::Away,
+            Update::Back => Event::Back,
+        };
+        seen.state.apply(update);
+        let snapshot = seen.state.snapshot();
+        seen.history.push(snapshot);
+        seen.events.push(event);
+        self.changed.notify_all();
+    }
+}
+
+/// A source that runs, and all that it has told.
+pub struct Running {
+    shared: Arc<Shared>,
+    stop: Stop,
+    thread: Option<JoinHandle<Result<(), Problem>>>,
+}
+
+impl Running {
+    pub fn start(mut source: Box<dyn Source>) -> Running {
+        let shared = Arc::new(Shared::default());
+        shared.lock().state = State::new(Options { complete: true, ..Options::default() });
+        let stop = Stop::default();
+        let (for_thread, stop_too) = (shared.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            let result = source.run(&*for_thread, &stop_too);
+            for_thread.lock().ended = true;
+            for_thread.changed.notify_all();
+            result
+        });
+        Running { shared, stop, thread: Some(thread) }
+    }
+
+    /// Starts it and waits until all has been read.
+    pub fn synced(source: Box<dyn Source>) -> Running {
+        let running = Running::start(source);
+        running.wait("synced", |seen| seen.state.synced());
+        running
+    }
+
+    fn wait(&self, what: &str, condition: impl Fn(&Seen) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = self.shared.lock();
+        while !condition(&seen) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited in vain for: {what}; {:?}, {:?}", seen.events, seen.problems);
+            seen = self.shared.changed.wait_timeout(seen, left).unwrap().0;
+        }
+    }
+
+    /// Waits until the snapshot is so.
+    pub fn until(&self, what: &str, condition: impl Fn(&Snapshot) -> bool) {
+        self.wait(what, |seen| condition(&seen.state.snapshot()));
+    }
+
+    pub fn until_event(&self, event: Event) {
+        self.wait(&format!("{event:?}"), |seen| seen.events.contains(&event));
+    }
+
+    pub fn until_problems(&self, what: &str, condition: impl Fn(&[Problem]) -> bool) {
+        self.wait(what, |seen| condition(&seen.problems));
+    }
+
+    /// Waits until the Service has this address (None: until there is no such Service).
+    pub fn until_ip(&self, service: &str, ip: Option<&str>) {
+        self.until(&format!("{service} at {ip:?}"), |snapshot| ip_of(snapshot, service).as_deref() == ip);
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        self.shared.lock().events.clone()
+    }
+
+    pub fn problems(&self) -> Vec<Problem> {
+        self.shared.lock().problems.clone()
+    }
+
+    pub fn ip(&self, service: &str) -> Option<String> {
+        ip_of(&self.shared.lock().state.snapshot(), service)
+    }
+
+    /// The addresses that the Service has had, one after the other; None where it was not there.
+    pub fn past_ips(&self, service: &str) -> Vec<Option<String>> {
+        let mut ips: Vec<_> = self.shared.lock().history.iter().map(|snapshot| ip_of(snapshot, service)).collect();
+        ips.dedup();
+        ips
+    }
+
+    /// Makes the sink take nothing, or go on.
+    pub fn hold(&self, held: bool) {
+        self.shared.lock().held = held;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until `run` has returned.
+    pub fn until_end(&self) {
+        self.wait("the end", |seen| seen.ended);
+    }
+
+    /// Stops it; what `run` said.
+    pub fn stop(mut self) -> Result<(), Problem> {
+        self.stop.stop();
+        self.until_end();
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.stop();
+        self.hold(false);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn ip_of(snapshot: &Snapshot, service: &str) -> Option<String> {
+    snapshot.services.get(&name(service))?.cluster_ips.first().map(ToString::to_string)
+}
+
+pub fn the_first_update_is_all_there_is(mut place: impl Place) {
+    place.put("a", &service("a", "10.0.0.1"));
+    place.put("b", &service("b", "10.0.0.2"));
+    let running = Running::synced(place.source());
+    assert_eq!(running.events()[0], Event::All(2));
+    assert_eq!(running.ip("b").as_deref(), Some("10.0.0.2"));
+}
+
+pub fn an_empty_place_is_synced_too(place: impl Place) {
+    let running = Running::synced(place.source());
+    assert_eq!(running.events(), [Event::All(0)]);
+}
+
+pub fn changes_are_seen(mut place: impl Place) {
+    place.put("other", &service("other", "10.0.0.9"));
+    let running = Running::synced(place.source());
+    place.put("a", &service("a", "10.0.0.1"));
+    running.until_ip("a", Some("10.0.0.1"));
+    place.put("a", &service("a", "10.0.0.2"));
+    running.until_ip("a", Some("10.0.0.2"));
+    place.delete("a");
+    running.until_ip("a", None);
+    assert_eq!(running.past_ips("other"), [Some("10.0.0.9".to_string())], "what did not change stayed");
+    assert_eq!(running.past_ips("a").len(), 4, "each step was seen once: {:?}", running.past_ips("a"));
+}
+
+pub fn many_changes_at_once_all_arrive(mut place: impl Place) {
+    let running = Running::synced(place.source());
+    for n in 0..200 {
+        place.put(&format!("s-{n}"), &service(&format!("s-{n}"), &format!("10.0.1.{n}")));
+    }
+    running.until("200 Services", |snapshot| snapshot.services.len() == 200);
+    for n in 0..200 {
+        place.delete(&format!("s-{n}"));
+    }
+    running.until("none", |snapshot| snapshot.services.is_empty());
+}
+
+pub fn a_bad_object_is_told_and_its_last_good_version_stays(mut place: impl Place) {
+    place.put("a", &service("a", "10.0.0.1"));
+    place.put("b", &service("b", "10.0.0.2"));
+    let running = Running::synced(place.source());
+    place.put("a", &service("a", "10.0.0.1").replace("port: 80", "port: 99999"));
+    running.until_problems("one problem", |problems| problems.len() == 1);
+    let problem = &running.problems()[0];
+    assert!(problem.origin.contains('a'), "{problem}");
+    assert_eq!(problem.object.as_deref(), Some("Service default/a"));
+    assert_eq!(problem.field.as_deref(), Some("spec.ports[0].port"));
+    place.put("b", &service("b", "10.0.0.3"));
+    running.until_ip("b", Some("10.0.0.3"));
+    assert_eq!(running.ip("a").as_deref(), Some("10.0.0.1"));
+    place.put("a", &service("a", "10.0.0.4"));
+    running.until_problems("mended", <[Problem]>::is_empty);
+    running.until_ip("a", Some("10.0.0.4"));
+    assert!(!running.past_ips("a").contains(&None));
+}
+
+pub fn what_is_no_manifest_at_all_keeps_the_last_good_version(mut place: impl Place) {
+    place.put("a", &service("a", "10.0.0.1"));
+    let running = Running::synced(place.source());
+    place.put("a", "{{{ :\n- torn");
+    running.until_problems("one problem", |problems| problems.len() == 1);
+    assert_eq!(running.ip("a").as_deref(), Some("10.0.0.1"));
+    place.delete("a");
+    running.until_ip("a", None);
+    running.until_problems("none", <[Problem]>::is_empty);
+}
+
+pub fn a_bad_object_at_the_start_hinders_nothing(mut place: impl Place) {
+    place.put("a", &service("a", "not an address"));
+    place.put("b", &service("b", "10.0.0.2"));
+    let running = Running::synced(place.source());
+    running.until_problems("one problem", |problems| problems.len() == 1);
+    assert_eq!((running.ip("a"), running.ip("b").as_deref()), (None, Some("10.0.0.2")));
+}
+
+pub fn kinds_that_are_not_read_are_left_alone(mut place: impl Place) {
+    place.put("a", "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: a\n");
+    place.put("b", &service("b", "10.0.0.2"));
+    let running = Running::synced(place.source());
+    assert_eq!((running.events()[0].clone(), running.problems().len()), (Event::All(1), 0));
+}
+
+pub fn while_it_is_away_everything_stays_and_then_goes_on(mut place: impl Place) {
+    place.put("a", &service("a", "10.0.0.1"));
+    let running = Running::synced(place.source());
+    place.take_away();
+    running.until_event(Event::Away);
+    assert_eq!(running.ip("a").as_deref(), Some("10.0.0.1"));
+    place.bring_back();
+    running.until_event(Event::Back);
+    place.put("a", &service("a", "10.0.0.2"));
+    running.until_ip("a", Some("10.0.0.2"));
+    assert!(!running.past_ips("a").contains(&None));
+    place.take_away();
+    running.wait("away again", |seen| seen.events.iter().filter(|event| **event == Event::Away).count() == 2);
+}
+
+pub fn one_that_is_away_at_the_start_is_waited_for(mut place: impl Place) {
+    place.put("a", &service("a", "10.0.0.1"));
+    place.take_away();
+    let running = Running::start(place.source());
+    running.until_event(Event::Away);
+    place.bring_back();
+    running.until_ip("a", Some("10.0.0.1"));
+    assert_eq!(running.events(), [Event::Away, Event::Back, Event::All(1)]);
+}
+
+pub fn endpoints_come_from_pods(mut place: impl Place) {
+    let running = Running::synced(place.source());
+    let selecting = service("a", "10.0.0.1") + "  selector:\n    app: a\n";
+    place.put("a", &selecting);
+    place.put(
+        "p",
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels:\n    app: a\nstatus:\n  podIP: 10.1.0.1\n",
+    );
+    running.until("an endpoint", |snapshot| {
+        snapshot.slices_of(&name("a")).any(|slice| slice.endpoints[0].address.to_string() == "10.1.0.1")
+    });
+    place.delete("p");
+    running.until("none", |snapshot| snapshot.slices_of(&name("a")).count() == 0);
+}
+
+pub fn it_stops_when_asked(mut place: impl Place) {
+    place.put("a", &service("a", "10.0.0.1"));
+    let running = Running::synced(place.source());
+    assert_eq!(running.stop(), Ok(()));
+}
+
+/// A test of each of the above; `$make` gives a new, empty place.
+macro_rules! battery {
+    ($make:expr) => {
+        battery::battery! {
+            $make;
+            the_first_update_is_all_there_is
+            an_empty_place_is_synced_too
+            changes_are_seen
+            many_changes_at_once_all_arrive
+            a_bad_object_is_told_and_its_last_good_version_stays
+            what_is_no_manifest_at_all_keeps_the_last_good_version
+            a_bad_object_at_the_start_hinders_nothing
+            kinds_that_are_not_read_are_left_alone
+            while_it_is_away_everything_stays_and_then_goes_on
+            one_that_is_away_at_the_start_is_waited_for
+            endpoints_come_from_pods
+            it_stops_when_asked
+        }
+    };
+    ($make:expr; $($test:ident)*) => {
+        $(
+            #[test]
+            fn $test() {
+                battery::$test($make);
+            }
+        )*
+    };
+}
+pub(crate) use battery;
