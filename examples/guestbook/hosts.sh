@@ -43,9 +43,10 @@ END
     nodes+=("$1:$2")
 }
 
-# make_pod NAME NODE ADDRESS: a pod with a wire to its node.
+# make_pod NAME NODE ADDRESS: a pod with a wire to its node, and routes to the pods of all nodes made so far;
+# to nowhere else, so that a Service's address leads nowhere without Bowline.
 make_pod() {
-    local netns=$lab.$1 gateway=${3%.*}.1
+    local netns=$lab.$1 gateway=${3%.*}.1 node
     node_of[$1]=$2
     mkdir "$cgroup/$2/$1"
     ip netns add "$netns"
@@ -59,8 +60,10 @@ link set lo up
 addr add $3/32 dev eth0
 link set eth0 up
 route add $gateway dev eth0
-route add default via $gateway dev eth0
 END
+    for node in "${nodes[@]}"; do
+        ip -n "$netns" route add "10.${node#*:}.0.0/16" via "$gateway" dev eth0
+    done
 }
 
 # in_host NODE|POD COMMAND...: runs a command there: in its cgroup and its network namespace.
