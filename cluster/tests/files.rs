@@ -6,7 +6,7 @@ mod battery;
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use battery::{Event, Place, Running, service};
@@ -386,9 +386,13 @@ fn more_changes_than_the_kernel_keeps_are_found_by_a_listing() {
     let running = Running::synced(folder.source());
     running.hold(true);
     folder.write("b.yaml", &service("b", ONE));
-    // Opening for write and closing is one event or two; different names are never merged.
+    // Two files in turn: events that are alike and follow each other are merged.
+    for file in ["0.txt", "1.txt"] {
+        folder.write(file, "");
+    }
     for n in 0..=limit {
-        File::create(folder.path(&format!("{n}.txt"))).unwrap();
+        let mode = fs::Permissions::from_mode(0o600 + (n as u32 / 2) % 2);
+        fs::set_permissions(folder.path(&format!("{}.txt", n % 2)), mode).unwrap();
     }
     folder.write("c.yaml", &service("c", ONE));
     fs::remove_file(folder.path("a.yaml")).unwrap();

@@ -5,7 +5,7 @@
 use bowline_cluster::parse::fuzz;
 
 /// How many texts are tried; a few seconds in a debug build.
-const ROUNDS: usize = 6000;
+const ROUNDS: usize = 2000;
 
 const SEEDS: &[&str] = &[
     include_str!("../fuzz/seeds/service.yaml"),
