@@ -201,8 +201,9 @@ impl Agent {
         let begun = Instant::now();
         let done = inner.dataplane.apply(&snapshot, changed);
         self.metrics.apply.observe(begun.elapsed().as_secs_f64());
-        if let Some(read_at) = read_at {
-            self.metrics.programming.observe(read_at.elapsed().as_secs_f64());
+        let since_event = read_at.map(|read_at| read_at.elapsed());
+        if let Some(since_event) = since_event {
+            self.metrics.programming.observe(since_event.as_secs_f64());
         }
         self.metrics.changes.inc_by(changed.len() as u64);
         for (map, count) in &done.full {
@@ -216,7 +217,12 @@ impl Agent {
         for (name, remarks) in remarks {
             self.remark(inner, &name, remarks);
         }
-        tracing::debug!(services = changed.len(), microseconds = begun.elapsed().as_micros() as u64, "programmed");
+        tracing::debug!(
+            services = changed.len(),
+            microseconds = begun.elapsed().as_micros() as u64,
+            since_event_us = since_event.map(|t| t.as_micros() as u64),
+            "programmed"
+        );
         if inner.dataplane.is_attached() {
             return;
         }
