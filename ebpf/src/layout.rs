@@ -98,12 +98,18 @@ impl PartialOrd for Endpoint {
     }
 }
 
-/// Where the failing UDP sockets of a Service without endpoints are sent: port 0 of the loopback
-/// address, which no socket can hold, so that the kernel itself answers "port unreachable".
+/// Where the connected UDP sockets of a Service without endpoints are sent: port 1 of the loopback
+/// address (tcpmux, which has no UDP server), so that the kernel itself answers "port unreachable" and
+/// the socket's next call fails with ECONNREFUSED. Port 0 would do the same, but getpeername() takes it for
+/// "not connected".
 #[inline(always)]
 pub const fn nowhere(like: &Endpoint) -> Endpoint {
-    let last = if like.is_v4() { 0x7f00_0001_u32.to_be() } else { 1_u32.to_be() };
-    Endpoint::new([0, 0, if like.is_v4() { MAPPED } else { 0 }, last], 0)
+    let port = 1_u16.to_be();
+    if like.is_v4() {
+        Endpoint::new([0, 0, MAPPED, 0x7f00_0001_u32.to_be()], port)
+    } else {
+        Endpoint::new([0, 0, 0, 1_u32.to_be()], port)
+    }
 }
 
 /// Key of `frontends`.
