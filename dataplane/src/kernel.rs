@@ -390,3 +390,6 @@ fn make_link(object: &mut Ebpf, hook: &Hook, pin: &Path, cgroup: &fs::File) -> R
     };
     link.pin(pin).map(|_| ()).map_err(|error| refused(format!("pinning the link at {}: {error}", pin.display())))
 }
+
+#[cfg(test)]
+mod tests;

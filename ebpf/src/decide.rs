@@ -284,20 +284,22 @@ fn choose_again<T: Tables>(t: &T, client: u64, have: &mut Translation) -> Verdic
 /// Remembers what an unconnected socket has now. False: the map is full.
 #[inline(never)]
 fn keep<S: Sockets>(s: &S, cookie: u64, t: &Translation, place: Place) -> bool {
-    match place {
-        Place::First => return s.put(&SocketKey::first(cookie), t),
-        Place::Further => {
-            if !s.put(&SocketKey::further(cookie, t.service), t) {
-                return false;
-            }
-        }
-        Place::New => {
-            if !link(s, cookie, t) {
-                return false;
-            }
-        }
+    if place == Place::First {
+        return s.put(&SocketKey::first(cookie), t);
     }
-    s.put(&SocketKey::back(cookie, &t.backend), t)
+    // The way back first: what is kept without one would be sent, and its answer not be recognised.
+    let back = SocketKey::back(cookie, &t.backend);
+    if !s.put(&back, t) {
+        return false;
+    }
+    let kept = match place {
+        Place::New => link(s, cookie, t),
+        _ => s.put(&SocketKey::further(cookie, t.service), t),
+    };
+    if !kept {
+        s.remove(&back);
+    }
+    kept
 }
 
 /// Puts a further translation and links it into its socket's chain. Another thread that does the same at

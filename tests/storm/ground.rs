@@ -101,8 +101,7 @@ impl Ground {
         let lab = Lab::new(tag)?;
         let node = lab.node("node")?;
         let (server, client) = (node.pod("server")?, node.pod("client")?);
-        let make =
-            |name| Service { name, udp: false, affinity: false, v6: false, steady: false, on: [true; SERVERS] };
+        let make = |name| Service { name, udp: false, affinity: false, v6: false, steady: false, on: [true; SERVERS] };
         let services = vec![
             make("a"),
             Service { affinity: true, ..make("b") },

@@ -1,0 +1,45 @@
+//! The object against the real verifier (so as root), and what can be told without a kernel.
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground is missing")]
+
+use super::*;
+use std::path::PathBuf;
+
+/// Of the million instructions that the verifier goes through; beyond this a program is on its way to
+/// being refused by another kernel.
+const BUDGET: u32 = 250_000;
+
+#[test]
+fn every_program_passes_with_and_without_another_layout() {
+    let root = PathBuf::from(crate::place::BPFFS).join(format!("bowline-kernel-{}", std::process::id()));
+    crate::place::make_root(&root).unwrap();
+    let sizes = Sizes { frontends: 8, services: 8, backends: 8, slots: 64, sockets: 8, affinity: 8 };
+    let (ours, other) = (Folder(root.join("layout-a")), Folder(root.join("layout-b")));
+    make_maps(&ours, &sizes).unwrap();
+    make_maps(&other, &sizes).unwrap();
+    assert_eq!(folders(&root).unwrap(), [ours.clone(), other.clone()]);
+    let alone = load_programs(&ours, &sizes, None).unwrap();
+    let both = load_programs(&ours, &sizes, Some((&other, &OURS))).unwrap();
+    for object in [&alone, &both] {
+        let counts = verified_instructions(object);
+        assert_eq!(counts.len(), HOOKS.len());
+        for (hook, count) in counts {
+            assert!(count < BUDGET, "{hook}: {count} of {BUDGET}");
+        }
+    }
+    drop((alone, both));
+    // A pinned map of another shape is refused, and not used as if it were ours.
+    let more = Sizes { services: 16, ..sizes };
+    let error = make_maps(&ours, &more).unwrap_err();
+    assert!(matches!(error, KernelError::Shape { .. }), "{error}");
+    ours.remove().unwrap();
+    other.remove().unwrap();
+    fs::remove_dir(&root).unwrap();
+}
+
+#[test]
+fn other_sizes_and_other_layouts_have_other_folders() {
+    let sizes = Sizes::default();
+    assert!(sizes.folder().starts_with(&format!("layout-{VERSION}-")));
+    assert_ne!(sizes.folder(), Sizes { sockets: 5, ..sizes }.folder());
+    assert_ne!(sizes.folder(), Sizes { services: sizes.affinity, affinity: 5, ..sizes }.folder());
+}
