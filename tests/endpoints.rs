@@ -103,14 +103,10 @@ fn an_address_in_two_slices_is_one_backend_until_the_last_one_drops_it() {
 fn slices_that_swap_endpoints_lose_no_connection() {
     let ground = Ground::new("swap", 3);
     let agent = &ground.agent;
-    // In files of their own, as a controller writes them: each change is seen alone.
-    let ports = |n: u16| format!("[{{port: {}}}]", 8000 + n);
-    let put =
-        |file: &str, n: u16| agent.put(&format!("{file}.yaml"), &slice(file, "web", &endpoint(""), &ports(n), "IPv4"));
+    let file = |name: &str, n: u16| slice(name, "web", &endpoint(""), &format!("[{{port: {}}}]", 8000 + n), "IPv4");
+    let all = |held: [u16; 3]| file("a", held[0]) + &file("b", held[1]) + &file("c", held[2]);
     agent.put("web.yaml", &web());
-    put("a", 1);
-    put("b", 2);
-    put("c", 3);
+    agent.put("slices.yaml", &all([1, 2, 3]));
     agent.wait("three backends", |agent| agent.get().backends("web") == to(&[1, 2, 3]));
     let ids = |agent: &common::Agent| {
         let ports = agent.get();
@@ -123,26 +119,23 @@ fn slices_that_swap_endpoints_lose_no_connection() {
         // Connections that are held: each answer must come from the server of the one before.
         Storm::start(&ground.client, &target(Mode::Tcp).exchanges(0).threads(3)).unwrap(),
     ];
+    // In one step.
     let mut held = [1, 2, 3];
-    for turn in 0..60 {
-        // c holds a's endpoint too while a and b swap, so that the set is never without one of them.
-        let (x, y) = (turn % 3, (turn + 1) % 3);
-        let file = |slot: usize| ["a", "b", "c"][slot];
-        let both = format!("[{{port: {}}}]", 8000 + held[x]);
-        agent.put(
-            "bridge.yaml",
-            &(slice("bridge", "web", &endpoint(""), &both, "IPv4")
-                + &slice("bridge-2", "web", &endpoint(""), &ports(held[y]), "IPv4")),
-        );
-        put(file(x), held[y]);
-        put(file(y), held[x]);
-        held.swap(x, y);
-        if turn % 10 == 9 {
-            agent.barrier();
-            agent.remove("bridge.yaml");
-            agent.barrier();
-        }
+    for turn in 0..100 {
+        held.swap(turn % 3, (turn + 1) % 3);
+        agent.put("slices.yaml", &all(held));
         storms[0].wait_for_more(5).unwrap();
+    }
+    agent.barrier();
+    // Step by step, as a controller does: first into the one, then out of the other.
+    for turn in 0..10 {
+        let both = format!("[{{port: {}}}]", 8000 + held[turn % 3]);
+        agent.put("more.yaml", &slice("more", "web", &endpoint(""), &both, "IPv4"));
+        agent.barrier();
+        held.swap(turn % 3, (turn + 1) % 3);
+        agent.put("slices.yaml", &all(held));
+        agent.barrier();
+        agent.remove("more.yaml");
     }
     storms[1].wait_for_more(10).unwrap();
     for storm in storms {
