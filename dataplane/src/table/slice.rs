@@ -23,19 +23,32 @@ pub(super) fn choices(plan: &PortPlan, ids: &[u32]) -> Vec<u32> {
     }
 }
 
-/// Buckets for a hashed client: each goes to the backend that scores highest in it, so that a backend
-/// that goes moves its own buckets only, and all nodes agree (highest random weight).
+/// The most points that all backends together have on the ring: what a change costs is bounded by it.
+const MAX_POINTS: usize = 1 << 18;
+
+/// Buckets for a hashed client. Backends stand at many points of a ring and own the arc before each; so
+/// one that goes moves its own buckets only, and all nodes agree, since the points depend on addresses.
 fn buckets(backends: &[Endpoint], ids: &[u32]) -> Vec<u32> {
     if ids.is_empty() {
         return Vec::new();
     }
+    let points_each = (MAX_POINTS / ids.len()).clamp(1, 128);
+    let mut ring: Vec<(u32, u32)> = Vec::with_capacity(points_each * ids.len());
+    for (backend, id) in backends.iter().zip(ids) {
+        let seed = seed(backend);
+        let point = |n: usize| hash(seed ^ (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        ring.extend((0..points_each).map(|n| (point(n), *id)));
+    }
+    ring.sort_unstable();
     let count = (ids.len() as u32 * BUCKETS_A_BACKEND).next_power_of_two().clamp(256, 1 << 16);
-    let seeds: Vec<u64> = backends.iter().map(seed).collect();
+    let width = u32::MAX / count + 1;
+    let mut at = 0;
     (0..count)
         .map(|bucket| {
-            let score = |seed: &u64| hash(seed ^ u64::from(bucket).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let best = seeds.iter().enumerate().max_by_key(|(i, s)| (score(s), *i)).map_or(0, |(i, _)| i);
-            ids[best]
+            while at < ring.len() && ring[at].0 < bucket * width {
+                at += 1;
+            }
+            ring[at % ring.len()].1
         })
         .collect()
 }

@@ -36,6 +36,10 @@ fn source_hashing_is_even_and_moves_only_what_it_must() {
     for (id, n) in count {
         assert!(n > before.len() / 30 && n < before.len() / 4, "backend {id} has {n} of {} buckets", before.len());
     }
+    let many: Vec<u32> = (1..=10_000).collect();
+    let mut large = plan(Scheduler::Sh, 0);
+    large.backends = many.iter().map(|n| endpoint(std::net::Ipv4Addr::from(0x0a00_0000 + n).into(), 80)).collect();
+    assert_eq!(choices(&large, &many).len(), 1 << 16, "bounded for a huge Service");
     let mut fewer = plan(Scheduler::Sh, 10);
     fewer.backends.remove(4);
     let mut ids = all;
