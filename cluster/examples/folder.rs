@@ -82,8 +82,8 @@ fn measure(
         let new = old.replacen(&address, &format!("10.200.{}.{}", round / 250, round % 250 + 1), 1);
         let temporary = dir.join(".next");
         fs::write(&temporary, new)?;
-        fs::rename(&temporary, &path)?;
         let renamed = Instant::now();
+        fs::rename(&temporary, &path)?;
         let arrival = arrivals.recv_timeout(Duration::from_secs(60))?;
         let Some(read_at) = arrival.read_at else { return Err("the change came as a whole listing".into()) };
         times.push((arrival.done - read_at, arrival.done - renamed));

@@ -4,8 +4,8 @@
 //! bytes ─split─> pieces ─plain | yaml | json─> tape ─object─> objects and faults
 //! ```
 //!
-//! A piece is one document or one item of a list; [`split`] cuts a file into them. Three readers turn a
-//! piece into the same flat [`tape`], and one reader of objects does the API server's checks and defaults
+//! A piece is one document or one item of a list; `split` cuts a file into them. Three readers turn a
+//! piece into the same flat `tape`, and one reader of objects does the API server's checks and defaults
 //! on it. A bad piece takes no other with it. Memory and recursion are bounded whatever the bytes are: a
 //! piece has at most [`MAX_PIECE`] bytes, a file at most [`MAX_FILE`].
 
@@ -72,9 +72,8 @@ pub(crate) struct Envelope {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) objects: SmallVec<[Object; 1]>,
-    /// Objects that are there but refused.
-    pub(crate) refused: Vec<ObjectKey>,
-    pub(crate) faults: Vec<Fault>,
+    /// Apart, as there seldom is any and thousands of these are in memory at once.
+    pub(crate) trouble: Option<Box<Trouble>>,
     /// Objects of kinds that are not read.
     pub(crate) others: u32,
     /// Something is there of which not even the name could be read.
@@ -83,6 +82,28 @@ pub(crate) struct Found {
     malformed: bool,
     /// An item can't be read without knowing what list it is in.
     needs_list: bool,
+}
+
+/// What is wrong in a piece.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trouble {
+    pub(crate) faults: Vec<Fault>,
+    /// Objects that are there but refused.
+    pub(crate) refused: Vec<ObjectKey>,
+}
+
+impl Found {
+    pub(crate) fn faults(&self) -> &[Fault] {
+        self.trouble.as_ref().map_or(&[], |trouble| &trouble.faults)
+    }
+
+    fn refuse(&mut self, fault: Fault, object: Option<ObjectKey>) {
+        // Whose it is can't be told, so it may be anyone's.
+        self.unreadable |= object.is_none();
+        let trouble = self.trouble.get_or_insert_default();
+        trouble.faults.push(fault);
+        trouble.refused.extend(object);
+    }
 }
 
 /// Reads one piece.
@@ -96,7 +117,9 @@ fn piece(text: &[u8], format: Format, item: bool, list: Option<&Envelope>, strin
         Err(unreadable) => {
             let message = format!("can't be read: {}", unreadable.reason);
             let fault = Fault { line: unreadable.line, object: None, field: None, message };
-            Found { faults: vec![fault], unreadable: true, malformed: true, ..Found::default() }
+            let mut found = Found { malformed: true, ..Found::default() };
+            found.refuse(fault, None);
+            found
         }
     }
 }
@@ -121,7 +144,7 @@ pub fn manifest(origin: &str, text: &[u8], strings: &Strings) -> Manifest {
         Ok(pieces) => {
             for piece in pieces {
                 let Some(found) = piece.found else { continue };
-                manifest.problems.extend(found.faults.iter().map(|fault| fault.problem(origin, piece.line)));
+                manifest.problems.extend(found.faults().iter().map(|fault| fault.problem(origin, piece.line)));
                 manifest.objects.extend(found.objects);
                 manifest.others += u64::from(found.others);
             }

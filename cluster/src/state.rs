@@ -1,7 +1,7 @@
 //! Applies what sources tell and gives out snapshots.
 //!
-//! Where there is none (a folder, etcd) it also does the part of the API server ([`addresses`]) and of
-//! the EndpointSlice controller ([`endpoints`]). What comes out depends on the set of objects alone,
+//! Where there is none (a folder, etcd) it also does the part of the API server (`addresses`) and of
+//! the EndpointSlice controller (`endpoints`). What comes out depends on the set of objects alone,
 //! never on the order in which they came: nodes that read the same objects agree without talking.
 //!
 //! One apply has two steps. The changes are taken in, which marks the Services they concern; then each
@@ -116,6 +116,7 @@ impl State {
         let mut marks = Marks::default();
         match update {
             Update::All(changes) => {
+                self.reserve(&changes);
                 for key in self.missing_from(&changes) {
                     self.delete(&key, &mut marks, &mut applied);
                 }
@@ -158,6 +159,17 @@ impl State {
             .chain(snapshot.nodes.keys().map(|name| (Kind::Node, name)))
             .chain(snapshot.namespaces.keys().map(|name| (Kind::Namespace, name)));
         names.map(|(kind, name)| ObjectKey { kind, name: name.clone() }).filter(|key| !stay.contains(key)).collect()
+    }
+
+    /// Makes room at once: tables that grow step by step leave holes in the heap.
+    fn reserve(&mut self, changes: &[Change]) {
+        let count = |wanted: fn(&Object) -> bool| {
+            changes.iter().filter(|change| matches!(change, Change::Put(object, _) if wanted(object))).count()
+        };
+        let services = count(|object| matches!(object, Object::Service(_)));
+        let slices = count(|object| matches!(object, Object::EndpointSlice(_)));
+        self.services.reserve(services.saturating_sub(self.services.len()));
+        self.slices.reserve(slices.saturating_sub(self.slices.len()));
     }
 
     fn take(&mut self, changes: Vec<Change>, marks: &mut Marks, applied: &mut Applied) {

@@ -45,9 +45,8 @@ fn document(node: Node<'_, '_>, list: Option<&Envelope>, depth: u32, strings: &S
     let root = Field::root(node);
     let mut object = None;
     if let Err(refusal) = classify(&root, list, depth, strings, found, &mut object) {
-        found.unreadable |= object.is_none();
-        found.refused.extend(object.clone());
-        found.faults.push(fault(refusal, object, node.line()));
+        let fault = fault(refusal, object.as_ref(), node.line());
+        found.refuse(fault, object);
     }
 }
 
@@ -144,10 +143,10 @@ fn metadata<'p, 't, 'a>(root: &'p Field<'p, 't, 'a>, kind: Kind, strings: &Strin
     Ok(Metadata { field, name: ObjectName { namespace, name } })
 }
 
-fn fault(refusal: Refusal, object: Option<ObjectKey>, document: u32) -> Fault {
+fn fault(refusal: Refusal, object: Option<&ObjectKey>, document: u32) -> Fault {
     Fault {
         line: if refusal.line == 0 { document } else { refusal.line },
-        object: object.map(|key| key.to_string()),
+        object: object.map(ToString::to_string),
         field: (!refusal.field.is_empty()).then_some(refusal.field),
         message: refusal.message,
     }

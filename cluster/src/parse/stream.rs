@@ -135,14 +135,14 @@ impl Pass<'_> {
         for piece in &mut pieces {
             if let Some(found) = piece.found.as_mut().filter(|found| found.needs_list) {
                 let message = "is in a list that has no kind; write `kind: List` and the kind of each item".to_string();
-                found.faults.push(Fault { line: 0, object: None, field: None, message });
-                found.unreadable = true;
+                found.refuse(Fault { line: 0, object: None, field: None, message }, None);
             }
         }
         if let Some(fault) = windows.broken {
-            let found =
-                Found { faults: vec![Fault { line: 0, ..fault.clone() }], unreadable: true, ..Found::default() };
-            pieces.push(ReadPiece { hash: 0, line: fault.line, document: 0, found: Some(found) });
+            let line = fault.line;
+            let mut found = Found::default();
+            found.refuse(Fault { line: 0, ..fault }, None);
+            pieces.push(ReadPiece { hash: 0, line, document: 0, found: Some(found) });
         }
         Ok(Outcome::Read(pieces))
     }
@@ -197,7 +197,9 @@ impl Pass<'_> {
             }
             sent?;
             parts.sort_by_key(|(number, _)| *number);
-            Ok(parts.into_iter().flat_map(|(_, pieces)| pieces).collect())
+            let mut pieces = Vec::with_capacity(parts.iter().map(|(_, pieces)| pieces.len()).sum());
+            parts.into_iter().for_each(|(_, mut part)| pieces.append(&mut part));
+            Ok(pieces)
         })
     }
 

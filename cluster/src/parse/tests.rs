@@ -270,6 +270,17 @@ fn a_bad_object_takes_no_other_with_it_and_is_told_with_its_line() {
 }
 
 #[test]
+fn an_alias_to_another_item_of_a_list_is_refused() {
+    let item = |name: &str, labels: &str| {
+        format!("- apiVersion: v1\n  kind: Namespace\n  metadata:\n    name: {name}\n    labels: {labels}\n")
+    };
+    let text = format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item("a", "&l {x: y}"), item("b", "*l"));
+    let manifest = read(&text);
+    assert_eq!((keys(&manifest.objects), manifest.problems.len()), (vec!["Namespace a".to_string()], 1));
+    assert_eq!(&*manifest.problems[0].origin, "test.yaml:13");
+}
+
+#[test]
 fn the_line_of_a_json_item_is_told() {
     let text = "{\"kind\": \"List\", \"apiVersion\": \"v1\", \"items\": [\n{\"kind\": \"Pod\", \"apiVersion\": \"v1\",\n\"metadata\": {}}]}";
     let told = read(text).problems[0].to_string();
@@ -315,7 +326,7 @@ fn a_file_of_many_windows_reads_the_same_on_any_number_of_threads() {
         let pieces =
             stream::read(std::io::Cursor::new(text.as_bytes()), &options, &RandomState::new(), &strings).unwrap();
         let faults = |piece: &stream::ReadPiece| {
-            piece.found.as_ref().unwrap().faults.iter().map(|f| f.problem("f", piece.line)).collect()
+            piece.found.as_ref().unwrap().faults().iter().map(|f| f.problem("f", piece.line)).collect()
         };
         pieces.iter().map(|piece| (piece.line, faults(piece))).collect::<Vec<(u32, Vec<Problem>)>>()
     };

@@ -8,7 +8,7 @@
 //! - hidden files and editors' own (`.*`, `*~`, `*.swp`, `#*#`) are left out, but symlinks are followed,
 //!   so a mounted ConfigMap works.
 //!
-//! What was read is not kept: for each document a hash, and the names of its objects ([`records`]).
+//! What was read is not kept: for each document a hash, and the names of its objects (`records`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -136,8 +136,13 @@ impl Files {
 
     /// Reads these files (with their sizes, where known) into changes.
     fn changes_of(&mut self, files: BTreeMap<Origin, u64>) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for (file, content) in read::files(files, &self.records) {
+        let contents = read::files(files, &self.records);
+        let pieces = contents.iter().map(|(_, content)| content.pieces()).sum();
+        let mut changes = Vec::with_capacity(if self.listed { 0 } else { pieces });
+        if !self.listed {
+            self.records.reserve(pieces);
+        }
+        for (file, content) in contents {
             if matches!(content, Content::Gone) && !self.expired.contains(&file) {
                 self.pending.insert(file, Instant::now() + QUIET);
             } else {

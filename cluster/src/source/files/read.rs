@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::available_parallelism;
 
 use rustix::fs::OFlags;
@@ -21,7 +20,9 @@ const MANY: usize = 16;
 
 /// On how many threads to read: two do most of it, and each keeps memory of its own.
 pub(super) fn threads() -> usize {
-    available_parallelism().map_or(1, |cores| cores.get().min(4))
+    // Asking takes longer than reading a file.
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| available_parallelism().map_or(1, |cores| cores.get().min(4)))
 }
 
 /// Reads these files (with their sizes, where known). The contents come in no order.

@@ -12,8 +12,8 @@ use smallvec::SmallVec;
 use super::scan::Stamp;
 use crate::intern::Strings;
 use crate::object::ObjectKey;
-use crate::parse::Fault;
 use crate::parse::stream::ReadPiece;
+use crate::parse::{Fault, Trouble};
 use crate::source::{Change, Origin, Problem};
 
 /// What came of reading a file.
@@ -24,6 +24,16 @@ pub(super) enum Content {
     Gone,
     /// It is there and can't be read, for this reason.
     Failed(String),
+}
+
+impl Content {
+    /// How many pieces were read.
+    pub(super) fn pieces(&self) -> usize {
+        match self {
+            Content::Read(_, pieces) => pieces.len(),
+            Content::Gone | Content::Failed(_) => 0,
+        }
+    }
 }
 
 /// All files.
@@ -53,16 +63,16 @@ struct Record {
 }
 
 /// One piece of a file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Document {
     hash: u64,
     line: u32,
     others: u32,
     entries: SmallVec<[Entry; 1]>,
-    faults: Box<[Fault]>,
+    trouble: Option<Box<Trouble>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Entry {
     key: ObjectKey,
     /// This document's is the version that counts.
@@ -70,6 +80,11 @@ struct Entry {
 }
 
 impl Records {
+    /// Makes room for so many objects.
+    pub(super) fn reserve(&mut self, objects: usize) {
+        self.holders.reserve(objects);
+    }
+
     /// The stamp of a file when it was last read.
     pub(super) fn stamp(&self, file: &Origin) -> Option<Stamp> {
         self.files.get(file).and_then(|record| record.stamp)
@@ -99,7 +114,8 @@ impl Records {
                 out.push(Problem { origin: file.clone(), object: None, field: None, message });
             }
             for document in &record.documents {
-                out.extend(document.faults.iter().map(|fault| fault.problem(file, document.line)));
+                let faults = document.trouble.iter().flat_map(|trouble| &trouble.faults);
+                out.extend(faults.map(|fault| fault.problem(file, document.line)));
                 for entry in document.entries.iter().filter(|entry| !entry.held) {
                     let message = match self.holders.get(&entry.key) {
                         Some(holder) if holder != file => {
@@ -157,14 +173,12 @@ impl Records {
             self.stale.insert(file.clone());
             return;
         }
-        let mut old = self.files.remove(file).unwrap_or_default();
+        let old = self.files.remove(file).unwrap_or_default();
         let held_before = self.leave(file, &old);
-        let mut known: HashMap<u64, Document> = HashMap::with_capacity(old.documents.len());
-        for document in std::mem::take(&mut old.documents) {
-            if document.is_settled() {
-                known.insert(document.hash, document);
-            }
-        }
+        // Where the documents are that need not be parsed again.
+        let mut known: HashMap<u64, usize> = HashMap::with_capacity(old.documents.len());
+        let settled = old.documents.iter().enumerate().filter(|(_, document)| document.is_settled());
+        known.extend(settled.map(|(index, document)| (document.hash, index)));
         let mut documents = Vec::with_capacity(pieces.len());
         let mut here: HashSet<ObjectKey> = HashSet::with_capacity(pieces.len());
         let mut refused = HashSet::new();
@@ -172,7 +186,10 @@ impl Records {
         for piece in pieces {
             let document = match piece.found {
                 None => {
-                    let Some(mut document) = known.get(&piece.hash).cloned() else { continue };
+                    let Some(same) = known.get(&piece.hash).and_then(|index| old.documents.get(*index)) else {
+                        continue;
+                    };
+                    let mut document = same.again();
                     document.line = piece.line;
                     for entry in &mut document.entries {
                         // The same bytes twice in one file.
@@ -182,7 +199,7 @@ impl Records {
                 }
                 Some(found) => {
                     unreadable |= found.unreadable;
-                    refused.extend(found.refused);
+                    refused.extend(found.trouble.iter().flat_map(|trouble| &trouble.refused).cloned());
                     let entries = found.objects.into_iter().map(|object| {
                         let key = object.key();
                         let held = here.insert(key.clone()) && self.claim(&key, file);
@@ -196,7 +213,7 @@ impl Records {
                         line: piece.line,
                         others: found.others,
                         entries: entries.collect(),
-                        faults: found.faults.into(),
+                        trouble: found.trouble,
                     }
                 }
             };
@@ -275,12 +292,23 @@ impl Records {
 }
 
 impl Document {
+    /// The same again. Copied, as the same bytes may stand in a file twice.
+    fn again(&self) -> Document {
+        Document {
+            hash: self.hash,
+            line: self.line,
+            others: self.others,
+            entries: self.entries.iter().map(|entry| Entry { key: entry.key.clone(), held: entry.held }).collect(),
+            trouble: self.trouble.clone(),
+        }
+    }
+
     /// Everything in it counts, so that the same bytes mean the same again.
     fn is_settled(&self) -> bool {
         self.entries.iter().all(|entry| entry.held)
     }
 
     fn is_troubled(&self) -> bool {
-        !self.faults.is_empty() || !self.is_settled()
+        self.trouble.is_some() || !self.is_settled()
     }
 }

@@ -175,7 +175,7 @@ impl Watches {
             return moved.then_some(Heard::Rescan);
         }
         let file = Origin::from(folder.join(name).to_str()?);
-        if events.intersects(ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO | ReadFlags::ATTRIB) {
+        if events.intersects(ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO) {
             Some(Heard::Closed(file))
         } else {
             Some(Heard::Touched(file))

@@ -116,7 +116,8 @@ fn pods_whose_named_ports_differ_have_slices_of_their_own() {
         with_ports("p4", "10.0.0.4", &[("web", 8080)]),
     ]));
     let snapshot = state.snapshot();
-    let slices: Vec<(Vec<(String, Option<u16>)>, Vec<String>)> = snapshot
+    type Ports = Vec<(String, Option<u16>)>;
+    let slices: Vec<(Ports, Vec<String>)> = snapshot
         .slices_of(&name("a"))
         .map(|slice| {
             let ports = slice.ports.iter().map(|port| (port.name.to_string(), port.port)).collect();
