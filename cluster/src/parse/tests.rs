@@ -274,7 +274,7 @@ fn an_alias_to_another_item_of_a_list_is_refused() {
     let item = |name: &str, labels: &str| {
         format!("- apiVersion: v1\n  kind: Namespace\n  metadata:\n    name: {name}\n    labels: {labels}\n")
     };
-    let text = format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item("a", "&l {x: y}"), item("b", "*l"));
+    let text = format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item("a", "&l {x: z}"), item("b", "*l"));
     let manifest = read(&text);
     assert_eq!((keys(&manifest.objects), manifest.problems.len()), (vec!["Namespace a".to_string()], 1));
     assert_eq!(&*manifest.problems[0].origin, "test.yaml:13");
