@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
-use bowline_lab::{Lab, Node, Process, wait_for};
+use bowline_lab::{Host, Lab, Node, Process, wait_for};
 
 use super::{PATIENCE, Ports};
 
@@ -254,6 +254,17 @@ impl Agent {
     pub(crate) fn wait_for_count(&self, map: &str, entries: usize) {
         self.wait(&format!("{map} has {entries} entries"), |agent| agent.count(map) == entries);
     }
+}
+
+/// The hooks of a cgroup that have a program, as bpftool shows them.
+pub(crate) fn attached(host: &Host) -> Vec<String> {
+    let out = Command::new("bpftool").args(["-j", "cgroup", "show"]).arg(host.cgroup()).output().unwrap();
+    if out.stdout.iter().all(u8::is_ascii_whitespace) {
+        return Vec::new();
+    }
+    let shown: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let programs = shown.as_array().unwrap_or_else(|| panic!("{out:?}"));
+    programs.iter().map(|program| program["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Writes a file beside and renames it into place.
