@@ -1,1 +1,192 @@
-fn main() {}
+//! What is claimed of Bowline, measured on this machine: one table, each number beside its reference in
+//! the same run, the goal, and whether it is met. README.md says what each row means.
+//!
+//! ```text
+//! main       which rows, the table
+//! exchange   rows tcp, udp: an exchange through a Service's address beside the same without Bowline
+//! change     rows change, reach: from a change of a manifest to the kernel, and to a client
+//! start      rows start, memory: a cold start with everything, and what stays in memory
+//! agent      runs an agent in a lab's node and reads its log
+//! manifests  writes folders of many Services
+//! traffic    the programs that run in hosts: server, client, prober
+//! report     rows of the table; stats: medians and their spread
+//! ```
+
+mod agent;
+mod change;
+mod exchange;
+mod manifests;
+mod report;
+mod start;
+mod stats;
+mod traffic;
+
+use std::future::poll_fn;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use bowline_lab::Lab;
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::report::Table;
+use crate::traffic::{ClientArgs, ProbeArgs, ServeArgs};
+
+/// Measures what Bowline claims, and prints one table
+///
+/// Everything happens in network namespaces and cgroups of its own, which are taken away again. Needs
+/// root, a release build of `bowline` beside this program, and a machine that does nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "bowline-bench", version)]
+struct Cli {
+    /// A smoke run: 200 Services and few rounds, under 60 s; its numbers mean little
+    #[arg(long)]
+    quick: bool,
+    /// Only these rows
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ROW")]
+    rows: Vec<Part>,
+    /// Print each row as a JSON object too
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    inside: Option<Inside>,
+}
+
+/// Groups of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// TCP through a Service's address beside direct
+    Tcp,
+    /// UDP on unconnected sockets, the same
+    Udp,
+    /// One endpoint changed: until the kernel has it
+    Change,
+    /// One endpoint changed: until a client reaches it
+    Reach,
+    /// Cold start until everything is in the kernel
+    Start,
+    /// Memory then
+    Memory,
+}
+
+/// What this program does inside a lab's hosts.
+#[derive(Debug, Subcommand)]
+enum Inside {
+    #[command(hide = true)]
+    Serve(ServeArgs),
+    #[command(hide = true)]
+    Client(ClientArgs),
+    #[command(hide = true)]
+    Probe(ProbeArgs),
+    #[command(hide = true)]
+    Get { address: std::net::SocketAddr, path: String },
+}
+
+/// What all rows have in common: how many of everything, and whether somebody wants an end.
+#[derive(Debug)]
+struct Bench {
+    quick: bool,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Bench {
+    /// The size that the goals speak of, or the one of a smoke run.
+    fn pick<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+
+    /// How many Services are loaded.
+    fn services(&self) -> usize {
+        self.pick(10_000, 200)
+    }
+
+    /// # Errors
+    /// The run was interrupted: everything up to the lab is taken down by returning.
+    fn go_on(&self, next: &str) -> Result<()> {
+        ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
+        eprintln!("measuring: {next}");
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.inside {
+        Some(Inside::Serve(args)) => traffic::serve(args),
+        Some(Inside::Client(args)) => traffic::client(args),
+        Some(Inside::Probe(args)) => traffic::probe(args),
+        Some(Inside::Get { address, path }) => traffic::get(*address, path),
+        None => measure(&cli),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bowline-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(cli: &Cli) -> Result<()> {
+    let began = Instant::now();
+    let bench = Bench { quick: cli.quick, interrupted: interruptible()? };
+    let wanted = |part| cli.rows.is_empty() || cli.rows.contains(&part);
+    let mut table = Table::new()?;
+    let lab = Lab::new("bench")?;
+    let measured = rows(&bench, &lab, &wanted, &mut table);
+    drop(lab);
+    // What was measured before a failure is worth seeing.
+    print!("{table}");
+    if cli.json {
+        table.json(&mut std::io::stdout())?;
+    }
+    if cli.quick {
+        println!("A smoke run ({} Services): the goals are for the full one.", bench.services());
+    }
+    println!("{:.0} s", began.elapsed().as_secs_f64());
+    measured
+}
+
+fn rows(bench: &Bench, lab: &Lab, wanted: &dyn Fn(Part) -> bool, table: &mut Table) -> Result<()> {
+    if wanted(Part::Tcp) || wanted(Part::Udp) {
+        exchange::measure(bench, lab, wanted(Part::Tcp), wanted(Part::Udp), table).context("exchanges")?;
+    }
+    if wanted(Part::Change) {
+        change::to_kernel(bench, lab, table).context("changes to the kernel")?;
+    }
+    if wanted(Part::Reach) {
+        change::to_client(bench, lab, table).context("changes to a client")?;
+    }
+    if wanted(Part::Start) {
+        start::cold(bench, lab, table).context("cold start")?;
+    }
+    if wanted(Part::Memory) {
+        start::memory(bench, lab, table).context("memory")?;
+    }
+    Ok(())
+}
+
+/// Makes SIGINT and SIGTERM a wish and no death, so that the lab is taken away. Whatever runs in it ends
+/// by the same Ctrl-C, so nothing waits long.
+fn interruptible() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let signals = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    std::thread::spawn(move || {
+        let (mut int, mut term) = signals;
+        runtime.block_on(poll_fn(|cx| match (int.poll_recv(cx), term.poll_recv(cx)) {
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+            _ => Poll::Ready(()),
+        }));
+        flag.store(true, Ordering::Relaxed);
+    });
+    Ok(interrupted)
+}

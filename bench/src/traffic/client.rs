@@ -1,0 +1,116 @@
+//! Rounds of exchanges, now this way, now that, each timed as a whole.
+//!
+//! One process goes all ways and moves from cgroup to cgroup in between: two processes would differ in
+//! where their memory lies, by more than what is to be measured.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use bowline_lab::Host;
+use clap::{Args, ValueEnum};
+
+use super::{Listen, PATIENCE, SIZE, bad, enter, pin};
+
+/// Nanoseconds an exchange took on average, by round, then by way.
+pub(crate) type Rounds = Vec<Vec<f64>>;
+
+/// What an exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// connect, request, answer, close.
+    Tcp,
+    /// sendto and recvfrom on one socket that is not connected.
+    Udp,
+    /// A socket for each exchange: open, sendto, recvfrom, close.
+    UdpFresh,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    #[arg(long, value_enum)]
+    mode: Mode,
+    /// Whom to ask, and from which cgroup, in turn.
+    #[arg(long)]
+    way: Vec<Listen>,
+    #[arg(long)]
+    rounds: usize,
+    /// Exchanges in a round, after a tenth of that to warm up.
+    #[arg(long)]
+    exchanges: usize,
+}
+
+impl ClientArgs {
+    /// Runs a client in a host to its end.
+    pub(crate) fn run(host: &Host, mode: Mode, ways: &[Listen], rounds: usize, exchanges: usize) -> Result<Rounds> {
+        let mode = mode.to_possible_value().context("a mode without a name")?;
+        let mut command = host.command(std::env::current_exe()?);
+        command.args(["client", "--mode", mode.get_name()]);
+        command.args(["--rounds", &rounds.to_string(), "--exchanges", &exchanges.to_string()]);
+        for Listen { address, cgroup } in ways {
+            command.arg("--way").arg(format!("{address}@{}", cgroup.display()));
+        }
+        let mut process = host.spawn(command.stdout(Stdio::piped()))?;
+        let mut text = String::new();
+        process.child.stdout.as_mut().context("the client has no output")?.read_to_string(&mut text)?;
+        serde_json::from_str(&text).context("the client did not come to its end")
+    }
+}
+
+/// Goes all ways and prints [`Rounds`].
+pub(crate) fn client(args: &ClientArgs) -> Result<()> {
+    pin(0)?;
+    let mut rounds = Rounds::new();
+    let mut here: Option<&PathBuf> = None;
+    for _ in 0..args.rounds {
+        let mut times = Vec::with_capacity(args.way.len());
+        for way in &args.way {
+            if here != Some(&way.cgroup) {
+                enter(&way.cgroup)?;
+                here = Some(&way.cgroup);
+            }
+            times.push(round(args, way.address).with_context(|| format!("asking {}", way.address))?);
+        }
+        rounds.push(times);
+    }
+    println!("{}", serde_json::to_string(&rounds)?);
+    Ok(())
+}
+
+fn round(args: &ClientArgs, to: SocketAddr) -> std::io::Result<f64> {
+    let socket = udp_socket()?;
+    let exchange = || match args.mode {
+        Mode::Tcp => tcp(to),
+        Mode::Udp => udp(&socket, to),
+        Mode::UdpFresh => udp(&udp_socket()?, to),
+    };
+    (0..args.exchanges / 10).try_for_each(|_| exchange())?;
+    let began = Instant::now();
+    (0..args.exchanges).try_for_each(|_| exchange())?;
+    Ok(began.elapsed().as_nanos() as f64 / args.exchanges as f64)
+}
+
+fn tcp(to: SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&[1; SIZE])?;
+    let mut answer = [0; SIZE];
+    stream.read_exact(&mut answer)?;
+    // The server's end, so that it is always the server who closes first.
+    if stream.read(&mut answer)? == 0 { Ok(()) } else { Err(bad("more than an answer")) }
+}
+
+fn udp_socket() -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+fn udp(socket: &UdpSocket, to: SocketAddr) -> std::io::Result<()> {
+    socket.send_to(&[1; SIZE], to)?;
+    let (_, from) = socket.recv_from(&mut [0; SIZE])?;
+    if from == to { Ok(()) } else { Err(bad("an answer from somebody else")) }
+}

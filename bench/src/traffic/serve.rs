@@ -1,0 +1,100 @@
+//! Answers on any number of addresses, each socket made in a cgroup of its own.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, ensure};
+use bowline_lab::{Host, Process};
+use clap::Args;
+
+use super::{PATIENCE, SIZE, enter, pin};
+
+/// An address to serve, TCP and UDP, and the cgroup that its sockets belong to: `ADDRESS@CGROUP`.
+#[derive(Clone, Debug)]
+pub(crate) struct Listen {
+    pub(crate) address: SocketAddr,
+    pub(crate) cgroup: PathBuf,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Listen, String> {
+        let (address, cgroup) = text.split_once('@').ok_or("write ADDRESS@CGROUP")?;
+        let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
+        Ok(Listen { address, cgroup: cgroup.into() })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The first byte of every answer.
+    #[arg(long)]
+    id: u8,
+    #[arg(long)]
+    cpu: usize,
+    #[arg(long)]
+    listen: Vec<Listen>,
+}
+
+impl ServeArgs {
+    /// Starts a server in a host and waits until it listens.
+    pub(crate) fn start(host: &Host, id: u8, listen: &[Listen]) -> Result<Process> {
+        let mut command = host.command(std::env::current_exe()?);
+        // The client has the first CPU.
+        command.args(["serve", "--cpu", "1", "--id", &id.to_string()]).stdout(Stdio::piped());
+        for Listen { address, cgroup } in listen {
+            command.arg("--listen").arg(format!("{address}@{}", cgroup.display()));
+        }
+        let mut process = host.spawn(&mut command)?;
+        let stdout = process.child.stdout.as_mut().context("the server has no output")?;
+        let mut word = [0; 6];
+        stdout.read_exact(&mut word).context("the server did not start")?;
+        ensure!(word == *b"ready\n", "the server said {word:?}");
+        Ok(process)
+    }
+}
+
+/// Serves until killed.
+pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
+    pin(args.cpu)?;
+    let mut answer = [0; SIZE];
+    answer[0] = args.id;
+    let mut threads = Vec::new();
+    for Listen { address, cgroup } in &args.listen {
+        enter(cgroup)?;
+        let tcp = TcpListener::bind(address).with_context(|| format!("tcp {address}"))?;
+        let udp = UdpSocket::bind(address).with_context(|| format!("udp {address}"))?;
+        threads.push(std::thread::spawn(move || serve_tcp(&tcp, &answer)));
+        threads.push(std::thread::spawn(move || serve_udp(&udp, &answer)));
+    }
+    println!("ready");
+    for thread in threads {
+        ensure!(thread.join().is_ok(), "a thread ended by itself");
+    }
+    Ok(())
+}
+
+fn serve_tcp(listener: &TcpListener, answer: &[u8; SIZE]) {
+    loop {
+        // A client that went away is its own business.
+        let _ = listener.accept().and_then(|(stream, _)| answer_tcp(stream, answer));
+    }
+}
+
+/// Closes first, so that the client's port is free at once.
+fn answer_tcp(mut stream: TcpStream, answer: &[u8; SIZE]) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut request = [0; SIZE];
+    stream.read_exact(&mut request)?;
+    stream.write_all(answer)
+}
+
+fn serve_udp(socket: &UdpSocket, answer: &[u8; SIZE]) {
+    let mut request = [0; SIZE];
+    loop {
+        let _ = socket.recv_from(&mut request).and_then(|(_, from)| socket.send_to(answer, from));
+    }
+}
