@@ -62,6 +62,8 @@ pub(crate) struct Agent {
     /// The folder of manifests.
     pub(crate) folder: PathBuf,
     log: PathBuf,
+    bpf_root: PathBuf,
+    name: Option<String>,
     args: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -71,7 +73,19 @@ impl Agent {
     pub(crate) fn new(lab: &Lab, node: &Arc<Node>) -> Agent {
         let folder = lab.folder(&format!("{}-state", node.name())).unwrap();
         let log = lab.folder("logs").unwrap().join(node.name());
-        Agent { process: None, node: node.clone(), folder, log, args: Vec::new(), environment: Vec::new() }
+        let (bpf_root, name) = (node.bpf_root().to_owned(), Some(node.name().to_owned()));
+        let (args, environment) = (Vec::new(), Vec::new());
+        Agent { process: None, node: node.clone(), folder, log, bpf_root, name, args, environment }
+    }
+
+    /// Another folder for pins than the node's own.
+    pub(crate) fn at(&mut self, bpf_root: &Path) {
+        self.bpf_root = bpf_root.to_owned();
+    }
+
+    /// No --hostname-override, from the next start on.
+    pub(crate) fn nameless(&mut self) {
+        self.name = None;
     }
 
     /// More flags, from the next start on.
@@ -90,8 +104,11 @@ impl Agent {
         let log = fs::File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = self.node.command(env!("CARGO_BIN_EXE_bowline"));
         command.arg("node").arg("--state").arg(format!("files:{}", self.folder.display()));
-        command.arg("--cgroup-root").arg(self.node.cgroup()).arg("--bpf-root").arg(self.node.bpf_root());
-        command.args(["--hostname-override", self.node.name()]).args(&self.args);
+        command.arg("--cgroup-root").arg(self.node.cgroup()).arg("--bpf-root").arg(&self.bpf_root);
+        if let Some(name) = &self.name {
+            command.args(["--hostname-override", name]);
+        }
+        command.args(&self.args);
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.process = Some(self.node.spawn(&mut command).unwrap());
@@ -122,6 +139,11 @@ impl Agent {
     /// Waits for an end that it comes to by itself.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         self.process.take().unwrap().wait(PATIENCE).unwrap()
+    }
+
+    /// Whether it was started and neither stopped nor killed.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Its process id.
@@ -175,8 +197,7 @@ impl Agent {
     #[track_caller]
     pub(crate) fn wait(&self, what: &str, mut holds: impl FnMut(&Agent) -> bool) {
         if let Err(error) = wait_for(what, PATIENCE, || holds(self)) {
-            let tables =
-                bowline(&["get", "backends", "-o", "wide", "--bpf-root", self.node.bpf_root().to_str().unwrap()]);
+            let tables = bowline(&["get", "backends", "-o", "wide", "--bpf-root", self.bpf_root.to_str().unwrap()]);
             panic!("{error}\n{}{}\nits log:\n{}", tables.stdout, tables.stderr, self.log());
         }
     }
@@ -206,7 +227,7 @@ impl Agent {
     /// What `bowline get services -o json` shows.
     #[track_caller]
     pub(crate) fn get(&self) -> Ports {
-        let root = self.node.bpf_root().to_str().unwrap();
+        let root = self.bpf_root.to_str().unwrap();
         serde_json::from_str(&bowline(&["get", "services", "-o", "json", "--bpf-root", root]).ok()).unwrap()
     }
 
@@ -234,7 +255,7 @@ impl Agent {
 
     /// The folder of the pinned maps of the layout that serves.
     pub(crate) fn maps(&self) -> PathBuf {
-        let entries = fs::read_dir(self.node.bpf_root()).unwrap().flatten();
+        let entries = fs::read_dir(&self.bpf_root).unwrap().flatten();
         let mut found: Vec<PathBuf> =
             entries.filter(|e| e.file_name().to_string_lossy().starts_with("layout-")).map(|e| e.path()).collect();
         assert_eq!(found.len(), 1, "{found:?}");
