@@ -49,7 +49,7 @@ pub struct Applied {
     /// Of those, how many because a map was full, by map.
     pub full: BTreeMap<&'static str, u64>,
     /// What is asked for and done otherwise.
-    pub remarks: Vec<(ObjectName, String)>,
+    pub remarks: BTreeSet<(ObjectName, String)>,
 }
 
 /// The dataplane of a node.
@@ -130,19 +130,19 @@ impl Dataplane {
         self.apply_names(snapshot, names, &mut applied);
         let again = self.table.retry();
         if !again.is_empty() {
-            self.apply_names(snapshot, again.into_iter().collect(), &mut applied);
+            self.apply_names(snapshot, again, &mut applied);
         }
         applied
     }
 
     fn apply_names(&mut self, snapshot: &Snapshot, names: BTreeSet<ObjectName>, applied: &mut Applied) {
-        let mut plans = Vec::with_capacity(names.len());
-        for name in names {
-            let plan = plan(snapshot, &name);
-            applied.remarks.extend(plan.remarks.into_iter().map(|remark| (name.clone(), remark)));
-            plans.push((name, plan.ports));
-        }
-        for (name, error) in self.table.apply(plans) {
+        let remarks = &mut applied.remarks;
+        let refused = self.table.apply(&names, &mut |name| {
+            let plan = plan(snapshot, name);
+            remarks.extend(plan.remarks.into_iter().map(|remark| (name.clone(), remark)));
+            plan.ports
+        });
+        for (name, error) in refused {
             if let TableError::Full { map, .. } = &error {
                 *applied.full.entry(map).or_default() += 1;
             }

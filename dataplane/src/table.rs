@@ -145,21 +145,27 @@ impl Table {
 
     /// Makes Services what their plans say; an empty plan takes a Service away. What is refused is
     /// returned, with the old state of that port kept; all else is done.
-    pub(crate) fn apply(&mut self, plans: Vec<(ObjectName, Vec<PortPlan>)>) -> Vec<(ObjectName, TableError)> {
+    ///
+    /// `plan` is asked twice for each name, so that not all plans are held at once.
+    pub(crate) fn apply(
+        &mut self,
+        names: &BTreeSet<ObjectName>,
+        plan: &mut dyn FnMut(&ObjectName) -> Vec<PortPlan>,
+    ) -> Vec<(ObjectName, TableError)> {
         self.reclaim();
         let mut refused = Vec::new();
         // First what comes, for all: a front end that moves between Services is never without one.
-        for (name, ports) in &plans {
+        for name in names {
             self.refused.remove(name);
-            for plan in ports {
-                if let Err(error) = self.set(name, plan) {
+            for port in plan(name) {
+                if let Err(error) = self.set(name, &port) {
                     self.refused.insert(name.clone());
                     refused.push((name.clone(), error));
                 }
             }
         }
-        for (name, ports) in &plans {
-            if let Err(error) = self.keep_only(name, ports) {
+        for name in names {
+            if let Err(error) = self.keep_only(name, &plan(name)) {
                 refused.push((name.clone(), error));
             }
         }
@@ -167,8 +173,8 @@ impl Table {
     }
 
     /// Services to be planned again because something became free since their last change was refused.
-    pub(crate) fn retry(&mut self) -> Vec<ObjectName> {
-        if self.reclaim() > 0 { self.refused.iter().cloned().collect() } else { Vec::new() }
+    pub(crate) fn retry(&mut self) -> BTreeSet<ObjectName> {
+        if self.reclaim() > 0 { self.refused.clone() } else { BTreeSet::new() }
     }
 
     /// The Services that the kernel has.
@@ -261,6 +267,8 @@ impl Table {
             return Err(error);
         }
         let ports = self.services.entry(name.clone()).or_default();
+        // Most Services have one port; a Vec would make room for four.
+        ports.reserve_exact(1);
         ports.push(Port { key, id, frontends: Vec::new(), backends: Box::default() });
         Ok(ports.len() - 1)
     }
@@ -387,6 +395,7 @@ impl Table {
             if let Some(port) = self.port_mut(name, index)
                 && !port.frontends.contains(key)
             {
+                port.frontends.reserve_exact(1);
                 port.frontends.push(*key);
             }
         }
