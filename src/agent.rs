@@ -41,6 +41,7 @@ pub(crate) struct Agent {
 /// Runs until SIGTERM or SIGINT. What the kernel has stays.
 pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let started = Instant::now();
+    bowline_dataplane::one_heap();
     log::start(args.log_format, args.v);
     let name = args
         .hostname_override

@@ -22,3 +22,8 @@ mod table;
 
 pub use kernel::{KernelError, Sizes, kernel_version};
 pub use table::{TableError, Usage};
+
+/// Keeps the agent's memory small: all threads share one heap. Called first thing.
+pub fn one_heap() {
+    sys::one_heap();
+}

@@ -154,6 +154,13 @@ pub(crate) fn grace_period() -> io::Result<()> {
     }
 }
 
+/// Makes all threads share one heap. The agent allocates little once it runs; several heaps would each
+/// keep their own free memory. Called before there are threads.
+pub(crate) fn one_heap() {
+    // SAFETY: mallopt has no preconditions.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
 /// Gives memory that the heap holds but doesn't use back to the kernel.
 pub(crate) fn trim_heap() {
     // SAFETY: malloc_trim has no preconditions.
