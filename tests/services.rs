@@ -267,34 +267,36 @@ fn session_affinity_ends_after_its_time_out_and_each_connection_renews_it() {
 fn of_two_that_claim_an_address_and_port_the_older_keeps_it_and_the_other_follows() {
     let ground = Ground::new("conflict", 3);
     let (agent, client) = (&ground.agent, &ground.client);
-    let vip = at("10.96.1.1", 80);
     let born = |year: u32| format!("creationTimestamp: \"{year}-01-01T00:00:00Z\"");
-    let web = |name: &str, year: u32, n: u16| simple(name, vip).metadata(&born(year)).to([server(n)]).yaml();
-    // The younger is there first; the older takes the address from it.
-    agent.serve("young.yaml", &web("a-young", 2026, 1), "a-young", 1);
-    assert_eq!(tcp1(client, vip), "s-1");
-    agent.serve("old.yaml", &web("z-old", 2024, 2), "z-old", 1);
-    agent.wait("the older has it", |agent| agent.get().frontends("a-young").is_empty());
-    assert_eq!(tcp(client, vip, 3), ["s-2"; 3]);
-    agent.wait_for_metric("bowline_problems", 1.0);
-    agent.wait_for_line(&[
-        "WARN",
-        "young.yaml",
-        "Service default/a-young",
-        "spec.ports[0].port",
-        "older Service default/z-old",
-    ]);
+    // Whatever their names are.
+    for (old, young, address) in [("z-old", "a-young", "10.96.1.1"), ("a-old", "z-young", "10.96.1.2")] {
+        let vip = at(address, 80);
+        let web = |name: &str, year: u32, n: u16| simple(name, vip).metadata(&born(year)).to([server(n)]).yaml();
+        // The younger is there first; the older takes the address from it.
+        agent.serve("young.yaml", &web(young, 2026, 1), young, 1);
+        assert_eq!(tcp1(client, vip), "s-1");
+        agent.serve("old.yaml", &web(old, 2024, 2), old, 1);
+        agent.wait_for_metric("bowline_problems", 1.0);
+        let service = format!("Service default/{young}");
+        let owner = format!("older Service default/{old}");
+        agent.wait_for_line(&["WARN", "young.yaml", &service, "spec.ports[0].port", &owner]);
+        agent.barrier();
+        assert_eq!((agent.get().frontends(old), agent.get().frontends(young)), (vec![vip], vec![]));
+        assert_eq!(tcp(client, vip, 3), ["s-2"; 3]);
 
-    // Other ports of the same address, and the same port of the other protocol, are nobody's business.
-    agent.serve("more.yaml", &simple("more", at("10.96.1.1", 81)).to([server(3)]).yaml(), "more", 1);
-    agent.serve("udp.yaml", &simple("udp", vip).udp().to([server(3)]).yaml(), "udp", 1);
-    assert_eq!([tcp1(client, at("10.96.1.1", 81)), udp1(client, vip)], ["s-3", "s-3"]);
-    assert_eq!(agent.metric("bowline_problems"), Some(1.0));
+        // Other ports of the same address, and the same port of the other protocol, are nobody's business.
+        agent.serve("more.yaml", &simple("more", at(address, 81)).to([server(3)]).yaml(), "more", 1);
+        agent.serve("udp.yaml", &simple("udp", vip).udp().to([server(3)]).yaml(), "udp", 1);
+        agent.barrier();
+        assert_eq!([tcp1(client, at(address, 81)), udp1(client, vip)], ["s-3", "s-3"]);
+        assert_eq!(agent.metric("bowline_problems"), Some(1.0));
 
-    agent.remove("old.yaml");
-    agent.wait("the younger takes over", |agent| agent.get().frontends("a-young") == [vip]);
-    assert_eq!(tcp(client, vip, 3), ["s-1"; 3]);
-    agent.wait_for_metric("bowline_problems", 0.0);
+        agent.remove("old.yaml");
+        agent.wait("the younger takes over", |agent| agent.get().frontends(young) == [vip]);
+        assert_eq!(tcp(client, vip, 3), ["s-1"; 3]);
+        agent.wait_for_metric("bowline_problems", 0.0);
+        agent.remove("young.yaml");
+    }
 }
 
 #[test]
