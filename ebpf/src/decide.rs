@@ -153,7 +153,8 @@ fn choose<T: Tables>(t: &T, service: u32, client: u64) -> Result<Chosen, Verdict
         let seconds = t.slot(word.base() + 1);
         let now = t.now();
         if let Some(a) = t.affinity(&key)
-            && now.wrapping_sub(a.used) <= seconds as u64 * 1_000_000_000
+            // Another CPU may have used it after we read the clock.
+            && now.saturating_sub(a.used) <= seconds as u64 * 1_000_000_000
             && let Some(endpoint) = member(t, service, a.backend, a.life)
         {
             t.touch_affinity(&key, now);
@@ -178,8 +179,7 @@ fn choose<T: Tables>(t: &T, service: u32, client: u64) -> Result<Chosen, Verdict
 pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
     let first = SocketKey::first(ask.cookie);
     let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
-        // The same socket may have been connected to a VIP before: that is over.
-        m.remove(&first);
+        forget_connection(m, ask);
         return Decision::pass(Verdict::NotService);
     };
     let (chosen, verdict) = match choose(m, service, ask.client) {
@@ -192,7 +192,7 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
             (Chosen { id: 0, life: 0, endpoint: nowhere(&ask.vip), verdict: Verdict::NoEndpoint }, Verdict::NoEndpoint)
         }
         Err(verdict) => {
-            m.remove(&first);
+            forget_connection(m, ask);
             return Decision::pass(verdict);
         }
     };
@@ -205,10 +205,28 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
             service,
             backend_id: chosen.id,
             life: chosen.life,
-            next: 0,
+            next: if ask.protocol == UDP { has_chain(m, ask.cookie) } else { 0 },
         },
     );
     Decision::redirect(if kept { verdict } else { Verdict::Untracked }, chosen.endpoint)
+}
+
+/// The socket is connected elsewhere, so an earlier connection to a VIP is over; what it has for its
+/// datagrams to further VIPs stays.
+#[inline(always)]
+fn forget_connection<S: Sockets>(s: &S, ask: &Ask) {
+    let first = SocketKey::first(ask.cookie);
+    if ask.protocol == UDP && has_chain(s, ask.cookie) != 0 {
+        s.put(&first, &Translation { next: 1, ..Translation::default() });
+    } else {
+        s.remove(&first);
+    }
+}
+
+/// What `next` of a socket's first translation says: 1 if there are further ones.
+#[inline(always)]
+fn has_chain<S: Sockets>(s: &S, cookie: u64) -> u32 {
+    s.has(&SocketKey::chain(cookie)) as u32
 }
 
 /// Decides a send to an address without connect(): the socket keeps the backend it has for this VIP as
@@ -220,7 +238,6 @@ pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
     };
     let mut have = Translation::default();
     let mut place = Place::First;
-    // One key after the other in one place, since the kernel's stack is 512 bytes.
     let mut key = SocketKey::first(ask.cookie);
     let mut had = m.get(&key, &mut have);
     if had && (have.service != service || have.vip != ask.vip) {
@@ -233,12 +250,14 @@ pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
         && have.vip == ask.vip
         && let Some(endpoint) = member(m, service, have.backend_id, have.life)
     {
+        // Two Services may have one backend: its answers belong to whom the socket asked last.
+        if (place != Place::First || have.next != 0) && !point_back(m, ask.cookie, &have) {
+            return Decision::pass(Verdict::SocketsFull);
+        }
         return Decision::redirect(Verdict::Kept, endpoint);
     }
     if place == Place::Further && have.previous.port != 0 {
-        key.service = 0;
-        key.peer = have.previous;
-        m.remove(&key);
+        forget_back(m, ask.cookie, &have.previous, service);
     }
     have.vip = ask.vip;
     have.service = service;
@@ -285,11 +304,14 @@ fn choose_again<T: Tables>(t: &T, client: u64, have: &mut Translation) -> Verdic
 #[inline(never)]
 fn keep<S: Sockets>(s: &S, cookie: u64, t: &Translation, place: Place) -> bool {
     if place == Place::First {
-        return s.put(&SocketKey::first(cookie), t);
+        let first = SocketKey::first(cookie);
+        if t.next == 0 && has_chain(s, cookie) == 0 {
+            return s.put(&first, t);
+        }
+        return point_back(s, cookie, t) && s.put(&first, &Translation { next: 1, ..*t });
     }
     // The way back first: what is kept without one would be sent, and its answer not be recognised.
-    let back = SocketKey::back(cookie, &t.backend);
-    if !s.put(&back, t) {
+    if !point_back(s, cookie, t) {
         return false;
     }
     let kept = match place {
@@ -297,9 +319,28 @@ fn keep<S: Sockets>(s: &S, cookie: u64, t: &Translation, place: Place) -> bool {
         _ => s.put(&SocketKey::further(cookie, t.service), t),
     };
     if !kept {
-        s.remove(&back);
+        forget_back(s, cookie, &t.backend, t.service);
     }
     kept
+}
+
+/// Makes answers from a translation's backend its VIP's. False: the map is full.
+#[inline(never)]
+fn point_back<S: Sockets>(s: &S, cookie: u64, t: &Translation) -> bool {
+    let key = SocketKey::back(cookie, &t.backend);
+    let mut there = Translation::default();
+    (s.get(&key, &mut there) && there.service == t.service && there.vip == t.vip) || s.put(&key, t)
+}
+
+/// Forgets that answers from a backend are a service's, if they are. Another service that has the same
+/// backend points back again when the socket next asks it.
+#[inline(never)]
+fn forget_back<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint, service: u32) {
+    let key = SocketKey::back(cookie, peer);
+    let mut there = Translation::default();
+    if s.get(&key, &mut there) && there.service == service {
+        s.remove(&key);
+    }
 }
 
 /// Puts a further translation and links it into its socket's chain. Another thread that does the same at
@@ -323,6 +364,7 @@ fn link<S: Sockets>(s: &S, cookie: u64, new: &Translation) -> bool {
     match before {
         Some(before) => {
             s.swap_next(&key, before);
+            s.swap_next(&SocketKey::first(cookie), 1);
             true
         }
         None => {
@@ -339,14 +381,11 @@ pub fn receive<S: Sockets>(s: &S, cookie: u64, from: &Endpoint) -> Option<Endpoi
     if !s.get(&SocketKey::first(cookie), &mut first) {
         return None;
     }
-    if first.backend == *from {
-        return Some(first.vip);
+    let mut back = Translation::default();
+    if first.next != 0 && s.get(&SocketKey::back(cookie, from), &mut back) {
+        return Some(back.vip);
     }
-    let mut further = Translation::default();
-    if s.get(&SocketKey::back(cookie, from), &mut further) {
-        return Some(further.vip);
-    }
-    if first.previous == *from { Some(first.vip) } else { None }
+    if first.backend == *from || first.previous == *from { Some(first.vip) } else { None }
 }
 
 /// Whom getpeername shows instead of `peer`.
@@ -360,9 +399,17 @@ pub fn peer<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint) -> Option<Endpoint>
 /// Forgets a socket's first translation. Returns the head of its chain for [`release_step`]; 0: done.
 #[inline(always)]
 pub fn release<S: Sockets>(s: &S, cookie: u64, protocol: u8) -> u32 {
-    s.remove(&SocketKey::first(cookie));
+    let first = SocketKey::first(cookie);
     if protocol != UDP {
+        s.remove(&first);
         return 0;
+    }
+    let mut had = Translation::default();
+    if s.get(&first, &mut had) {
+        s.remove(&first);
+        if had.next != 0 {
+            forget_both_ways(s, cookie, &had);
+        }
     }
     let chain = SocketKey::chain(cookie);
     let mut head = Translation::default();
@@ -380,12 +427,18 @@ pub fn release_step<S: Sockets>(s: &S, cookie: u64, service: u32) -> u32 {
     if !s.get(&key, &mut t) {
         return 0;
     }
+    forget_both_ways(s, cookie, &t);
+    s.remove(&key);
+    t.next
+}
+
+/// Forgets the ways back from a translation's backends, whosever they are: the socket is closed.
+#[inline(always)]
+fn forget_both_ways<S: Sockets>(s: &S, cookie: u64, t: &Translation) {
     s.remove(&SocketKey::back(cookie, &t.backend));
     if t.previous.port != 0 {
         s.remove(&SocketKey::back(cookie, &t.previous));
     }
-    s.remove(&key);
-    t.next
 }
 
 #[cfg(test)]

@@ -361,7 +361,8 @@ pub struct Affinity {
 /// Key of `sockets`. A socket's entries:
 ///
 /// ```text
-/// cookie                     its first translation: a connection, or the first VIP it sent to
+/// cookie                     its first translation: a connection, or the first VIP it sent to;
+///                            `next` is 1 if there are further ones
 /// cookie, CHAIN              only if it sent to further VIPs: `next` is the last of them
 /// cookie, service id         one of those: the backend it keeps, and the `next` of the chain
 /// cookie, backend endpoint   the way back: whose answers come from there

@@ -234,12 +234,16 @@ impl Sockets for Kernel {
     }
     #[inline(always)]
     fn has(&self, key: &SocketKey) -> bool {
-        // Asked only for what was just refused as new here.
-        Current.has(key)
+        Current.has(key) || (has_previous() && Previous.has(key))
     }
     #[inline(always)]
     fn put(&self, key: &SocketKey, value: &Translation) -> bool {
-        Current.put(key, value)
+        let done = Current.put(key, value);
+        if done && has_previous() {
+            // Should that layout's agent come back, it must not find what is no longer true.
+            Previous.remove(key);
+        }
+        done
     }
     #[inline(always)]
     fn put_new(&self, key: &SocketKey, value: &Translation) -> bool {
@@ -252,7 +256,11 @@ impl Sockets for Kernel {
     }
     #[inline(always)]
     fn swap_next(&self, key: &SocketKey, next: u32) -> Option<u32> {
-        Current.swap_next(key, next)
+        match Current.swap_next(key, next) {
+            // What stands in the other layout comes over, so that there is one chain and not two.
+            None if has_previous() && bring_over(key) != 0 => Current.swap_next(key, next),
+            found => found,
+        }
     }
 }
 
@@ -288,6 +296,16 @@ fn other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
         found.life = value.add(at(Field::TranslationLife)).cast::<u32>().read();
         found.next = value.add(at(Field::TranslationNext)).cast::<u32>().read();
     }
+    1
+}
+
+#[inline(never)]
+fn bring_over(key: &SocketKey) -> u32 {
+    let mut found = Translation::default();
+    if other_socket(key, &mut found) == 0 {
+        return 0;
+    }
+    Current.put_new(key, &found);
     1
 }
 

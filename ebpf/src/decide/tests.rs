@@ -266,6 +266,38 @@ fn one_socket_and_many_vips() {
 }
 
 #[test]
+fn two_services_with_one_backend_and_one_socket() {
+    let mut m = Model::new(3, 1, 0, 0);
+    for service in 1..=3 {
+        m.backends.get_mut(&(service * 100)).unwrap().endpoint = at(5000, 8080);
+    }
+    for round in 0..3 {
+        for service in 1..=3 {
+            assert!(send(&m, &Model::ask(service, 5, UDP)).redirected);
+            assert_eq!(receive(&m, 5, &at(5000, 8080)), Some(at(service, 80)), "round {round}: whom it asked last");
+        }
+    }
+    // One of them moves away: the others' answers are recognised all the same.
+    m.backends.get_mut(&200).unwrap().life += 1;
+    m.set(2, &[1], 0, 0);
+    for service in [2, 1, 3] {
+        let to = send(&m, &Model::ask(service, 5, UDP)).to;
+        assert_eq!(receive(&m, 5, &to), Some(at(service, 80)));
+    }
+    m.close(5, UDP);
+    assert!(m.sockets.borrow().is_empty(), "{:?}", m.sockets.borrow());
+}
+
+#[test]
+fn an_affinity_used_by_another_cpu_in_the_future_still_holds() {
+    let m = Model::new(1, 3, AFFINITY, 10);
+    m.now.set(5);
+    let to = connect(&m, &Model::ask(1, 1, TCP)).to;
+    m.now.set(4);
+    assert_eq!(connect(&m, &Model::ask(1, 2, TCP)).to, to);
+}
+
+#[test]
 fn a_connection_and_datagrams_elsewhere_from_one_socket() {
     let m = Model::new(2, 1, 0, 0);
     connect(&m, &Model::ask(1, 5, UDP));
@@ -275,6 +307,8 @@ fn a_connection_and_datagrams_elsewhere_from_one_socket() {
     // connect() to what is no service forgets the connection and not the rest.
     connect(&m, &Model::ask(9, 5, UDP));
     assert!(m.has(&SocketKey::further(5, 2)) && m.has(&SocketKey { service: CHAIN, ..SocketKey::first(5) }));
+    assert_eq!(peer(&m, 5, &at(1100, 8080)), None);
+    assert_eq!(receive(&m, 5, &at(1200, 8080)), Some(at(2, 80)));
     m.close(5, UDP);
     assert!(m.sockets.borrow().is_empty());
 }
