@@ -7,6 +7,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub mod endpoints;
+
+pub use endpoints::{Conditions, Endpoint, Endpoints};
+
 /// A shared, immutable string. One word wide, unlike `Arc<str>`: a cluster holds some million of them.
 pub type Str = arcstr::ArcStr;
 
@@ -336,40 +340,6 @@ impl Service {
     }
 }
 
-/// What an EndpointSlice says of one endpoint's state; unset means ready and serving, not terminating.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Conditions {
-    /// `conditions.ready`.
-    pub ready: bool,
-    /// `conditions.serving`.
-    pub serving: bool,
-    /// `conditions.terminating`.
-    pub terminating: bool,
-}
-
-impl Default for Conditions {
-    fn default() -> Self {
-        Conditions { ready: true, serving: true, terminating: false }
-    }
-}
-
-/// One endpoint of a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The first of `addresses`; the others have no meaning (discovery/v1).
-    pub address: IpAddr,
-    /// `conditions`.
-    pub conditions: Conditions,
-    /// `hostname`.
-    pub hostname: Option<Str>,
-    /// `nodeName`.
-    pub node: Option<Str>,
-    /// `zone`.
-    pub zone: Option<Str>,
-    /// `targetRef.name`, where it is a Pod.
-    pub pod: Option<Str>,
-}
-
 /// One port of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointPort {
@@ -393,7 +363,7 @@ pub struct EndpointSlice {
     /// `ports`.
     pub ports: Box<[EndpointPort]>,
     /// `endpoints`.
-    pub endpoints: Box<[Endpoint]>,
+    pub endpoints: Endpoints,
 }
 
 /// A named port of one of a Pod's containers.

@@ -67,13 +67,30 @@ pub struct State {
     synced: bool,
 }
 
-/// A Service as its source has it.
+/// A Service of the source.
 #[derive(Debug)]
 struct Given {
+    /// Once settled, the one of the snapshot: only what was added to it tells it from what was written.
     service: Arc<Service>,
+    /// How many of its addresses and families were written; those that were added follow them.
+    written: (usize, usize),
     origin: Origin,
     /// Which pair of its selector stands in `State::selectors`.
     indexed: usize,
+}
+
+impl Given {
+    /// The Service as its source has it.
+    fn written(&self) -> Arc<Service> {
+        let (addresses, families) = self.written;
+        if (self.service.cluster_ips.len(), self.service.families.len()) == self.written {
+            return self.service.clone();
+        }
+        let mut service = Service::clone(&self.service);
+        service.cluster_ips.truncate(addresses);
+        service.families.truncate(families);
+        Arc::new(service)
+    }
 }
 
 /// What must be looked at again before an apply ends.
@@ -234,8 +251,8 @@ impl State {
     fn put_service(&mut self, service: Arc<Service>, origin: Origin, marks: &mut Marks) {
         let name = service.name.clone();
         if let Some(old) = self.services.get(&name)
-            && old.service == service
             && old.origin == origin
+            && old.written() == service
         {
             return;
         }
@@ -251,17 +268,18 @@ impl State {
             indexed = self.selectors.rarest(&name.namespace, selector);
             self.selectors.insert(&name.namespace, &selector[indexed..=indexed], &name.name);
         }
-        self.services.insert(name.clone(), Given { service, origin, indexed });
+        let written = (service.cluster_ips.len(), service.families.len());
+        self.services.insert(name.clone(), Given { service, written, origin, indexed });
         marks.services.insert(name);
     }
 
     fn forget_service(&mut self, old: &Given, marks: &mut Marks) {
-        let service = &old.service;
-        for (address, assigned) in addresses::plan(service, &self.options).claims() {
-            self.claims.remove(address, assigned, service);
+        let service = old.written();
+        for (address, assigned) in addresses::plan(&service, &self.options).claims() {
+            self.claims.remove(address, assigned, &service);
             marks.addresses.insert(address);
         }
-        if let Some(selector) = self.selector_of(service) {
+        if let Some(selector) = self.selector_of(&service) {
             let pair = &selector[old.indexed..=old.indexed];
             self.selectors.remove(&service.name.namespace, pair, &service.name.name);
         }
@@ -351,9 +369,9 @@ impl State {
         let mut changed = false;
         let (service, lost, problems) = match self.services.get(&name) {
             Some(given) => {
-                let settled = addresses::settle(&given.service, &given.origin, &self.options, &self.claims, |other| {
-                    self.services.get(other).map(|given| &*given.service)
-                });
+                let find = |other: &ObjectName| self.services.get(other).map(|given| &*given.service);
+                let written = given.written();
+                let settled = addresses::settle(&written, &given.origin, &self.options, &self.claims, find);
                 (Some(settled.service), settled.lost, settled.problems)
             }
             None => (None, Vec::new(), Vec::new()),
@@ -365,6 +383,9 @@ impl State {
                 None => self.snapshot.services.remove(&name),
             };
             changed = true;
+        }
+        if let (Some(given), Some(service)) = (self.services.get_mut(&name), self.snapshot.services.get(&name)) {
+            given.service = service.clone();
         }
         if self.snapshot.lost.get(&name).map_or(&[][..], |lost| lost) != lost {
             if lost.is_empty() {

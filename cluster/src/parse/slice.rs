@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::fields::{Field, Form, Read};
 use super::object::Metadata;
 use crate::intern::Strings;
-use crate::object::{Conditions, Endpoint, EndpointPort, EndpointSlice, Family, Str};
+use crate::object::endpoints::{Builder, Conditions, Endpoint, Endpoints};
+use crate::object::{EndpointPort, EndpointSlice, Family};
 
 /// The label that says whose slice it is.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -28,7 +29,7 @@ pub(super) fn read(
     };
     let endpoints = match family {
         Some(family) => endpoints(root, family, strings)?,
-        None => Box::default(),
+        None => Endpoints::default(),
     };
     Ok(EndpointSlice { name: metadata.name.clone(), service, family, ports: ports(root, strings)?, endpoints })
 }
@@ -52,16 +53,16 @@ fn ports(root: &Field<'_, '_, '_>, strings: &Strings) -> Read<Box<[EndpointPort]
     Ok(ports.into())
 }
 
-fn endpoints(root: &Field<'_, '_, '_>, family: Family, strings: &Strings) -> Read<Box<[Endpoint]>> {
-    let Some(list) = root.get("endpoints") else { return Ok(Box::default()) };
-    let mut endpoints = Vec::with_capacity(list.list()?.count());
+fn endpoints(root: &Field<'_, '_, '_>, family: Family, strings: &Strings) -> Read<Endpoints> {
+    let Some(list) = root.get("endpoints") else { return Ok(Endpoints::default()) };
+    let mut endpoints = Builder::with_capacity(list.list()?.count());
     for element in list.list()? {
-        endpoints.push(endpoint(&element.map()?, family, strings)?);
+        endpoint(&element.map()?, family, strings, &mut endpoints)?;
     }
-    Ok(endpoints.into())
+    Ok(endpoints.build())
 }
 
-fn endpoint(element: &Field<'_, '_, '_>, family: Family, strings: &Strings) -> Read<Endpoint> {
+fn endpoint(element: &Field<'_, '_, '_>, family: Family, strings: &Strings, endpoints: &mut Builder) -> Read<()> {
     let mut address = None;
     if let Some(list) = element.get("addresses") {
         for field in list.list()? {
@@ -81,21 +82,16 @@ fn endpoint(element: &Field<'_, '_, '_>, family: Family, strings: &Strings) -> R
         },
     };
     let hostname = match element.get("hostname").filter(|field| !field.is_empty_text()) {
-        Some(field) => Some(Str::from(field.name(Form::Label)?)),
+        Some(field) => Some(field.name(Form::Label)?),
         None => None,
     };
     let pod = match element.map_at("targetRef")? {
-        Some(target) if target.text_at("kind")? == Some("Pod") => target.text_at("name")?.map(Str::from),
+        Some(target) if target.text_at("kind")? == Some("Pod") => target.text_at("name")?,
         _ => None,
     };
-    Ok(Endpoint {
-        address,
-        conditions,
-        hostname,
-        node: element.shared_at("nodeName", strings)?,
-        zone: element.shared_at("zone", strings)?,
-        pod,
-    })
+    let (node, zone) = (element.shared_at("nodeName", strings)?, element.shared_at("zone", strings)?);
+    endpoints.push(&Endpoint { address, conditions, hostname, node: node.as_ref(), zone: zone.as_ref(), pod });
+    Ok(())
 }
 
 /// An address to which traffic may go: Kubernetes refuses those that mean something else on each node.

@@ -136,13 +136,14 @@ endpoints:
     let slice = slice(text);
     assert_eq!((slice.service.as_deref(), slice.family), (Some("web"), Some(Family::V4)));
     assert_eq!((slice.ports[0].port, slice.ports[1].port), (Some(8080), None));
-    let endpoint = &slice.endpoints[1];
-    assert_eq!(slice.endpoints[0].address.to_string(), "10.0.0.1", "only the first counts");
-    assert_eq!(slice.endpoints[0].conditions, Conditions { ready: true, serving: true, terminating: false });
+    let endpoints: Vec<_> = slice.endpoints.iter().collect();
+    let endpoint = endpoints[1];
+    assert_eq!(endpoints[0].address.to_string(), "10.0.0.1", "only the first counts");
+    assert_eq!(endpoints[0].conditions, Conditions { ready: true, serving: true, terminating: false });
     assert_eq!(endpoint.conditions, Conditions { ready: false, serving: true, terminating: true });
-    assert_eq!((endpoint.hostname.as_deref(), endpoint.node.as_deref()), (Some("web-0"), Some("node-1")));
-    assert_eq!((endpoint.zone.as_deref(), endpoint.pod.as_deref()), (Some("zone-a"), Some("web-0-x")));
-    assert_eq!((slice.endpoints[2].conditions.ready, &slice.endpoints[2].pod), (true, &None));
+    assert_eq!((endpoint.hostname, endpoint.node.map(|s| &**s)), (Some("web-0"), Some("node-1")));
+    assert_eq!((endpoint.zone.map(|s| &**s), endpoint.pod), (Some("zone-a"), Some("web-0-x")));
+    assert_eq!((endpoints[2].conditions.ready, endpoints[2].pod), (true, None));
 }
 
 #[test]

@@ -184,13 +184,14 @@ pub(super) fn pick(range: &IpNet, name: &ObjectName) -> Option<IpAddr> {
 
 /// A Service with every address it gets.
 pub(super) struct Settled {
+    /// What the manifest writes of addresses and families comes first in it.
     pub(super) service: Arc<Service>,
     /// What older Services have of what it claims.
     pub(super) lost: Vec<Frontend>,
     pub(super) problems: Vec<Problem>,
 }
 
-/// Completes a Service against the claims of all. `find` looks up another Service as its source has it.
+/// Completes a Service against the claims of all. `find` looks up another Service, settled or not.
 pub(super) fn settle<'a>(
     service: &Arc<Service>,
     origin: &Origin,

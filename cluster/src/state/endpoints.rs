@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::object::{
-    Conditions, ContainerPort, Endpoint, EndpointPort, EndpointSlice, Family, ObjectName, Pod, Service, Str, TargetPort,
-};
+use crate::object::endpoints::{Builder, Conditions, Endpoint};
+use crate::object::{ContainerPort, EndpointPort, EndpointSlice, Family, ObjectName, Pod, Service, Str, TargetPort};
 
 /// Names by namespace and label: one ordered set, so that a label costs one entry and nothing else.
 #[derive(Debug, Default)]
@@ -98,24 +97,24 @@ pub(super) fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice>
         if !service.families.contains(&family) {
             continue;
         }
-        let mut groups: BTreeMap<Vec<Option<u16>>, Vec<Endpoint>> = BTreeMap::new();
+        let mut groups: BTreeMap<Vec<Option<u16>>, Builder> = BTreeMap::new();
         for pod in pods.iter().filter(|pod| !pod.finished) {
             let Some(address) = pod.ips.iter().find(|ip| Family::of(ip) == family) else { continue };
             let numbers = service.ports.iter().map(|port| match &port.target {
                 TargetPort::Number(number) => Some(*number),
                 TargetPort::Name(name) => find_port(&pod.ports, name, port.protocol),
             });
-            groups.entry(numbers.collect()).or_default().push(Endpoint {
+            groups.entry(numbers.collect()).or_default().push(&Endpoint {
                 address: *address,
                 conditions: Conditions {
                     ready: service.publish_not_ready || (pod.ready && !pod.terminating),
                     serving: pod.ready,
                     terminating: pod.terminating,
                 },
-                hostname: pod.hostname.clone().filter(|_| pod.subdomain.as_ref() == Some(&service.name.name)),
-                node: pod.node.clone(),
+                hostname: pod.hostname.as_deref().filter(|_| pod.subdomain.as_ref() == Some(&service.name.name)),
+                node: pod.node.as_ref(),
                 zone: None,
-                pod: Some(pod.name.name.clone()),
+                pod: Some(&pod.name.name),
             });
         }
         for (index, (numbers, endpoints)) in groups.into_iter().enumerate() {
@@ -129,7 +128,7 @@ pub(super) fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice>
                 service: Some(service.name.name.clone()),
                 family: Some(family),
                 ports: ports.collect(),
-                endpoints: endpoints.into(),
+                endpoints: endpoints.build(),
             });
         }
     }

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::object::{
-    Conditions, ContainerPort, Endpoint, EndpointPort, Family, FamilyPolicy, Labels, Namespace, Protocol, ServicePort,
-    TargetPort,
+    Conditions, ContainerPort, Endpoint, EndpointPort, Endpoints, Family, FamilyPolicy, Labels, Namespace, Protocol,
+    ServicePort, TargetPort,
 };
 
 mod addresses;
@@ -73,15 +73,7 @@ fn slice(text: &str, service: &str, ip: &str) -> EndpointSlice {
         service: Some(Str::from(service)),
         family: Some(Family::V4),
         ports: [EndpointPort { name: Str::default(), protocol: Protocol::Tcp, port: Some(8080) }].into(),
-        endpoints: [Endpoint {
-            address: ip.parse().unwrap(),
-            conditions: Conditions::default(),
-            hostname: None,
-            node: None,
-            zone: None,
-            pod: None,
-        }]
-        .into(),
+        endpoints: [Endpoint::at(ip.parse().unwrap(), Conditions::default())].into_iter().collect(),
     }
 }
 

@@ -40,21 +40,14 @@ fn conditions(ready: bool, serving: bool, terminating: bool) -> Conditions {
 fn slice(name: &str, port: &str, number: Option<u16>, endpoints: &[(&str, Conditions)]) -> EndpointSlice {
     let endpoints: Vec<_> = endpoints
         .iter()
-        .map(|(address, conditions)| bowline_cluster::object::Endpoint {
-            address: address.parse().unwrap(),
-            conditions: *conditions,
-            hostname: None,
-            node: None,
-            zone: None,
-            pod: None,
-        })
+        .map(|(address, conditions)| bowline_cluster::object::Endpoint::at(address.parse().unwrap(), *conditions))
         .collect();
     EndpointSlice {
         name: ObjectName { namespace: "ns".into(), name: name.into() },
         service: Some("web".into()),
         family: endpoints.first().map(|e| Family::of(&e.address)),
         ports: Box::new([EndpointPort { name: port.into(), protocol: Protocol::Tcp, port: number }]),
-        endpoints: endpoints.into(),
+        endpoints: endpoints.into_iter().collect(),
     }
 }
 
