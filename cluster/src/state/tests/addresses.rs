@@ -187,3 +187,21 @@ fn where_an_api_server_does_it_nothing_is_given() {
     state.apply(some([put(service("a")), put(pod("p", "a", &["10.0.0.1"]))]));
     assert!(ips(&state, "a").is_empty() && state.problems().is_empty() && state.snapshot.slices.is_empty());
 }
+
+#[test]
+fn a_service_is_kept_once_and_what_was_written_is_still_known() {
+    let mut state = state(&["10.96.0.0/12", "fd00::/112"]);
+    let mut written = service("a");
+    written.cluster_ips = vec!["10.96.1.1".parse().unwrap()];
+    written.family_policy = Some(FamilyPolicy::PreferDualStack);
+    for _ in 0..2 {
+        state.apply(some([put(written.clone())]));
+        assert_eq!(ips(&state, "a").len(), 2);
+        let given = &state.services[&name("a")];
+        assert!(Arc::ptr_eq(&given.service, &state.snapshot.services[&name("a")]));
+        assert_eq!(*given.written(), written);
+    }
+    assert_eq!(state.apply(some([put(written)])), Applied::default());
+    state.apply(some([delete(Kind::Service, "a")]));
+    assert!(state.claims.is_empty());
+}
