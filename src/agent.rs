@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bowline_cluster::object::ObjectName;
@@ -24,6 +24,8 @@ struct Inner {
     state: State,
     dataplane: Dataplane,
     away_since: Option<Instant>,
+    /// Why the hooks are not attached, once they were.
+    detached: Option<String>,
     /// What was said of each Service, so that it is said once.
     said: BTreeMap<ObjectName, BTreeSet<String>>,
 }
@@ -38,11 +40,33 @@ pub(crate) struct Agent {
     fatal: mpsc::UnboundedSender<String>,
 }
 
+/// Tells of the end of the source's thread, whatever ended it: an agent that follows nothing must not seem well.
+struct SourceEnd(mpsc::UnboundedSender<String>);
+
+impl Drop for SourceEnd {
+    fn drop(&mut self) {
+        let _ = self.0.send("the thread that reads the state has ended".to_owned());
+    }
+}
+
+/// How often the agent looks after what no change brings about.
+const TEND: Duration = Duration::from_secs(1);
+
+/// As many files and connections as the system allows: the folder's watches must not want for any.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs until SIGTERM or SIGINT. What the kernel has stays.
 pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     bowline_dataplane::one_heap();
     log::start(args.log_format, args.v);
+    raise_file_limit();
     let name = args
         .hostname_override
         .unwrap_or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned());
@@ -60,7 +84,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let dataplane = Dataplane::open(config)?;
     let state = State::new(Options { service_cidrs: args.service_cluster_ip_range, complete: true });
     let (fatal, mut fatals) = mpsc::unbounded_channel();
-    let inner = Inner { state, dataplane, away_since: None, said: BTreeMap::new() };
+    let inner = Inner { state, dataplane, away_since: None, detached: None, said: BTreeMap::new() };
     let agent = Arc::new(Agent {
         inner: Mutex::new(inner),
         metrics: Metrics::new(),
@@ -74,10 +98,12 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let watcher = {
         let (agent, stop) = (agent.clone(), stop.clone());
         thread::Builder::new().name("source".into()).spawn(move || {
+            let end = SourceEnd(agent.fatal.clone());
             if let Err(problem) = source.run(&*agent, &stop) {
                 // Nobody listens any more only when the end has come anyway.
                 let _ = agent.fatal.send(problem.to_string());
             }
+            drop(end);
         })?
     };
 
@@ -87,6 +113,16 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
         let mut int = signal(SignalKind::interrupt())?;
         tokio::spawn(http::serve(args.metrics_bind_address, "metrics", http::metrics(agent.clone())));
         tokio::spawn(http::serve(args.healthz_bind_address, "health", http::health(agent.clone())));
+        let tended = agent.clone();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(TEND);
+            loop {
+                ticks.tick().await;
+                let agent = tended.clone();
+                // It waits for a lock, and the kernel: not on the thread that serves.
+                let _ = tokio::task::spawn_blocking(move || agent.tend()).await;
+            }
+        });
         tokio::select! {
             _ = term.recv() => Ok(()),
             _ = int.recv() => Ok(()),
@@ -126,16 +162,47 @@ impl Agent {
         self.metrics.page()
     }
 
-    /// Why the node isn't ready, if it isn't.
-    pub(crate) fn not_ready(&self) -> Option<String> {
-        if self.ready.load(Ordering::Acquire) {
-            return None;
-        }
+    /// Whether the node is ready, and what there is to say of it: why not, or how old what it serves is.
+    pub(crate) fn readiness(&self) -> (bool, String) {
         let inner = self.lock();
-        Some(match inner.state.away() {
-            Some(why) => format!("the state cannot be read: {why}"),
-            None => "the first whole read is not in the kernel yet".to_owned(),
-        })
+        let away = inner.away_since.map_or(0, |since| since.elapsed().as_secs());
+        let ready = self.ready.load(Ordering::Acquire);
+        let text = match (&inner.detached, inner.state.away(), ready) {
+            (Some(why), _, _) => format!("not attached: {why}"),
+            (None, Some(why), true) => {
+                format!("ok; served as last known, since the state cannot be read for {away} s: {why}")
+            }
+            (None, Some(why), false) => format!("the state cannot be read: {why}"),
+            (None, None, true) => "ok".to_owned(),
+            (None, None, false) => "the first whole read is not in the kernel yet".to_owned(),
+        };
+        (ready, text)
+    }
+
+    /// Looks after what no change brings about: refused changes for which there is room now, hooks that lost
+    /// their cgroup.
+    fn tend(&self) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        match inner.dataplane.tend() {
+            Ok(true) => self.program(inner, &BTreeSet::new(), None),
+            Ok(false) => {}
+            Err(error) => {
+                if inner.detached.replace(error.to_string()).is_none() {
+                    tracing::error!(%error, "not attached: no process is served until the cgroup is there again");
+                }
+                self.set_ready(false);
+                return;
+            }
+        }
+        if inner.detached.take().is_some() {
+            self.set_ready(true);
+        }
+    }
+
+    fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+        self.metrics.ready.set(i64::from(ready));
     }
 
     fn report(&self, problem: &Problem) {
@@ -211,7 +278,7 @@ impl Agent {
             self.metrics.count_full(map, *count);
         }
         let mut remarks: BTreeMap<ObjectName, BTreeSet<String>> =
-            changed.iter().map(|name| (name.clone(), BTreeSet::new())).collect();
+            done.tried.into_iter().map(|name| (name, BTreeSet::new())).collect();
         for (name, remark) in done.remarks.into_iter().chain(done.refused) {
             remarks.entry(name).or_default().insert(remark);
         }
@@ -231,8 +298,7 @@ impl Agent {
         match inner.dataplane.attach() {
             Ok(()) => {
                 let usage = inner.dataplane.usage();
-                self.ready.store(true, Ordering::Release);
-                self.metrics.ready.set(1);
+                self.set_ready(true);
                 tracing::info!(
                     services = snapshot.services.len(),
                     ports = usage.services.0,

@@ -12,17 +12,20 @@ const SMALLEST: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Arena {
     orders: u32,
+    /// How many words may be taken; what is found in the kernel may be more.
+    limit: u32,
     free: Vec<BTreeSet<u32>>,
     used: u32,
 }
 
 impl Arena {
-    /// An arena of `words` words, all free; rounded down to a power of two, at most [`SLOTS`].
-    pub(crate) fn new(words: u32) -> Arena {
+    /// An arena of `words` words (a power of two, at most [`SLOTS`]), all free, of which `limit` may be
+    /// taken.
+    pub(crate) fn new(words: u32, limit: u32) -> Arena {
         let orders = words.clamp(1 << SMALLEST, SLOTS).ilog2();
         let mut free = vec![BTreeSet::new(); orders as usize + 1];
         free[orders as usize].insert(0);
-        Arena { orders, free, used: 0 }
+        Arena { orders, limit: limit.min(1 << orders), free, used: 0 }
     }
 
     /// The order of a slice that holds a header and `choices`.
@@ -35,13 +38,16 @@ impl Arena {
         self.used
     }
 
-    /// Words that there are.
+    /// Words that may be used.
     pub(crate) fn capacity(&self) -> u32 {
-        1 << self.orders
+        self.limit
     }
 
     /// Takes a slice of an order; None: there is no room for one.
     pub(crate) fn take(&mut self, order: u32) -> Option<u32> {
+        if order > self.orders || self.used + (1 << order) > self.limit {
+            return None;
+        }
         let from = (order..=self.orders)
             .filter_map(|o| self.free[o as usize].first().map(|base| (*base, o)))
             .min_by_key(|(base, _)| *base)?;
@@ -51,7 +57,7 @@ impl Arena {
 
     /// Marks a slice as used, as found in the kernel at start. False: it overlaps another or lies outside.
     pub(crate) fn reserve(&mut self, base: u32, order: u32) -> bool {
-        if order > self.orders || !base.is_multiple_of(1 << order) || base >= self.capacity() {
+        if order > self.orders || !base.is_multiple_of(1 << order) || base >= 1 << self.orders {
             return false;
         }
         let holder = (order..=self.orders).map(|o| (base & !((1 << o) - 1), o));

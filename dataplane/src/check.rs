@@ -1,6 +1,7 @@
 //! Is this kernel and machine fit for the dataplane: what is there, what is missing, what to do.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::kernel::{Folder, Sizes, kernel_version, load_programs, make_maps, verified_instructions};
@@ -118,6 +119,13 @@ fn cgroups(given: Option<&Path>) -> Finding {
             "name a folder of the hierarchy that `mount -t cgroup2` lists",
         ),
         None => match find_cgroup_root() {
+            Some(path) if fs::metadata(&path).is_ok_and(|m| m.ino() != 1) => finding(
+                WHAT,
+                Fitness::Warn,
+                format!("{} is not the top of the hierarchy", path.display()),
+                "in a container with a cgroup namespace only that container is served; run it with the host's \
+                 (docker: --cgroupns=host), or name the folder by --cgroup-root",
+            ),
             Some(path) => finding(WHAT, Fitness::Ok, format!("unified hierarchy at {}", path.display()), ""),
             None => finding(
                 WHAT,

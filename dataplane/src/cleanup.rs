@@ -47,7 +47,10 @@ pub fn cleanup(cgroup: &Path, root: &Path) -> Result<Removed, NodeError> {
 fn remove_root(root: &Path) -> Result<(), KernelError> {
     if !root.starts_with(BPFFS) {
         // The agent mounted a file system of its own here; what else is in it keeps it.
-        let empty = fs::read_dir(root).map_err(path_error(root, "listing"))?.next().is_none();
+        // The kernel itself puts these two into every bpf file system.
+        let own = |name: &std::ffi::OsStr| name == "maps.debug" || name == "progs.debug";
+        let mut left = fs::read_dir(root).map_err(path_error(root, "listing"))?.flatten();
+        let empty = left.all(|entry| own(&entry.file_name()));
         if empty {
             unmount(root, UnmountFlags::empty())
                 .map_err(|error| path_error(root, "unmounting the bpf file system")(error.into()))?;

@@ -5,23 +5,26 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use crate::sys;
+use crate::sys::Rcu;
 
 /// Waits for grace periods in the background.
 #[derive(Debug)]
 pub(crate) struct Grace {
     asked: u64,
+    /// The last period that the thread said anything of.
+    answered: u64,
     done: u64,
     ask: Sender<u64>,
-    answers: Receiver<io::Result<u64>>,
+    answers: Receiver<(u64, io::Result<()>)>,
 }
 
 impl Grace {
     /// Starts the thread; it ends with this value.
     ///
     /// # Errors
-    /// No thread can be started.
+    /// The kernel refuses what it takes, or no thread can be started.
     pub(crate) fn start() -> io::Result<Grace> {
+        let rcu = Rcu::new()?;
         let (ask, asked) = channel::<u64>();
         let (answer, answers) = channel();
         thread::Builder::new().name("grace".into()).spawn(move || {
@@ -30,12 +33,12 @@ impl Grace {
                 while let Ok(later) = asked.try_recv() {
                     number = later;
                 }
-                if answer.send(sys::grace_period().map(|()| number)).is_err() {
+                if answer.send((number, rcu.grace_period())).is_err() {
                     break;
                 }
             }
         })?;
-        Ok(Grace { asked: 0, done: 0, ask, answers })
+        Ok(Grace { asked: 0, answered: 0, done: 0, ask, answers })
     }
 
     /// Asks for a period that begins after now and returns its number: when it has ended, what was taken
@@ -49,26 +52,32 @@ impl Grace {
 
     /// The number of the last period that has ended.
     pub(crate) fn done(&mut self) -> u64 {
-        while let Ok(answer) = self.answers.try_recv() {
-            if let Ok(number) = answer {
-                self.done = number;
-            }
+        while let Ok((number, result)) = self.answers.try_recv() {
+            self.note(number, result);
         }
         self.done
+    }
+
+    fn note(&mut self, number: u64, result: io::Result<()>) {
+        self.answered = number;
+        match result {
+            Ok(()) => self.done = number,
+            Err(error) => tracing::warn!(%error, "no grace period; nothing is used again until there is one"),
+        }
     }
 
     /// Returns when period `number` has ended.
     ///
     /// # Errors
-    /// What membarrier(2) said, or that the thread is gone.
+    /// It did not end, or the thread is gone.
     pub(crate) fn wait(&mut self, number: u64) -> io::Result<()> {
-        while self.done() < number {
+        self.done();
+        while self.answered < number {
             match self.answers.recv() {
-                Ok(Ok(number)) => self.done = number,
-                Ok(Err(error)) => return Err(error),
+                Ok((number, result)) => self.note(number, result),
                 Err(_) => return Err(io::Error::other("the thread that waits for grace periods has ended")),
             }
         }
-        Ok(())
+        if self.done < number { Err(io::Error::other("the kernel gave no grace period")) } else { Ok(()) }
     }
 }

@@ -106,7 +106,7 @@ fn view(port: FoundPort) -> ServiceView {
 
 /// The folder that serves now: the one whose maps the attached programs use, otherwise the only one.
 fn serving(root: &Path) -> Result<Option<Folder>, KernelError> {
-    let in_use = maps_in_use(root);
+    let in_use = maps_in_use(root)?;
     let mut all = folders(root)?;
     let uses = |f: &Folder| f.map("frontends").is_ok_and(|m| in_use.binary_search(&m.id()).is_ok());
     if let Some(index) = all.iter().position(uses) {
@@ -126,7 +126,9 @@ pub fn services(root: &Path) -> Result<Option<Vec<ServiceView>>, KernelError> {
     let Some(folder) = serving(root)? else { return Ok(None) };
     let Some(records) = folder.records()? else { return Ok(None) };
     let ports = readable(&folder, records)?.read().map_err(path_error(&folder.0, "reading"))?;
-    let mut views: Vec<ServiceView> = ports.into_iter().map(view).collect();
+    // One without a front end is on its way out.
+    let served = ports.into_iter().filter(|p| !p.frontends.is_empty());
+    let mut views: Vec<ServiceView> = served.map(view).collect();
     views.sort_by(|a, b| {
         let key = |v: &ServiceView| (v.namespace.clone(), v.name.clone(), v.port_name.clone(), v.protocol, v.family);
         key(a).cmp(&key(b))

@@ -198,21 +198,68 @@ pub(crate) fn folders(root: &Path) -> Result<Vec<Folder>, KernelError> {
     Ok(found)
 }
 
-/// The ids of the maps that the programs behind the pinned links use.
-pub(crate) fn maps_in_use(root: &Path) -> Vec<u32> {
+/// The ids of the maps that the program behind a pinned link uses; none where there is no such link, or its
+/// cgroup is gone.
+///
+/// # Errors
+/// It can't be told: then nothing may be taken for unused.
+pub(crate) fn maps_of_hook(root: &Path, hook: &str) -> Result<Vec<u32>, KernelError> {
+    let pin = root.join("links").join(hook);
+    let link = match sys::open_pin(&pin) {
+        Ok(link) => link,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(path_error(&pin, "opening the pinned link")(error)),
+    };
+    let info = sys::link_info(&link).map_err(path_error(&pin, "reading the link"))?;
+    if info.cgroup == 0 {
+        return Ok(Vec::new());
+    }
+    sys::maps_of_program(info.program).map_err(path_error(&pin, "reading which maps its program uses"))
+}
+
+/// The ids of the maps that the programs behind the pinned links use, sorted.
+///
+/// # Errors
+/// As of [`maps_of_hook`].
+pub(crate) fn maps_in_use(root: &Path) -> Result<Vec<u32>, KernelError> {
     let mut ids = Vec::new();
     for hook in HOOKS {
-        if let Ok(link) = sys::open_pin(&root.join("links").join(hook.name))
-            && let Ok(info) = sys::link_info(&link)
-            && info.cgroup != 0
-            && let Ok(maps) = sys::maps_of_program(info.program)
-        {
-            ids.extend(maps);
-        }
+        ids.extend(maps_of_hook(root, hook.name)?);
     }
     ids.sort_unstable();
     ids.dedup();
-    ids
+    Ok(ids)
+}
+
+/// Hooks of a cgroup that run a program of ours which is not pinned below `root`: an agent that had another
+/// --bpf-root left it there, and it would decide before this one's.
+///
+/// # Errors
+/// The cgroup can't be asked.
+pub(crate) fn foreign_hooks(root: &Path, cgroup: &Path) -> Result<Vec<&'static str>, KernelError> {
+    let folder = fs::File::open(cgroup).map_err(path_error(cgroup, "opening the cgroup"))?;
+    let mut foreign = Vec::new();
+    for hook in HOOKS {
+        let pinned = sys::open_pin(&root.join("links").join(hook.name)).and_then(sys::link_info).ok();
+        let programs = sys::programs_of_cgroup(&folder, hook.attach_type)
+            .map_err(path_error(cgroup, "asking for the programs of the cgroup"))?;
+        let is_foreign = |(id, name): &(u32, String)| name == hook.name && pinned.is_none_or(|p| p.program != *id);
+        if programs.iter().any(is_foreign) {
+            foreign.push(hook.name);
+        }
+    }
+    Ok(foreign)
+}
+
+/// Whether every hook of the cgroup is behind a pinned link: not so once the cgroup was removed, or made
+/// again under the same name.
+pub(crate) fn is_attached(root: &Path, cgroup: &Path) -> bool {
+    let Ok(id) = fs::metadata(cgroup).map(|m| m.ino()) else { return false };
+    let links = root.join("links");
+    HOOKS.iter().all(|hook| {
+        let info = sys::open_pin(&links.join(hook.name)).and_then(sys::link_info);
+        info.is_ok_and(|info| info.cgroup == id)
+    })
 }
 
 /// Makes the maps of a layout, pinned in a folder, or opens those that are there.
@@ -221,7 +268,7 @@ pub(crate) fn maps_in_use(root: &Path) -> Vec<u32> {
 /// The kernel refuses them, or those that are there have another shape.
 pub(crate) fn make_maps(folder: &Folder, sizes: &Sizes) -> Result<(), KernelError> {
     fs::create_dir_all(&folder.0).map_err(path_error(&folder.0, "creating"))?;
-    loader(folder, sizes, None).load(OBJECT)?;
+    loader(folder, sizes, &version_word(), None).load(OBJECT)?;
     let wanted = [
         ("frontends", 1, 20, 8, sizes.frontends),
         ("services", 2, 4, service_size(), sizes.services),
@@ -252,16 +299,24 @@ pub fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
+/// The kernel's version as the programs compare it.
+fn version_word() -> u32 {
+    let (major, minor) = kernel_version();
+    major * 256 + minor
+}
+
 fn service_size() -> usize {
     OURS.at(bowline_ebpf::describe::Field::ServiceSize)
 }
 
-fn loader<'a>(folder: &Folder, sizes: &Sizes, previous: Option<(&'a Folder, &'a [u8])>) -> EbpfLoader<'a> {
+fn loader<'a>(
+    folder: &Folder,
+    sizes: &Sizes,
+    version: &'a u32,
+    previous: Option<(&'a Folder, &'a [u8])>,
+) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
-    static WITHOUT: u32 = 0;
-    if kernel_version() < (5, 18) {
-        loader.override_global("HAS_LOOP_AND_RETVAL", &WITHOUT, true);
-    }
+    loader.override_global("KERNEL", version, true);
     for name in MAPS {
         loader.map_pin_path(name, folder.0.join(name));
     }
@@ -288,7 +343,8 @@ pub(crate) fn load_programs(
 ) -> Result<Ebpf, KernelError> {
     let description = previous.map(|(_, records)| records.description());
     let previous = previous.zip(description.as_deref()).map(|((folder, _), bytes)| (folder, bytes));
-    let mut object = loader(folder, sizes, previous).load(OBJECT)?;
+    let version = version_word();
+    let mut object = loader(folder, sizes, &version, previous).load(OBJECT)?;
     for hook in HOOKS {
         let refused = |what: String| KernelError::Program { hook: hook.name, what };
         let loaded = match object.program_mut(hook.name) {
@@ -362,7 +418,8 @@ fn exchange(object: &Ebpf, hook: &Hook, pin: &Path, cgroup: u64) -> Result<bool,
             Err(error) => return Err(path_error(pin, "exchanging the program")(error)),
         }
     }
-    fs::remove_file(pin).map_err(path_error(pin, "unpinning a link whose cgroup is gone"))?;
+    tracing::warn!(pin = %pin.display(), cgroup = info.cgroup, "detaching from a cgroup that is gone or not this one");
+    fs::remove_file(pin).map_err(path_error(pin, "unpinning a link of another cgroup"))?;
     Ok(false)
 }
 

@@ -9,13 +9,12 @@
 //! ```
 //! Killed at any point, the next agent finds both and goes through it again; what was done stays done.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use crate::kernel::{Folder, KernelError, Sizes, attach, load_programs, path_error};
 use crate::records::{OURS, Records};
-use crate::sys;
+use crate::sys::Rcu;
 use crate::table::Readable;
 
 /// Opens the maps of a folder to read the Services from them.
@@ -30,47 +29,61 @@ pub(crate) fn readable(folder: &Folder, records: Records) -> Result<Readable, Ke
     })
 }
 
-/// Steps 2 to 5. Returns the programs that are attached now.
+/// The maps of another layout, or of other sizes, that programs behind hooks use.
+#[derive(Debug)]
+pub(crate) struct Previous {
+    /// Where they are.
+    pub(crate) folder: Folder,
+    /// How they are laid out.
+    pub(crate) records: Records,
+}
+
+/// Steps 2 to 5. `previous` is whose Services are served now; `others` are what still older agents left in
+/// use that were killed in the middle of this. Returns the programs that are attached now.
 pub(crate) fn switch(
     root: &Path,
     cgroup: &Path,
     sizes: &Sizes,
     folder: &Folder,
-    previous: &(Folder, Records),
+    previous: &Previous,
+    others: &[Previous],
 ) -> Result<aya::Ebpf, KernelError> {
-    let (old, records) = previous;
-    let mut both = load_programs(folder, sizes, Some((old, records)))?;
+    let rcu = Rcu::new().map_err(path_error(root, "preparing to wait for grace periods"))?;
+    let grace = || rcu.grace_period().map_err(path_error(root, "waiting for a grace period"));
+    let all = || std::iter::once(previous).chain(others);
+    let mut both = load_programs(folder, sizes, Some((&previous.folder, &previous.records)))?;
     attach(&mut both, root, cgroup)?;
-    sys::grace_period().map_err(path_error(root, "waiting for a grace period"))?;
-    copy(folder, old, records).map_err(path_error(&old.0, "copying sockets and clients"))?;
+    grace()?;
+    for old in all() {
+        copy(folder, old).map_err(path_error(&old.folder.0, "copying sockets and clients"))?;
+    }
     let mut new = load_programs(folder, sizes, None)?;
     attach(&mut new, root, cgroup)?;
-    sys::grace_period().map_err(path_error(root, "waiting for a grace period"))?;
-    old.remove()?;
+    grace()?;
+    for old in all() {
+        old.folder.remove()?;
+    }
     Ok(new)
 }
 
-/// Copies what isn't there yet. A socket that closes meanwhile is forgotten in the old map first, so what
-/// is gone from there after the copy is taken back.
-fn copy(folder: &Folder, old: &Folder, records: &Records) -> io::Result<()> {
+/// Copies what isn't there yet, entry by entry. A socket that closes meanwhile is forgotten in the old map
+/// first, so what is gone from there after it was copied is taken back.
+fn copy(folder: &Folder, old: &Previous) -> io::Result<()> {
     let open = |folder: &Folder, name| folder.map(name).map_err(|error| io::Error::other(error.to_string()));
-    let (from, to) = (open(old, "sockets")?, open(folder, "sockets")?);
-    let mut copied = BTreeSet::new();
-    for (key, value) in from.entries()? {
-        let ours = OURS.socket_key(&records.read_socket_key(&key));
-        if to.put_new(&ours, &OURS.translation(&records.read_translation(&value)))? {
-            copied.insert((key, ours));
-        }
-    }
-    for (key, ours) in copied {
-        if from.get(&key)?.is_none() {
+    let records = &old.records;
+    let (from, to) = (open(&old.folder, "sockets")?, open(folder, "sockets")?);
+    from.each_key(|key| {
+        let Some(value) = from.get(key)? else { return Ok(()) };
+        let ours = OURS.socket_key(&records.read_socket_key(key));
+        if to.put_new(&ours, &OURS.translation(&records.read_translation(&value)))? && from.get(key)?.is_none() {
             to.remove(&ours)?;
         }
-    }
-    let (from, to) = (open(old, "affinity")?, open(folder, "affinity")?);
-    for (key, value) in from.entries()? {
-        let ours = OURS.affinity_key(&records.read_affinity_key(&key));
-        to.put_new(&ours, &OURS.affinity(&records.read_affinity(&value)))?;
-    }
-    Ok(())
+        Ok(())
+    })?;
+    let (from, to) = (open(&old.folder, "affinity")?, open(folder, "affinity")?);
+    from.each_key(|key| {
+        let Some(value) = from.get(key)? else { return Ok(()) };
+        let ours = OURS.affinity_key(&records.read_affinity_key(key));
+        to.put_new(&ours, &OURS.affinity(&records.read_affinity(&value))).map(|_| ())
+    })
 }

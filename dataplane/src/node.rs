@@ -8,11 +8,14 @@ use bowline_cluster::object::ObjectName;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_ebpf::verdict::Verdict;
 
-use crate::kernel::{Folder, KernelError, Sizes, attach, folders, load_programs, make_maps, maps_in_use, path_error};
-use crate::migrate::{readable, switch};
+use crate::kernel::{
+    Folder, KernelError, Sizes, attach, folders, foreign_hooks, is_attached, load_programs, make_maps, maps_in_use,
+    maps_of_hook, path_error,
+};
+use crate::migrate::{Previous, readable, switch};
 use crate::place::{Lock, LockError, make_root};
 use crate::plan::plan;
-use crate::records::{OURS, Records};
+use crate::records::OURS;
 use crate::sys::{Map, Mapped, trim_heap};
 use crate::table::{Found, Store, Table, TableError, Usage};
 
@@ -39,11 +42,24 @@ pub enum NodeError {
     /// The tables.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// Programs of ours are attached there that belong to another place.
+    #[error(
+        "{}: programs of an agent with another --bpf-root are attached ({hooks}) and would decide before these; \
+         run `bowline cleanup` with that --bpf-root first", cgroup.display()
+    )]
+    Foreign {
+        /// The cgroup.
+        cgroup: PathBuf,
+        /// Which hooks.
+        hooks: String,
+    },
 }
 
 /// What an application of a snapshot left undone, by Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
+    /// The Services that were looked at: those named, and those whose refused change was tried again.
+    pub tried: BTreeSet<ObjectName>,
     /// Changes that were refused, and why.
     pub refused: Vec<(ObjectName, String)>,
     /// Of those, how many because a map was full, by map.
@@ -60,7 +76,8 @@ pub struct Dataplane {
     table: Table,
     verdicts: Map,
     sockets: Map,
-    previous: Option<(Folder, Records)>,
+    previous: Option<Previous>,
+    others: Vec<Previous>,
     programs: Option<aya::Ebpf>,
     complete: bool,
     _lock: Lock,
@@ -76,12 +93,21 @@ impl Dataplane {
         make_root(&config.bpf_root)?;
         let lock = Lock::take(&config.cgroup_root, &config.bpf_root)?;
         let folder = Folder(config.bpf_root.join(config.sizes.folder()));
-        let (exists, previous) = sort_folders(&config.bpf_root, &folder)?;
+        let foreign = foreign_hooks(&config.bpf_root, &config.cgroup_root)?;
+        if !foreign.is_empty() {
+            return Err(NodeError::Foreign { cgroup: config.cgroup_root, hooks: foreign.join(", ") });
+        }
+        let Folders { ours: exists, previous, others } = sort_folders(&config.bpf_root, &folder)?;
         make_maps(&folder, &config.sizes)?;
         let mut found = Found::default();
         if exists {
             found.ports = readable(&folder, OURS)?.read().map_err(path_error(&folder.0, "reading"))?;
             found.in_place = true;
+        }
+        let mut first_life = 0;
+        for Previous { folder, records } in previous.iter().chain(&others) {
+            let old = readable(folder, *records)?.life_after_all();
+            first_life = first_life.max(old.map_err(path_error(&folder.0, "reading the backends"))?);
         }
         let store = Store {
             frontends: folder.map("frontends")?,
@@ -90,10 +116,11 @@ impl Dataplane {
             slots: Mapped::new(folder.map("slots")?),
             backends: Mapped::new(folder.map("backends")?),
             slot_limit: config.sizes.slots,
+            first_life,
         };
         let known: BTreeSet<_> = found.ports.iter().map(|p| (p.name.clone(), p.key.clone())).collect();
         let mut table = Table::new(store, found)?;
-        if let Some((other, records)) = &previous {
+        if let Some(Previous { folder: other, records }) = &previous {
             let mut ports = readable(other, *records)?.read().map_err(path_error(&other.0, "reading"))?;
             ports.retain(|p| !known.contains(&(p.name.clone(), p.key.clone())));
             tracing::info!(
@@ -111,6 +138,7 @@ impl Dataplane {
             verdicts,
             sockets,
             previous,
+            others,
             programs: None,
             complete: false,
             _lock: lock,
@@ -130,12 +158,14 @@ impl Dataplane {
         self.apply_names(snapshot, names, &mut applied);
         let again = self.table.retry();
         if !again.is_empty() {
+            applied.refused.retain(|(name, _)| !again.contains(name));
             self.apply_names(snapshot, again, &mut applied);
         }
         applied
     }
 
     fn apply_names(&mut self, snapshot: &Snapshot, names: BTreeSet<ObjectName>, applied: &mut Applied) {
+        applied.tried.extend(names.iter().cloned());
         let remarks = &mut applied.remarks;
         let refused = self.table.apply(&names, &mut |name| {
             let plan = plan(snapshot, name);
@@ -163,7 +193,7 @@ impl Dataplane {
     pub fn attach(&mut self) -> Result<(), NodeError> {
         let Config { bpf_root, cgroup_root, sizes } = &self.config;
         let programs = match &self.previous {
-            Some(previous) => switch(bpf_root, cgroup_root, sizes, &self.folder, previous)?,
+            Some(previous) => switch(bpf_root, cgroup_root, sizes, &self.folder, previous, &self.others)?,
             None => {
                 let mut programs = load_programs(&self.folder, sizes, None)?;
                 attach(&mut programs, bpf_root, cgroup_root)?;
@@ -171,9 +201,26 @@ impl Dataplane {
             }
         };
         self.previous = None;
+        self.others.clear();
         self.programs = Some(programs);
         trim_heap();
         Ok(())
+    }
+
+    /// Looks after what no change of the state brings about; called every second or so. Says whether
+    /// [`Dataplane::apply`] has something to make up for. Hooks that lost their cgroup are attached anew.
+    ///
+    /// # Errors
+    /// The hooks are not attached, and can't be: the cgroup is gone.
+    pub fn tend(&mut self) -> Result<bool, NodeError> {
+        if let Some(programs) = &mut self.programs
+            && !is_attached(&self.config.bpf_root, &self.config.cgroup_root)
+        {
+            attach(programs, &self.config.bpf_root, &self.config.cgroup_root)?;
+            tracing::warn!(cgroup = %self.config.cgroup_root.display(), "the cgroup was made anew; attached to it again");
+        }
+        self.table.reclaim();
+        Ok(self.table.has_room_for_refused())
     }
 
     /// How full the tables are.
@@ -211,25 +258,41 @@ pub(crate) fn verdict_counts(map: &Map) -> Vec<(Verdict, u64)> {
         .collect()
 }
 
-/// Decides what the folders below a root are: our own, that of another layout that serves now, or
-/// leftovers, which are removed. A folder serves when a program behind a hook uses its maps.
-fn sort_folders(root: &Path, ours: &Folder) -> Result<(bool, Option<(Folder, Records)>), NodeError> {
-    let in_use = maps_in_use(root);
-    let mut exists = false;
-    let mut previous = None;
+/// What the folders below a root are.
+struct Folders {
+    /// Whether programs use our own, which is then taken over as it is.
+    ours: bool,
+    /// Another that programs use: whose Services are served, if ours isn't there.
+    previous: Option<Previous>,
+    /// More of those, left by agents that were killed while they migrated.
+    others: Vec<Previous>,
+}
+
+/// Sorts them. A folder is used when a program behind a hook has its maps; the one that leads new connections
+/// is that of the connect hook. What nothing uses is removed.
+fn sort_folders(root: &Path, ours: &Folder) -> Result<Folders, NodeError> {
+    let in_use = maps_in_use(root)?;
+    let leading = maps_of_hook(root, "connect4")?;
+    let mut sorted = Folders { ours: false, previous: None, others: Vec::new() };
     for folder in folders(root)? {
-        let serves = ["frontends", "sockets"]
-            .iter()
-            .any(|name| folder.map(name).is_ok_and(|map| in_use.binary_search(&map.id()).is_ok()));
-        let records = folder.records().ok().flatten();
-        match records {
-            Some(_) if serves && folder == *ours => exists = true,
-            Some(records) if serves && previous.is_none() => previous = Some((folder, records)),
+        let has = |name: &str, ids: &[u32]| folder.map(name).is_ok_and(|map| ids.contains(&map.id()));
+        let used = has("frontends", &in_use) || has("sockets", &in_use);
+        let leads = has("frontends", &leading);
+        match folder.records()? {
+            Some(_) if used && folder == *ours => sorted.ours = true,
+            Some(records) if used => {
+                let found = Previous { folder, records };
+                if leads || sorted.previous.is_none() {
+                    sorted.others.extend(sorted.previous.replace(found));
+                } else {
+                    sorted.others.push(found);
+                }
+            }
             _ => {
                 tracing::info!(path = %folder.0.display(), "removing maps that nothing uses");
                 folder.remove()?;
             }
         }
     }
-    Ok((exists, previous))
+    Ok(sorted)
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock, statfs};
@@ -15,6 +15,8 @@ use crate::kernel::{KernelError, path_error};
 pub const BPFFS: &str = "/sys/fs/bpf";
 /// The default folder.
 pub const DEFAULT_ROOT: &str = "/sys/fs/bpf/bowline";
+/// Where the files stand that are locked.
+const RUN: &str = "/run/bowline";
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 
@@ -57,7 +59,7 @@ pub fn make_root(root: &Path) -> Result<(), KernelError> {
 /// Held while an agent works in its place.
 #[derive(Debug)]
 pub struct Lock {
-    _folders: Vec<File>,
+    _files: [File; 2],
 }
 
 /// Somebody else works there.
@@ -82,24 +84,33 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Locks cgroup and folder; ends with the value, or with the process.
+    /// Locks cgroup and folder; ends with the value, or with the process. For the cgroup a file below /run
+    /// is locked: the cgroup's own folder can be opened, and so locked, by anybody.
     ///
     /// # Errors
     /// [`LockError::Taken`] names the other's process.
     pub fn take(cgroup: &Path, root: &Path) -> Result<Lock, LockError> {
-        let mut folders = Vec::new();
-        for path in [cgroup, root] {
-            let io = |error| LockError::Io { path: path.to_owned(), error };
-            let folder = File::open(path).map_err(io)?;
-            match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => folders.push(folder),
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |error| LockError::Io { path, error }
+        };
+        let inode = fs::metadata(cgroup).map_err(io(cgroup))?.ino();
+        let run = Path::new(RUN);
+        fs::create_dir_all(run).map_err(io(run))?;
+        let file = run.join(format!("cgroup-{inode}.lock"));
+        let mut options = File::options();
+        let for_cgroup = options.create(true).truncate(false).write(true).mode(0o600).open(&file).map_err(io(&file))?;
+        let for_root = File::open(root).map_err(io(root))?;
+        for (path, locked) in [(cgroup, &for_cgroup), (root, &for_root)] {
+            match flock(locked, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => {
-                    return Err(LockError::Taken { path: path.to_owned(), pid: holder(&folder) });
+                    return Err(LockError::Taken { path: path.to_owned(), pid: holder(locked) });
                 }
-                Err(error) => return Err(io(error.into())),
+                Err(error) => return Err(io(path)(error.into())),
             }
         }
-        Ok(Lock { _folders: folders })
+        Ok(Lock { _files: [for_cgroup, for_root] })
     }
 }
 

@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 
 use bowline_cluster::object::{Family, ObjectName, Protocol, Str};
-use bowline_ebpf::layout::{Endpoint, FrontendKey, Word};
+use bowline_ebpf::layout::{Endpoint, FrontendKey, SLOTS, Word};
 
 use crate::arena::Arena;
 use crate::grace::Grace;
@@ -119,6 +119,8 @@ pub(crate) struct Table {
     retired: VecDeque<(u64, Retired)>,
     /// Services whose last change was refused; tried again when something became free.
     refused: BTreeSet<ObjectName>,
+    /// Whether anything was taken away since they were tried last.
+    freed: bool,
 }
 
 impl Table {
@@ -131,13 +133,14 @@ impl Table {
         let mut table = Table {
             service_ids: Ids::new(store.services.map().max_entries()),
             backend_ids: Ids::new(store.backends.map().max_entries()),
-            arena: Arena::new(store.slot_limit),
+            arena: Arena::new(SLOTS, store.slot_limit),
             store,
             services: HashMap::new(),
             owners: HashMap::new(),
             grace,
             retired: VecDeque::new(),
             refused: BTreeSet::new(),
+            freed: false,
         };
         table.take_over(found)?;
         Ok(table)
@@ -165,6 +168,10 @@ impl Table {
             }
         }
         for name in names {
+            if self.refused.contains(name) {
+                // What it had stays, until the whole of the new fits.
+                continue;
+            }
             if let Err(error) = self.keep_only(name, &plan(name)) {
                 refused.push((name.clone(), error));
             }
@@ -172,9 +179,19 @@ impl Table {
         refused
     }
 
+    /// Whether [`Table::retry`] has something to say.
+    pub(crate) fn has_room_for_refused(&self) -> bool {
+        self.freed && !self.refused.is_empty()
+    }
+
     /// Services to be planned again because something became free since their last change was refused.
     pub(crate) fn retry(&mut self) -> BTreeSet<ObjectName> {
-        if self.reclaim() > 0 { self.refused.clone() } else { BTreeSet::new() }
+        if !std::mem::take(&mut self.freed) || self.refused.is_empty() {
+            return BTreeSet::new();
+        }
+        // A change that waits for room is worth a grace period.
+        let _ = self.settle();
+        self.refused.clone()
     }
 
     /// The Services that the kernel has.
@@ -207,12 +224,13 @@ impl Table {
     }
 
     fn retire(&mut self, what: Retired) {
+        self.freed = true;
         let period = self.grace.after_now();
         self.retired.push_back((period, what));
     }
 
     /// Makes free what no program can be reading any more; says how much.
-    fn reclaim(&mut self) -> usize {
+    pub(crate) fn reclaim(&mut self) -> usize {
         if self.retired.is_empty() {
             return 0;
         }
@@ -223,7 +241,15 @@ impl Table {
             match self.retired.pop_front() {
                 Some((_, Retired::Slice { base, order })) => self.arena.give(base, order),
                 Some((_, Retired::Backends(ids))) => ids.iter().for_each(|id| self.backend_ids.give(*id)),
-                Some((_, Retired::Service(id))) => self.service_ids.give(id),
+                Some((_, Retired::Service(id))) => {
+                    // Only now: a program that had read the front end still found the slice.
+                    self.store.publish(id, Word(0));
+                    if let Err(error) = self.store.remove_name(id) {
+                        tracing::warn!(id, %error, "the name of a Service that went stays; its id is not used again");
+                        continue;
+                    }
+                    self.service_ids.give(id);
+                }
                 None => break,
             }
         }
@@ -250,7 +276,9 @@ impl Table {
         let result = self.set_backends(name, index, plan).and_then(|()| self.put_frontends(name, index, plan));
         if result.is_err() && known.is_none() {
             // Nobody has seen it: it goes as if it had never come.
+            let freed = self.freed;
             self.drop_port(name, index)?;
+            self.freed = freed;
         }
         result
     }
@@ -416,6 +444,7 @@ impl Table {
         for key in gone {
             if self.owners.get(&key) == Some(&id) {
                 self.owners.remove(&key);
+                self.freed = true;
                 self.store.remove_frontend(&key)?;
             }
         }
@@ -451,15 +480,15 @@ impl Table {
         for backend in &port.backends {
             self.store.end(*backend);
         }
-        self.store.publish(port.id, Word(0));
+        // Before its slice is: what stands in a map must never lead to what may be used again.
+        self.retire(Retired::Service(port.id));
         if word.is_published() {
             self.retire(Retired::Slice { base: word.base(), order: Arena::order(word.length()) });
         }
         if !port.backends.is_empty() {
             self.retire(Retired::Backends(port.backends));
         }
-        self.retire(Retired::Service(port.id));
-        self.store.remove_name(port.id)
+        Ok(())
     }
 }
 

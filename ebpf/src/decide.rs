@@ -72,6 +72,8 @@ pub struct Ask {
     pub client: u64,
     /// `IPPROTO_*`.
     pub protocol: u8,
+    /// Nobody will be told when the socket closes, so nothing of it may be remembered.
+    pub untold: bool,
 }
 
 /// What becomes of a call.
@@ -177,7 +179,6 @@ fn choose<T: Tables>(t: &T, service: u32, client: u64) -> Result<Chosen, Verdict
 /// Decides a connect().
 #[inline(always)]
 pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
-    let first = SocketKey::first(ask.cookie);
     let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
         forget_connection(m, ask);
         return Decision::pass(Verdict::NotService);
@@ -196,24 +197,31 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
             return Decision::pass(verdict);
         }
     };
-    let kept = m.put(
-        &first,
-        &Translation {
-            vip: ask.vip,
-            backend: chosen.endpoint,
-            previous: Endpoint::default(),
-            service,
-            backend_id: chosen.id,
-            life: chosen.life,
-            next: if ask.protocol == UDP { has_chain(m, ask.cookie) } else { 0 },
-        },
-    );
+    let mut t = Translation {
+        vip: ask.vip,
+        backend: chosen.endpoint,
+        previous: Endpoint::default(),
+        service,
+        backend_id: chosen.id,
+        life: chosen.life,
+        next: 0,
+    };
+    let kept = !ask.untold && keep_connection(m, ask, &mut t);
     Decision::redirect(if kept { verdict } else { Verdict::Untracked }, chosen.endpoint)
+}
+
+/// Remembers a connection; what an unconnected socket had for its datagrams stays. False: the map is full.
+#[inline(never)]
+fn keep_connection<S: Sockets>(s: &S, ask: &Ask, t: &mut Translation) -> bool {
+    if ask.protocol == UDP {
+        t.next = has_chain(s, ask.cookie);
+    }
+    s.put(&SocketKey::first(ask.cookie), t)
 }
 
 /// The socket is connected elsewhere, so an earlier connection to a VIP is over; what it has for its
 /// datagrams to further VIPs stays.
-#[inline(always)]
+#[inline(never)]
 fn forget_connection<S: Sockets>(s: &S, ask: &Ask) {
     let first = SocketKey::first(ask.cookie);
     if ask.protocol == UDP && has_chain(s, ask.cookie) != 0 {
@@ -265,7 +273,7 @@ pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
     if !matches!(verdict, Verdict::Scheduled | Verdict::Affinity) {
         return Decision::pass(verdict);
     }
-    if !keep(m, ask.cookie, &have, place) {
+    if !keep(m, ask.cookie, &mut have, place) {
         return Decision::pass(Verdict::SocketsFull);
     }
     Decision::redirect(verdict, have.backend)
@@ -302,13 +310,14 @@ fn choose_again<T: Tables>(t: &T, client: u64, have: &mut Translation) -> Verdic
 
 /// Remembers what an unconnected socket has now. False: the map is full.
 #[inline(never)]
-fn keep<S: Sockets>(s: &S, cookie: u64, t: &Translation, place: Place) -> bool {
+fn keep<S: Sockets>(s: &S, cookie: u64, t: &mut Translation, place: Place) -> bool {
     if place == Place::First {
         let first = SocketKey::first(cookie);
         if t.next == 0 && has_chain(s, cookie) == 0 {
             return s.put(&first, t);
         }
-        return point_back(s, cookie, t) && s.put(&first, &Translation { next: 1, ..*t });
+        t.next = 1;
+        return point_back(s, cookie, t) && s.put(&first, t);
     }
     // The way back first: what is kept without one would be sent, and its answer not be recognised.
     if !point_back(s, cookie, t) {
@@ -397,7 +406,7 @@ pub fn peer<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint) -> Option<Endpoint>
 }
 
 /// Forgets a socket's first translation. Returns the head of its chain for [`release_step`]; 0: done.
-#[inline(always)]
+#[inline(never)]
 pub fn release<S: Sockets>(s: &S, cookie: u64, protocol: u8) -> u32 {
     let first = SocketKey::first(cookie);
     if protocol != UDP {
@@ -433,7 +442,7 @@ pub fn release_step<S: Sockets>(s: &S, cookie: u64, service: u32) -> u32 {
 }
 
 /// Forgets the ways back from a translation's backends, whosever they are: the socket is closed.
-#[inline(always)]
+#[inline(never)]
 fn forget_both_ways<S: Sockets>(s: &S, cookie: u64, t: &Translation) {
     s.remove(&SocketKey::back(cookie, &t.backend));
     if t.previous.port != 0 {

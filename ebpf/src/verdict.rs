@@ -13,7 +13,8 @@ pub enum Verdict {
     Kept = 2,
     /// Refused: the Service has no endpoint.
     NoEndpoint = 3,
-    /// Scheduled, but the map `sockets` is full: the peer shows as the backend, not as the VIP.
+    /// Scheduled and not remembered, since the map `sockets` is full or the socket's close will not be told
+    /// (MPTCP): the peer shows as the backend, not as the VIP.
     Untracked = 4,
     /// Refused: the map `sockets` is full and the answer could not be told from a stranger's.
     SocketsFull = 5,

@@ -1,5 +1,6 @@
 //! One map by its descriptor: keys and values are bytes, of the sizes that the kernel says it has.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -62,6 +63,11 @@ impl Map {
     /// The map that is pinned at a path.
     pub(crate) fn open(path: &Path) -> io::Result<Map> {
         Map::from_fd(open_pin(path)?)
+    }
+
+    /// The same map by another descriptor.
+    pub(crate) fn again(&self) -> io::Result<Map> {
+        Map::from_fd(self.fd.try_clone()?)
     }
 
     /// The kernel's id of the map.
@@ -162,39 +168,39 @@ impl Map {
         }
     }
 
-    /// Every key, read one by one. Bounded by four times what the map can hold, since a key that is
-    /// removed meanwhile makes the kernel begin again.
-    pub(crate) fn keys(&self) -> io::Result<Vec<Vec<u8>>> {
-        let mut keys: Vec<Vec<u8>> = Vec::new();
-        let mut next = vec![0u8; self.key_size];
+    /// Hands every key to `each`, which may remove it. A key may come twice, since one that is removed
+    /// meanwhile makes the kernel begin again; it ends after four times what the map can hold.
+    pub(crate) fn each_key(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut at: Option<Vec<u8>> = None;
+        let mut next = vec![0u8; self.key_size];
         for _ in 0..u64::from(self.max_entries) * 4 {
-            let key = at.as_ref().map_or(0, |k| k.as_ptr() as u64);
-            let mut attr =
-                ElementAttr { map: self.fd.as_raw_fd() as u32, pad: 0, key, value: next.as_mut_ptr() as u64, flags: 0 };
+            let mut attr = ElementAttr {
+                map: self.fd.as_raw_fd() as u32,
+                pad: 0,
+                key: at.as_ref().map_or(0, |k| k.as_ptr() as u64),
+                value: next.as_mut_ptr() as u64,
+                flags: 0,
+            };
             match bpf(BPF_MAP_GET_NEXT_KEY, &mut attr) {
-                Ok(_) => {
-                    keys.push(next.clone());
-                    at = Some(next.clone());
-                }
-                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => break,
+                Ok(_) => each(&next)?,
+                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
                 Err(e) => return Err(e),
             }
+            at.get_or_insert_with(|| next.clone()).copy_from_slice(&next);
         }
-        keys.sort_unstable();
-        keys.dedup();
-        Ok(keys)
+        Ok(())
     }
 
-    /// Every entry whose value could still be read.
+    /// Every entry whose value could still be read, in the order of the keys.
     pub(crate) fn entries(&self) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let mut entries = Vec::new();
-        for key in self.keys()? {
-            if let Some(value) = self.get(&key)? {
-                entries.push((key, value));
+        let mut entries = BTreeMap::new();
+        self.each_key(|key| {
+            if let Some(value) = self.get(key)? {
+                entries.insert(key.to_vec(), value);
             }
-        }
-        Ok(entries)
+            Ok(())
+        })?;
+        Ok(entries.into_iter().collect())
     }
 }
 

@@ -15,8 +15,10 @@ use std::path::Path;
 pub(crate) use map::Map;
 pub(crate) use mapped::Mapped;
 
+const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
+const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 
@@ -91,6 +93,14 @@ pub(crate) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
 
 /// The ids of the maps that a program uses.
 pub(crate) fn maps_of_program(id: u32) -> io::Result<Vec<u32>> {
+    let mut ids = vec![0u32; 64];
+    let (count, _) = program_info(id, &mut ids)?;
+    ids.truncate(count);
+    Ok(ids)
+}
+
+/// How many maps a program uses, whose ids go into `maps`, and its name.
+fn program_info(id: u32, maps: &mut [u32]) -> io::Result<(usize, String)> {
     #[repr(C)]
     #[derive(Default)]
     struct ById {
@@ -98,7 +108,7 @@ pub(crate) fn maps_of_program(id: u32) -> io::Result<Vec<u32>> {
         next: u32,
         flags: u32,
     }
-    // `struct bpf_prog_info` up to map_ids.
+    // `struct bpf_prog_info` up to the name.
     #[repr(C)]
     #[derive(Default)]
     struct Raw {
@@ -113,16 +123,17 @@ pub(crate) fn maps_of_program(id: u32) -> io::Result<Vec<u32>> {
         uid: u32,
         map_count: u32,
         map_ids: u64,
+        name: [u8; 16],
     }
     let mut attr = ById { id, ..Default::default() };
     let fd = bpf(BPF_PROG_GET_FD_BY_ID, &mut attr)?;
     // SAFETY: as in `open_pin`.
     let program = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    let mut ids = vec![0u32; 64];
-    let mut raw = Raw { map_count: ids.len() as u32, map_ids: ids.as_mut_ptr() as u64, ..Default::default() };
+    let map_ids = if maps.is_empty() { 0 } else { maps.as_mut_ptr() as u64 };
+    let mut raw = Raw { map_count: maps.len() as u32, map_ids, ..Default::default() };
     info(program.as_raw_fd(), &mut raw)?;
-    ids.truncate(raw.map_count as usize);
-    Ok(ids)
+    let name = raw.name.split(|b| *b == 0).next().unwrap_or_default();
+    Ok((raw.map_count as usize, String::from_utf8_lossy(name).into_owned()))
 }
 
 /// Puts another program behind a link, in one step for everyone (BPF_LINK_UPDATE).
@@ -143,15 +154,72 @@ pub(crate) fn link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()>
     Ok(())
 }
 
-/// Returns when every program that ran at the time of the call has ended (membarrier(2), an RCU grace
-/// period; 8 to 22 ms).
-pub(crate) fn grace_period() -> io::Result<()> {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: no pointers.
-    match unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+/// Waits for RCU grace periods: the kernel ends an update of a map of maps only when every program that ran
+/// at its beginning has ended (kernel/bpf/syscall.c, maybe_wait_bpf_programs). membarrier(2) would do the
+/// same, but not on kernels with nohz_full, nor with one CPU.
+#[derive(Debug)]
+pub(crate) struct Rcu {
+    outer: Map,
+    inner: OwnedFd,
+}
+
+impl Rcu {
+    /// The two maps that it takes.
+    pub(crate) fn new() -> io::Result<Rcu> {
+        const ARRAY: u32 = 2;
+        const ARRAY_OF_MAPS: u32 = 12;
+        let inner = create_map(ARRAY, 4, 4, 1, 0)?;
+        let outer = create_map(ARRAY_OF_MAPS, 4, 4, 1, inner.as_raw_fd() as u32)?;
+        Ok(Rcu { outer: Map::from_fd(outer)?, inner })
     }
+
+    /// Returns when every program that ran at the time of the call has ended; about 10 ms.
+    pub(crate) fn grace_period(&self) -> io::Result<()> {
+        self.outer.put(&0u32.to_ne_bytes(), &self.inner.as_raw_fd().to_ne_bytes())
+    }
+}
+
+/// Makes a map of the kernel (BPF_MAP_CREATE); `inner` is what the maps of a map of maps look like.
+fn create_map(kind: u32, key: u32, value: u32, entries: u32, inner: u32) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attr {
+        kind: u32,
+        key: u32,
+        value: u32,
+        entries: u32,
+        flags: u32,
+        inner: u32,
+    }
+    let mut attr = Attr { kind, key, value, entries, flags: 0, inner };
+    let fd = bpf(BPF_MAP_CREATE, &mut attr)?;
+    // SAFETY: as in `open_pin`.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// The names of the programs that a cgroup runs at a hook, and their ids (BPF_PROG_QUERY).
+pub(crate) fn programs_of_cgroup(cgroup: impl AsFd, attach_type: u32) -> io::Result<Vec<(u32, String)>> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Query {
+        target: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        ids: u64,
+        count: u32,
+    }
+    let mut ids = vec![0u32; 64];
+    let mut attr = Query {
+        target: cgroup.as_fd().as_raw_fd() as u32,
+        attach_type,
+        ids: ids.as_mut_ptr() as u64,
+        count: ids.len() as u32,
+        ..Default::default()
+    };
+    bpf(BPF_PROG_QUERY, &mut attr)?;
+    ids.truncate(attr.count as usize);
+    ids.into_iter().map(|id| Ok((id, program_info(id, &mut [])?.1))).collect()
 }
 
 /// Makes all threads share one heap. The agent allocates little once it runs; several heaps would each

@@ -56,7 +56,9 @@ fn a_mapped_array_shows_the_kernel_what_was_stored() {
 
 #[test]
 fn a_grace_period_ends() {
-    grace_period().unwrap();
+    let rcu = Rcu::new().unwrap();
+    rcu.grace_period().unwrap();
+    rcu.grace_period().unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bowline_ebpf::layout::{Endpoint, FrontendKey, HEADER, SLOTS, Word};
 
 use super::{Arena, Port, PortKey, Table, TableError};
 use crate::records::Records;
-use crate::sys::Map;
+use crate::sys::{Map, Mapped};
 
 /// One port as found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,19 @@ pub(crate) struct Readable {
 }
 
 impl Readable {
+    /// A life that none of the backends has had, whether their ids are in use or free.
+    ///
+    /// # Errors
+    /// What mmap(2) says.
+    pub(crate) fn life_after_all(&self) -> io::Result<u32> {
+        let size = self.records.at(Field::BackendSize).next_multiple_of(8);
+        let count = self.backends.max_entries() as usize;
+        let mut backends = Mapped::new(self.backends.again()?);
+        backends.reach(0, size * count)?;
+        let lives = (0..count).map(|id| backends.load32(id * size + self.records.at(Field::BackendLife)));
+        Ok(lives.max().unwrap_or(0).saturating_add(1) | 1)
+    }
+
     /// Reads all ports. Costs one call a front end, a name, a service and a backend, and one for the
     /// whole arena.
     ///
@@ -145,6 +158,9 @@ impl Table {
     /// stays true.
     pub(crate) fn take_over(&mut self, found: Found) -> Result<(), TableError> {
         for port in found.ports {
+            if !found.in_place && port.frontends.is_empty() {
+                continue;
+            }
             if !self.service_ids.reserve(port.id) {
                 // Only where another layout's table was larger; its clients choose anew.
                 tracing::warn!(service = %port.name, id = port.id, map = "services", "no such id here; left out");
@@ -179,8 +195,15 @@ impl Table {
                 self.store.put_name(port.id, &port.name, &port.key)?;
                 self.store.set_turn(port.id, port.turn);
             }
+            // An agent was killed before it had made it free, or before anybody could see it.
+            let on_its_way_out = found.in_place && frontends.is_empty();
             let entry = Port { key: port.key, id: port.id, frontends, backends: backends.into() };
-            self.services.entry(port.name).or_default().push(entry);
+            let ports = self.services.entry(port.name.clone()).or_default();
+            ports.push(entry);
+            let index = ports.len() - 1;
+            if on_its_way_out {
+                self.drop_port(&port.name, index)?;
+            }
         }
         Ok(())
     }

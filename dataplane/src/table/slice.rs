@@ -1,7 +1,7 @@
 //! What stands in a slice: the header, and the choices that a scheduler precomputes.
 
 use bowline_ebpf::decide::hash;
-use bowline_ebpf::layout::{AFFINITY, BUCKETS_A_BACKEND, Endpoint, Header, Pick};
+use bowline_ebpf::layout::{AFFINITY, BUCKETS_A_BACKEND, Endpoint, HEADER, Header, Pick};
 
 use crate::plan::{PortPlan, pick};
 
@@ -40,12 +40,14 @@ fn buckets(backends: &[Endpoint], ids: &[u32]) -> Vec<u32> {
         ring.extend((0..points_each).map(|n| (point(n), *id)));
     }
     ring.sort_unstable();
-    let count = (ids.len() as u32 * BUCKETS_A_BACKEND).next_power_of_two().clamp(256, 1 << 16);
-    let width = u32::MAX / count + 1;
+    // As many as fill a slice with its header, which is a power of two.
+    let words = (ids.len() as u32).saturating_mul(BUCKETS_A_BACKEND).next_power_of_two().clamp(256, 1 << 18);
+    let count = words - HEADER;
     let mut at = 0;
     (0..count)
         .map(|bucket| {
-            while at < ring.len() && ring[at].0 < bucket * width {
+            let begin = ((u64::from(bucket) << 32) / u64::from(count)) as u32;
+            while at < ring.len() && ring[at].0 < begin {
                 at += 1;
             }
             ring[at % ring.len()].1

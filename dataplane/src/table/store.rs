@@ -25,6 +25,9 @@ pub(crate) struct Store {
     pub(crate) backends: Mapped,
     /// How many words of `slots` may be used.
     pub(crate) slot_limit: u32,
+    /// Lives begin here: above all that another layout's backends had, free ids too, since what remembers
+    /// them is carried over.
+    pub(crate) first_life: u32,
 }
 
 fn io_error(map: &'static str) -> impl Fn(io::Error) -> TableError {
@@ -95,7 +98,7 @@ impl Store {
     /// Writes a backend under an id that nobody reads, in a life that the id never had.
     pub(super) fn put_backend(&mut self, id: u32, service: u32, endpoint: &Endpoint) -> Result<(), TableError> {
         self.reach_backend(id)?;
-        let life = self.backends.load32(Self::life_at(id)).wrapping_add(1) | 1;
+        let life = self.backends.load32(Self::life_at(id)).wrapping_add(1).max(self.first_life) | 1;
         self.carry_backend(id, service, endpoint, life);
         Ok(())
     }

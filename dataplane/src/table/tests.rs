@@ -44,13 +44,14 @@ impl Place {
             slots: Mapped::new(map("slots")),
             backends: Mapped::new(map("backends")),
             slot_limit: self.1.slots,
+            first_life: 0,
         };
         Table::new(store, found).unwrap()
     }
 
     /// What a client of the maps sees, whatever the ids.
     fn seen(&self) -> BTreeMap<String, String> {
-        let ports = self.found().into_iter();
+        let ports = self.found().into_iter().filter(|p| !p.frontends.is_empty());
         ports
             .map(|p| {
                 let backends: Vec<_> =
@@ -142,7 +143,14 @@ proptest! {
         let mut last: BTreeMap<u8, Option<Want>> = BTreeMap::new();
         for step in steps {
             match step {
-                Step::Restart => table = place.table(),
+                Step::Restart => {
+                    table = place.table();
+                    // As an agent does at its start: all that is, and away with what isn't.
+                    let mut all: BTreeMap<ObjectName, Vec<PortPlan>> =
+                        table.names().map(|name| (name.clone(), Vec::new())).collect();
+                    all.extend(last.iter().filter_map(|(n, w)| w.as_ref().map(|w| (name(*n), plans(*n, w)))));
+                    prop_assert!(apply(&mut table, all.into_iter().collect()).is_empty());
+                }
                 Step::Change(changes) => {
                     let changes: BTreeMap<u8, Option<Want>> = changes.into_iter().collect();
                     let now = changes.iter().map(|(n, w)| (name(*n), w.as_ref().map_or_else(Vec::new, |w| plans(*n, w))));
@@ -226,6 +234,7 @@ fn a_front_end_moves_without_a_gap() {
     theirs[0].frontends = mine[0].frontends.clone();
     // The one that loses it is named first: its front end is the other's before it would be removed.
     apply(&mut table, vec![(name(1), Vec::new()), (name(2), theirs)]);
+    table.settle().unwrap();
     let found = place.found();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].name, name(2));
@@ -251,6 +260,36 @@ fn a_full_map_refuses_the_change_and_hurts_nobody_else() {
     apply(&mut table, vec![(name(2), Vec::new())]);
     table.grace.wait(table.retired.back().unwrap().0).unwrap();
     assert_eq!(table.retry(), BTreeSet::from([name(1)]));
+}
+
+#[test]
+fn a_refused_change_takes_nothing_away() {
+    let place = Place::new(Sizes { backends: 11, ..sizes() });
+    let mut table = place.table();
+    let old = plans(1, &some(&[1, 2, 3, 4, 5, 6]));
+    apply(&mut table, vec![(name(1), old.clone())]);
+    let before = place.seen();
+    // Another port name: the new port does not fit beside the old one.
+    let mut renamed = old;
+    renamed[0].port = "other".into();
+    assert_eq!(apply(&mut table, vec![(name(1), renamed.clone())]).len(), 1);
+    assert_eq!(place.seen(), before);
+}
+
+#[test]
+fn other_sizes_of_the_arena_leave_what_stands() {
+    let mut place = Place::new(sizes());
+    let mut table = place.table();
+    for n in 0..6 {
+        apply(&mut table, vec![(name(n), plans(n, &some(&[1, 2, 3, 4, 5])))]);
+    }
+    let before = place.seen();
+    drop(table);
+    place.1.slots = 40;
+    let mut table = place.table();
+    assert_eq!(place.seen(), before);
+    assert_eq!(apply(&mut table, vec![(name(7), plans(7, &some(&[1])))]).len(), 1, "but nothing more fits");
+    assert_eq!(place.seen(), before);
 }
 
 #[test]

@@ -22,7 +22,7 @@ mod maps;
 use aya_ebpf::{
     EbpfContext,
     bindings::bpf_sock_addr,
-    helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_loop, bpf_set_retval},
+    helpers::{bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_loop, bpf_set_retval, bpf_skc_to_mptcp_sock},
     macros::{cgroup_sock, cgroup_sock_addr},
     programs::{SockAddrContext, SockContext},
 };
@@ -102,7 +102,21 @@ fn cookie(ctx: &SockAddrContext) -> u64 {
 fn ask(ctx: &SockAddrContext, family: Family, protocol: u8) -> Ask {
     // SAFETY: the helper takes the program's own context.
     let client = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
-    Ask { vip: address(ctx, family), cookie: cookie(ctx), client, protocol }
+    Ask { vip: address(ctx, family), cookie: cookie(ctx), client, protocol, untold: is_subflow(ctx, protocol) }
+}
+
+/// Whether the socket is a path of an MPTCP connection: those are the kernel's own, and their close runs
+/// no hook.
+#[inline(always)]
+fn is_subflow(ctx: &SockAddrContext, protocol: u8) -> bool {
+    if protocol != TCP || !maps::kernel_at_least(5, 19) {
+        return false;
+    }
+    // SAFETY: the context's socket, checked as the verifier demands; the helper only looks at it.
+    unsafe {
+        let socket = (*ctx.sock_addr).__bindgen_anon_1.sk;
+        !socket.is_null() && !bpf_skc_to_mptcp_sock(socket.cast()).is_null()
+    }
 }
 
 #[inline(always)]
@@ -113,7 +127,7 @@ fn carry_out(ctx: &SockAddrContext, family: Family, decision: Decision) -> i32 {
     maps::count(decision.verdict);
     if decision.is_refused() {
         let errno = if decision.verdict as u32 == Verdict::SocketsFull as u32 { ENOBUFS } else { ECONNREFUSED };
-        if maps::has_loop_and_retval() {
+        if maps::kernel_at_least(5, 18) {
             // SAFETY: a helper without pointers.
             unsafe { bpf_set_retval(-errno) };
         }
@@ -210,7 +224,7 @@ fn sock_release(ctx: SockContext) -> i32 {
     if walk.next == 0 && walk.previous == 0 {
         return ALLOW;
     }
-    if maps::has_loop_and_retval() {
+    if maps::kernel_at_least(5, 17) {
         // SAFETY: `step` reads only the `Walk` that it is given.
         unsafe { bpf_loop(MAX_CHAIN, step as *mut c_void, (&raw mut walk).cast(), 0) };
     } else {

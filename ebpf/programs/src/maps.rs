@@ -47,16 +47,16 @@ static OTHER_AFFINITY: HashMap<[u8; OTHER], u64, 1> = HashMap::new();
 #[unsafe(no_mangle)]
 static PREVIOUS: Description = Description::NONE;
 
-/// Whether this kernel has bpf_loop (5.17) and bpf_set_retval (5.18). Written by the loader like
-/// `PREVIOUS`; without them a socket's chain is forgotten only in part, and refusals show as EPERM.
+/// The running kernel, major * 256 + minor. Written by the loader like `PREVIOUS`: what an older kernel
+/// doesn't have is left out by its verifier.
 #[unsafe(no_mangle)]
-static HAS_LOOP_AND_RETVAL: u32 = 1;
+static KERNEL: u32 = u32::MAX;
 
-/// Whether bpf_loop and bpf_set_retval may be called.
+/// Whether the kernel is that version or a later one.
 #[inline(always)]
-pub fn has_loop_and_retval() -> bool {
+pub fn kernel_at_least(major: u32, minor: u32) -> bool {
     // SAFETY: as in `at`.
-    unsafe { (&raw const HAS_LOOP_AND_RETVAL).read_volatile() != 0 }
+    unsafe { (&raw const KERNEL).read_volatile() >= major * 256 + minor }
 }
 
 /// Where a field of the other layout stands. The verifier knows the value: the section is frozen.
@@ -210,7 +210,7 @@ impl Sockets for Previous {
         other_socket(key, into) != 0
     }
     fn has(&self, key: &SocketKey) -> bool {
-        other_socket(key, &mut Translation::default()) != 0
+        has_other_socket(key) != 0
     }
     fn put(&self, _key: &SocketKey, _value: &Translation) -> bool {
         false
@@ -271,7 +271,7 @@ fn other_affinity(key: &AffinityKey, found: &mut Affinity) -> u32 {
     let mut raw = [0u8; OTHER];
     put(&mut raw, at(Field::AffinityKeyClient), &key.client.to_ne_bytes());
     put(&mut raw, at(Field::AffinityKeyService), &key.service.to_ne_bytes());
-    let Some(value) = OTHER_AFFINITY.get_ptr(raw) else { return 0 };
+    let Some(value) = OTHER_AFFINITY.get_ptr(&raw) else { return 0 };
     let value = value.cast::<u8>();
     // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
     unsafe {
@@ -284,7 +284,9 @@ fn other_affinity(key: &AffinityKey, found: &mut Affinity) -> u32 {
 
 #[inline(never)]
 fn other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
-    let Some(value) = OTHER_SOCKETS.get_ptr(other_key(key)) else { return 0 };
+    let mut raw = [0u8; OTHER];
+    other_key(key, &mut raw);
+    let Some(value) = OTHER_SOCKETS.get_ptr(&raw) else { return 0 };
     let value = value.cast::<u8>();
     // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
     unsafe {
@@ -300,6 +302,13 @@ fn other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
 }
 
 #[inline(never)]
+fn has_other_socket(key: &SocketKey) -> u32 {
+    let mut raw = [0u8; OTHER];
+    other_key(key, &mut raw);
+    OTHER_SOCKETS.get_ptr(&raw).is_some() as u32
+}
+
+#[inline(never)]
 fn bring_over(key: &SocketKey) -> u32 {
     let mut found = Translation::default();
     if other_socket(key, &mut found) == 0 {
@@ -311,19 +320,19 @@ fn bring_over(key: &SocketKey) -> u32 {
 
 #[inline(never)]
 fn forget_other_socket(key: &SocketKey) -> u32 {
-    OTHER_SOCKETS.remove(other_key(key)).is_ok() as u32
+    let mut raw = [0u8; OTHER];
+    other_key(key, &mut raw);
+    OTHER_SOCKETS.remove(&raw).is_ok() as u32
 }
 
 #[inline(always)]
-fn other_key(key: &SocketKey) -> [u8; OTHER] {
-    let mut raw = [0u8; OTHER];
-    put(&mut raw, at(Field::SocketKeyCookie), &key.cookie.to_ne_bytes());
+fn other_key(key: &SocketKey, raw: &mut [u8; OTHER]) {
+    put(raw, at(Field::SocketKeyCookie), &key.cookie.to_ne_bytes());
     for (i, word) in key.peer.address.into_iter().enumerate() {
-        put(&mut raw, at(Field::SocketKeyPeer) + 4 * i, &word.to_ne_bytes());
+        put(raw, at(Field::SocketKeyPeer) + 4 * i, &word.to_ne_bytes());
     }
-    put(&mut raw, at(Field::SocketKeyPeer) + 16, &key.peer.port.to_ne_bytes());
-    put(&mut raw, at(Field::SocketKeyService), &key.service.to_ne_bytes());
-    raw
+    put(raw, at(Field::SocketKeyPeer) + 16, &key.peer.port.to_ne_bytes());
+    put(raw, at(Field::SocketKeyService), &key.service.to_ne_bytes());
 }
 
 #[inline(always)]

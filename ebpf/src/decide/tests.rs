@@ -121,7 +121,7 @@ impl Model {
     }
 
     fn ask(service: u32, cookie: u64, protocol: u8) -> Ask {
-        Ask { vip: at(service, 80), cookie, client: 7, protocol }
+        Ask { vip: at(service, 80), cookie, client: 7, protocol, untold: false }
     }
 
     fn close(&self, cookie: u64, protocol: u8) {
@@ -331,6 +331,14 @@ fn a_full_map_hurts_a_datagram_and_no_connection() {
         m.close(7, UDP);
         assert!(m.sockets.borrow().is_empty(), "room for {room}: {:?}", m.sockets.borrow());
     }
+}
+
+#[test]
+fn what_is_closed_in_silence_is_not_remembered() {
+    let m = Model::new(1, 1, 0, 0);
+    let d = connect(&m, &Ask { untold: true, ..Model::ask(1, 5, TCP) });
+    assert_eq!((d.verdict, d.to), (Verdict::Untracked, at(1100, 8080)));
+    assert!(m.sockets.borrow().is_empty());
 }
 
 #[test]

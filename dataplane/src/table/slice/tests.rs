@@ -39,7 +39,10 @@ fn source_hashing_is_even_and_moves_only_what_it_must() {
     let many: Vec<u32> = (1..=10_000).collect();
     let mut large = plan(Scheduler::Sh, 0);
     large.backends = many.iter().map(|n| endpoint(std::net::Ipv4Addr::from(0x0a00_0000 + n).into(), 80)).collect();
-    assert_eq!(choices(&large, &many).len(), 1 << 16, "bounded for a huge Service");
+    let chosen = choices(&large, &many);
+    assert_eq!(chosen.len(), (1 << 18) - 4, "bounded for a huge Service, and no word is wasted");
+    let distinct: std::collections::HashSet<_> = chosen.into_iter().collect();
+    assert_eq!(distinct.len(), 10_000, "each has its share");
     let mut fewer = plan(Scheduler::Sh, 10);
     fewer.backends.remove(4);
     let mut ids = all;
