@@ -9,6 +9,8 @@
 //! made there run none of the agent's programs. So "direct" is a machine without Bowline, and the goal is
 //! held against the dearest case, that of both ends on one node with Bowline.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use bowline_lab::Lab;
 
@@ -22,8 +24,12 @@ use crate::traffic::{ClientArgs, Listen, Mode, Rounds, ServeArgs};
 /// Where the ways stand in a round; direct twice, so that each of the others has one beside it.
 const DIRECT: usize = 0;
 const BOTH: usize = 1;
-const DIRECT_AGAIN: usize = 2;
-const CLIENT: usize = 3;
+const CLIENT: usize = 2;
+const DIRECT_AGAIN: usize = 3;
+
+/// Rounds of each kind, and where a slow machine ends before.
+const ROUNDS: usize = 500;
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// Of direct.
 const GOAL: f64 = 0.98;
@@ -43,22 +49,28 @@ pub(crate) fn measure(bench: &Bench, lab: &Lab, tcp: bool, udp: bool, table: &mu
     agent.ready()?;
 
     let listen = |port, cgroup: &std::path::Path| Listen { address: server.address(port), cgroup: cgroup.into() };
-    let _server = ServeArgs::start(&server, 1, &[listen(8080, server.cgroup()), listen(8081, beside.cgroup())])?;
+    let _server = ServeArgs::start(
+        &server,
+        1,
+        bench.server_cpu,
+        &[listen(8080, server.cgroup()), listen(8081, beside.cgroup())],
+    )?;
     let vip = Folder::address(services / 2);
     let through = |port| Listen { address: (vip.ip(), port).into(), cgroup: client.cgroup().into() };
     let direct = Listen { address: server.address(8081), cgroup: beside.cgroup().into() };
-    let ways = [direct.clone(), through(80), direct, through(81)];
+    let ways = [direct.clone(), through(80), through(81), direct];
 
     let modes = [
-        (Mode::Tcp, tcp, "TCP connect, request, close", 500, GOAL),
-        (Mode::Udp, udp, "UDP sendto, recvfrom, one socket", 1000, GOAL),
-        (Mode::UdpFresh, udp, "UDP, a fresh socket each time", 500, 0.0),
+        (Mode::Tcp, tcp, "TCP connect, request, close", 200, GOAL),
+        (Mode::Udp, udp, "UDP sendto, recvfrom, one socket", 400, GOAL),
+        (Mode::UdpFresh, udp, "UDP, a fresh socket each time", 200, 0.0),
     ];
     for (mode, wanted, name, exchanges, goal) in modes {
         if wanted {
             bench.go_on(name)?;
-            let rounds = bench.pick(200, 10);
-            let rounds = ClientArgs::run(&client, mode, &ways, rounds, bench.pick(exchanges, 100))?;
+            let (rounds, exchanges) = (bench.pick(ROUNDS, 10), bench.pick(exchanges, 100));
+            let rounds =
+                ClientArgs { mode, way: ways.to_vec(), rounds, exchanges, limit: LIMIT.as_secs() }.run(&client)?;
             rows(name, services, goal, &rounds, table).with_context(|| format!("{name}: no rounds"))?;
         }
     }
@@ -71,7 +83,9 @@ fn rows(name: &str, services: usize, goal: f64, rounds: &Rounds, table: &mut Tab
         let pairs: Vec<f64> = rounds.iter().map(|round| round[beside] / round[way]).collect();
         let (this, that, spread) = (median(&times(way))?, median(&times(beside))?, median(&pairs)?);
         let ratio = that.value / this.value;
-        let measured = format!("{ratio:.3} ({:.3} to {:.3}); {:.2} µs", spread.low, spread.high, this.value / 1e3);
+        let count = rounds.len();
+        let measured =
+            format!("{ratio:.3} ({:.3} to {:.3}), {:.2} µs, {count} rounds", spread.low, spread.high, this.value / 1e3);
         Some((ratio, Row::plain(what, measured, format!("direct: {:.2} µs", that.value / 1e3))))
     };
     let (ratio, both) = row(format!("{name}: through a VIP of {services}, of direct"), BOTH, DIRECT)?;

@@ -49,6 +49,10 @@ struct Cli {
     /// Only these rows
     #[arg(long, value_enum, value_delimiter = ',', value_name = "ROW")]
     rows: Vec<Part>,
+    /// The server's CPU in the rows tcp and udp; the client has 0. On one CPU there are no wake-ups over
+    /// CPUs, which cost most of an exchange and vary most: what Bowline adds shows larger and clearer
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    server_cpu: usize,
     /// Print each row as a JSON object too
     #[arg(long)]
     json: bool,
@@ -90,6 +94,7 @@ enum Inside {
 #[derive(Debug)]
 struct Bench {
     quick: bool,
+    server_cpu: usize,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -133,7 +138,7 @@ fn main() -> ExitCode {
 
 fn measure(cli: &Cli) -> Result<()> {
     let began = Instant::now();
-    let bench = Bench { quick: cli.quick, interrupted: interruptible()? };
+    let bench = Bench { quick: cli.quick, server_cpu: cli.server_cpu, interrupted: interruptible()? };
     let wanted = |part| cli.rows.is_empty() || cli.rows.contains(&part);
     let mut table = Table::new()?;
     let lab = Lab::new("bench")?;

@@ -7,11 +7,12 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bowline_lab::Host;
 use clap::{Args, ValueEnum};
+use rustix::net::sockopt::set_socket_linger;
 
 use super::{Listen, PATIENCE, SIZE, bad, enter, pin};
 
@@ -32,25 +33,28 @@ pub(crate) enum Mode {
 #[derive(Debug, Args)]
 pub(crate) struct ClientArgs {
     #[arg(long, value_enum)]
-    mode: Mode,
+    pub(crate) mode: Mode,
     /// Whom to ask, and from which cgroup, in turn.
     #[arg(long)]
-    way: Vec<Listen>,
+    pub(crate) way: Vec<Listen>,
     #[arg(long)]
-    rounds: usize,
+    pub(crate) rounds: usize,
     /// Exchanges in a round, after a tenth of that to warm up.
     #[arg(long)]
-    exchanges: usize,
+    pub(crate) exchanges: usize,
+    /// Seconds after which no round begins.
+    #[arg(long)]
+    pub(crate) limit: u64,
 }
 
 impl ClientArgs {
     /// Runs a client in a host to its end.
-    pub(crate) fn run(host: &Host, mode: Mode, ways: &[Listen], rounds: usize, exchanges: usize) -> Result<Rounds> {
-        let mode = mode.to_possible_value().context("a mode without a name")?;
+    pub(crate) fn run(&self, host: &Host) -> Result<Rounds> {
+        let mode = self.mode.to_possible_value().context("a mode without a name")?;
         let mut command = host.command(std::env::current_exe()?);
-        command.args(["client", "--mode", mode.get_name()]);
-        command.args(["--rounds", &rounds.to_string(), "--exchanges", &exchanges.to_string()]);
-        for Listen { address, cgroup } in ways {
+        command.args(["client", "--mode", mode.get_name(), "--limit", &self.limit.to_string()]);
+        command.args(["--rounds", &self.rounds.to_string(), "--exchanges", &self.exchanges.to_string()]);
+        for Listen { address, cgroup } in &self.way {
             command.arg("--way").arg(format!("{address}@{}", cgroup.display()));
         }
         let mut process = host.spawn(command.stdout(Stdio::piped()))?;
@@ -65,7 +69,11 @@ pub(crate) fn client(args: &ClientArgs) -> Result<()> {
     pin(0)?;
     let mut rounds = Rounds::new();
     let mut here: Option<&PathBuf> = None;
+    let began = Instant::now();
     for _ in 0..args.rounds {
+        if began.elapsed().as_secs() >= args.limit && !rounds.is_empty() {
+            break;
+        }
         let mut times = Vec::with_capacity(args.way.len());
         for way in &args.way {
             if here != Some(&way.cgroup) {
@@ -99,8 +107,13 @@ fn tcp(to: SocketAddr) -> std::io::Result<()> {
     stream.write_all(&[1; SIZE])?;
     let mut answer = [0; SIZE];
     stream.read_exact(&mut answer)?;
-    // The server's end, so that it is always the server who closes first.
-    if stream.read(&mut answer)? == 0 { Ok(()) } else { Err(bad("more than an answer")) }
+    if stream.read(&mut answer)? != 0 {
+        return Err(bad("more than an answer"));
+    }
+    // The server has closed too. A reset now, and neither side keeps a closed connection for a minute:
+    // a hundred thousand of those make every exchange slower than the one before.
+    set_socket_linger(&stream, Some(Duration::ZERO))?;
+    Ok(())
 }
 
 fn udp_socket() -> std::io::Result<UdpSocket> {

@@ -41,10 +41,9 @@ pub(crate) struct ServeArgs {
 
 impl ServeArgs {
     /// Starts a server in a host and waits until it listens.
-    pub(crate) fn start(host: &Host, id: u8, listen: &[Listen]) -> Result<Process> {
+    pub(crate) fn start(host: &Host, id: u8, cpu: usize, listen: &[Listen]) -> Result<Process> {
         let mut command = host.command(std::env::current_exe()?);
-        // The client has the first CPU.
-        command.args(["serve", "--cpu", "1", "--id", &id.to_string()]).stdout(Stdio::piped());
+        command.args(["serve", "--cpu", &cpu.to_string(), "--id", &id.to_string()]).stdout(Stdio::piped());
         for Listen { address, cgroup } in listen {
             command.arg("--listen").arg(format!("{address}@{}", cgroup.display()));
         }
@@ -84,7 +83,7 @@ fn serve_tcp(listener: &TcpListener, answer: &[u8; SIZE]) {
     }
 }
 
-/// Closes first, so that the client's port is free at once.
+/// Closes when it has answered; the client waits for that.
 fn answer_tcp(mut stream: TcpStream, answer: &[u8; SIZE]) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut request = [0; SIZE];
