@@ -10,7 +10,7 @@
 //! ```
 
 use crate::layout::{
-    AFFINITY, Affinity, AffinityKey, Backend, Endpoint, FrontendKey, HEADER, Pick, SocketKey, Translation, Word,
+    AFFINITY, Affinity, AffinityKey, Backend, CHAIN, Endpoint, FrontendKey, HEADER, Pick, SocketKey, Translation, Word,
     is_alive, nowhere,
 };
 use crate::verdict::Verdict;
@@ -311,21 +311,24 @@ fn choose_again<T: Tables>(t: &T, client: u64, have: &mut Translation) -> Verdic
 /// Remembers what an unconnected socket has now. False: the map is full.
 #[inline(never)]
 fn keep<S: Sockets>(s: &S, cookie: u64, t: &mut Translation, place: Place) -> bool {
+    // One key after the other in one place, since the kernel's stack is 512 bytes.
+    let mut key = SocketKey::first(cookie);
     if place == Place::First {
-        let first = SocketKey::first(cookie);
-        if t.next == 0 && has_chain(s, cookie) == 0 {
-            return s.put(&first, t);
+        key.service = CHAIN;
+        if t.next == 0 && s.has(&key) {
+            t.next = 1;
         }
-        t.next = 1;
-        return point_back(s, cookie, t) && s.put(&first, t);
+        key.service = 0;
+        return (t.next == 0 || point_back(s, cookie, t)) && s.put(&key, t);
     }
     // The way back first: what is kept without one would be sent, and its answer not be recognised.
     if !point_back(s, cookie, t) {
         return false;
     }
+    key.service = t.service;
     let kept = match place {
-        Place::New => link(s, cookie, t),
-        _ => s.put(&SocketKey::further(cookie, t.service), t),
+        Place::New => link(s, &mut key, t),
+        _ => s.put(&key, t),
     };
     if !kept {
         forget_back(s, cookie, &t.backend, t.service);
@@ -352,32 +355,34 @@ fn forget_back<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint, service: u32) {
     }
 }
 
-/// Puts a further translation and links it into its socket's chain. Another thread that does the same at
-/// the same time links its own; both stand in the chain.
+/// Puts a further translation, whose key this is, and links it into its socket's chain. Another thread that
+/// does the same at the same time links its own; both stand in the chain.
 #[inline(always)]
-fn link<S: Sockets>(s: &S, cookie: u64, new: &Translation) -> bool {
-    let key = SocketKey::further(cookie, new.service);
-    if !s.put_new(&key, new) {
+fn link<S: Sockets>(s: &S, key: &mut SocketKey, new: &Translation) -> bool {
+    if !s.put_new(key, new) {
         // Another thread was first and has linked it; or the map is full, and then it isn't there.
-        return s.has(&key);
+        return s.has(key);
     }
-    let chain = SocketKey::chain(cookie);
-    let before = match s.swap_next(&chain, new.service) {
+    key.service = CHAIN;
+    let before = match s.swap_next(key, new.service) {
         Some(before) => Some(before),
         None => {
             // Of the chain's head only `next` counts, which is 0 in a new translation.
-            s.put_new(&chain, new);
-            s.swap_next(&chain, new.service)
+            s.put_new(key, new);
+            s.swap_next(key, new.service)
         }
     };
     match before {
         Some(before) => {
-            s.swap_next(&key, before);
-            s.swap_next(&SocketKey::first(cookie), 1);
+            key.service = new.service;
+            s.swap_next(key, before);
+            key.service = 0;
+            s.swap_next(key, 1);
             true
         }
         None => {
-            s.remove(&key);
+            key.service = new.service;
+            s.remove(key);
             false
         }
     }

@@ -207,21 +207,24 @@ impl Ground {
         self.kill_agent_after(microseconds)
     }
 
-    /// Storms over all Services.
-    pub(crate) fn storms(&self) -> Result<Storms> {
+    /// Storms over all Services; over the steady ones only if `steady`.
+    pub(crate) fn storms(&self, steady: bool) -> Result<Storms> {
         let args = |wanted: &dyn Fn(&Service) -> bool| {
             let chosen = self.services.iter().filter(|s| wanted(s));
             chosen.fold(StormArgs::new(), |args, s| args.target(s.vip(), s.name))
         };
         let start = |args: StormArgs| Storm::start(&self.client, &args);
-        Ok(Storms(vec![
+        let mut storms = vec![
             start(args(&|s| !s.udp && !s.affinity && !s.steady))?,
             start(args(&|s| s.affinity).affinity())?,
             start(args(&|s| s.udp && !s.steady).mode(Mode::Udp))?,
             start(args(&|s| s.udp && !s.steady).mode(Mode::UdpConnected))?,
-            start(args(&|s| s.steady && !s.udp).exchanges(0))?,
-            start(args(&|s| s.steady && s.udp).mode(Mode::Udp).exchanges(0))?,
-        ]))
+        ];
+        if steady {
+            storms.push(start(args(&|s| s.steady && !s.udp).exchanges(0))?);
+            storms.push(start(args(&|s| s.steady && s.udp).mode(Mode::Udp).exchanges(0))?);
+        }
+        Ok(Storms(storms))
     }
 
     /// One change: a server goes or comes. Returns when the kernel has it. The number of changes.

@@ -12,7 +12,7 @@ use ground::{Ground, Random};
 fn ten_thousand_changes() {
     let mut ground = Ground::new("changes", 1).unwrap();
     ground.start_agent(false).unwrap();
-    let storms = ground.storms().unwrap();
+    let storms = ground.storms(false).unwrap();
     let mut changes = 0;
     while changes < 10_000 {
         changes += ground.change(&storms).unwrap();
@@ -27,7 +27,7 @@ fn fifty_kills() {
     let mut ground = Ground::new("kills", 2).unwrap();
     let mut random = Random(7);
     ground.start_agent(false).unwrap();
-    let storms = ground.storms().unwrap();
+    let storms = ground.storms(true).unwrap();
     for _ in 0..50 {
         for _ in 0..random.below(6) {
             ground.change(&storms).unwrap();
@@ -55,7 +55,7 @@ fn twenty_layout_switches() {
     let mut ground = Ground::new("layouts", 3).unwrap();
     let mut random = Random(9);
     ground.start_agent(false).unwrap();
-    let storms = ground.storms().unwrap();
+    let storms = ground.storms(true).unwrap();
     for turn in 0..20 {
         for _ in 0..random.below(4) {
             ground.change(&storms).unwrap();
