@@ -160,13 +160,18 @@ impl Folder {
         Map::open(&path).map_err(path_error(&path, "opening the pinned map"))
     }
 
-    /// The layout of its maps; None where it has none yet.
+    /// The layout of its maps; None where it has none yet, since an agent was killed while it made them.
     ///
     /// # Errors
     /// As of [`Folder::map`].
     pub(crate) fn records(&self) -> Result<Option<Records>, KernelError> {
         let path = self.0.join("layout");
-        let value = self.map("layout")?.get(&0u32.to_ne_bytes()).map_err(path_error(&path, "reading"))?;
+        let map = match Map::open(&path) {
+            Ok(map) => map,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(path_error(&path, "opening the pinned map")(error)),
+        };
+        let value = map.get(&0u32.to_ne_bytes()).map_err(path_error(&path, "reading"))?;
         Ok(value.as_deref().and_then(Records::described_by))
     }
 

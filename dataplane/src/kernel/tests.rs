@@ -27,6 +27,11 @@ fn every_program_passes_with_and_without_another_layout() {
         }
     }
     drop((alone, both));
+    // An agent was killed while it made maps: a folder without a layout is no error, and no layout.
+    let half = Folder(root.join("layout-c"));
+    fs::create_dir(&half.0).unwrap();
+    assert!(half.records().unwrap().is_none());
+    half.remove().unwrap();
     // A pinned map of another shape is refused, and not used as if it were ours.
     let more = Sizes { services: 16, ..sizes };
     let error = make_maps(&ours, &more).unwrap_err();
