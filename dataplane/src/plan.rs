@@ -3,13 +3,13 @@
 
 use std::net::IpAddr;
 
-use bowline_cluster::object::{EndpointSlice, Family, ObjectName, Protocol, Scheduler, ServicePort, Str};
+use bowline_cluster::object::{EndpointSlice, Family, ObjectName, Protocol, Scheduler, ServicePort, ServiceType, Str};
 use bowline_cluster::snapshot::Snapshot;
 use bowline_ebpf::layout::{Endpoint, Pick};
 
 /// The label that hands a Service to another proxy (kubernetes.io, service-proxy-name).
 const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
-/// The label that hides a Service or a slice from proxies.
+/// The label that hides a Service from proxies.
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// One port of a Service in one family.
@@ -77,6 +77,9 @@ pub fn plan(snapshot: &Snapshot, name: &ObjectName) -> Plan {
     if pick(scheduler).is_none() {
         plan.remarks.push(format!("scheduler {scheduler} is not there yet; rr is used"));
         scheduler = Scheduler::Rr;
+    }
+    if matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer) {
+        plan.remarks.push("node ports and load balancer addresses are not served yet; its clusterIP is".to_owned());
     }
     for port in &service.ports {
         if port.protocol == Protocol::Sctp {

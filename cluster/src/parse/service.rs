@@ -130,6 +130,11 @@ fn cluster_ips(spec: &Field<'_, '_, '_>) -> Read<(bool, Vec<IpAddr>)> {
             return spec
                 .missing(at, format!("{text:?} is no IP address; write one like 10.96.0.10, None, or leave it out"));
         };
+        if let IpAddr::V6(v6) = ip
+            && let Some(v4) = v6.to_ipv4_mapped()
+        {
+            return spec.missing(at, format!("{ip} is an IPv4 address in IPv6 form; write {v4}"));
+        }
         if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() {
             return spec.missing(at, format!("{ip} can't be the address of a Service; write one of the Service range"));
         }

@@ -129,6 +129,8 @@ fn what_is_not_there_yet_is_said() {
     let p = planned(s, vec![]);
     assert_eq!(p.remarks, ["scheduler maglev is not there yet; rr is used", "port 81/SCTP is not served yet"]);
     assert!(p.ports.iter().all(|p| p.scheduler == Scheduler::Rr && p.protocol == Protocol::Tcp));
+    let p = planned(Service { kind: ServiceType::NodePort, ..service() }, vec![]);
+    assert_eq!((p.ports.len(), p.remarks.len()), (2, 1), "served at its clusterIP, and said so");
     for scheduler in Scheduler::ALL {
         let works = matches!(scheduler, Scheduler::Rr | Scheduler::Random | Scheduler::Sh);
         assert_eq!(pick(scheduler).is_some(), works, "{scheduler}");

@@ -31,6 +31,10 @@ fn services() {
         ("  ports: [{port: 80}]\n  type: Ingress\n", "spec.type: is \"Ingress\"; write ClusterIP, NodePort"),
         ("  ports: [{port: 80}]\n  clusterIP: 10.96.0\n", "spec.clusterIP: \"10.96.0\" is no IP address"),
         ("  ports: [{port: 80}]\n  clusterIP: 127.0.0.1\n", "spec.clusterIP: 127.0.0.1 can't be the address"),
+        (
+            "  ports: [{port: 80}]\n  clusterIP: '::ffff:10.0.0.1'\n",
+            "spec.clusterIP: ::ffff:10.0.0.1 is an IPv4 address in IPv6 form; write 10.0.0.1",
+        ),
         ("  ports: [{port: 80}]\n  clusterIPs: [10.0.0.1, 10.0.0.2]\n", "spec.clusterIPs: has two IPv4 addresses"),
         ("  ports: [{port: 80}]\n  clusterIPs: [None, 10.0.0.2]\n", "spec.clusterIPs: has None beside addresses"),
         (
