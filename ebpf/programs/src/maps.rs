@@ -2,6 +2,11 @@
 //! those of another layout, from which an agent is just migrating: they are read by that layout's
 //! description (`PREVIOUS`, set by the loader). Where there is none, the verifier removes that code.
 
+#![allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a key given by value is copied on the kernel's stack of 512 bytes"
+)]
+
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
