@@ -17,7 +17,7 @@ pub(crate) const PREFIX: &str = "bowl-";
 pub(crate) const NETNS: &str = "/run/netns";
 /// Where bpffs belongs.
 pub(crate) const BPFFS: &str = "/sys/fs/bpf";
-/// Nodes have the pod addresses 10.<number>.0.0/16; 10.96.0.0 and up is for Services.
+/// Nodes have the pod addresses 10.NUMBER.0.0/16; 10.96.0.0 and up is for Services.
 const MAX_NODES: usize = 90;
 
 /// Nodes and pods on this machine, removed when dropped.
