@@ -3,13 +3,14 @@
 use std::fmt;
 use std::fs;
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::Result;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-/// A machine with more load than this does something else too.
-const QUIET: f64 = 0.5;
+/// A machine whose CPUs are busier than this, in percent, does something else too.
+const QUIET: f64 = 5.0;
 
 /// One claim.
 #[derive(Debug, Serialize)]
@@ -57,13 +58,12 @@ impl Table {
         let info = fs::read_to_string("/proc/cpuinfo")?;
         let model =
             info.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or("").trim_start_matches([':', '\t', ' ']);
-        let load = fs::read_to_string("/proc/loadavg")?;
-        let load: f64 = load.split(' ').next().unwrap_or_default().parse()?;
-        let quiet = if load > QUIET { " (NOT QUIET: times are those of a busy machine)" } else { "" };
+        let busy = busy()?;
+        let quiet = if busy > QUIET { " (NOT QUIET: times are those of a busy machine)" } else { "" };
         let seconds = clock_gettime(ClockId::Realtime).tv_sec;
         let (year, month, day) = date(seconds.div_euclid(86_400));
         let machine = format!(
-            "{year}-{month:02}-{day:02}, {cpus} CPUs ({model}), Linux {}, load before {load}{quiet}",
+            "{year}-{month:02}-{day:02}, {cpus} CPUs ({model}), Linux {}, {busy:.0} % busy before{quiet}",
             kernel.trim()
         );
         Ok(Table { machine, rows: Vec::new() })
@@ -122,6 +122,21 @@ impl fmt::Display for Table {
         let met = self.rows.iter().filter(|r| r.met == Some(true)).count();
         writeln!(f, "\n{met} of {goals} goals met")
     }
+}
+
+/// How busy all CPUs are during a second, in percent.
+fn busy() -> Result<f64> {
+    let look = || -> Result<(u64, u64)> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let times = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+        let times: Vec<u64> = times.map(str::parse).collect::<Result<_, _>>()?;
+        // Fourth and fifth: idle, and idle while something waits for a disk.
+        Ok((times.iter().sum(), times.iter().skip(3).take(2).sum()))
+    };
+    let (total, idle) = look()?;
+    std::thread::sleep(Duration::from_secs(1));
+    let (total, idle) = (look()?.0 - total, look()?.1 - idle);
+    Ok(100.0 * (1.0 - idle as f64 / total.max(1) as f64).max(0.0))
 }
 
 /// Year, month and day of a number of days since 1970 (the civil calendar, by eras of 400 years).

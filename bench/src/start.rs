@@ -82,7 +82,7 @@ pub(crate) fn cold(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<()> {
         let goal = if format == Format::Json { GOAL_JSON } else { GOAL_YAML };
         let measured = format!("{seconds:.2} s ({:.2} to {:.2})", total.low / 1e3, total.high / 1e3);
         let reference = format!(
-            "plain read of {} MB: {:.0} ms; a general parser, one core: {:.1} s",
+            "plain read of {} MB: {:.0} ms; a general parser, one core: {:.2} s",
             folder.bytes() / 1_000_000,
             ms(&reading)?,
             parse_plainly(folder.path(), format)?.as_secs_f64()
