@@ -231,7 +231,7 @@ impl Dataplane {
     /// Waits until what was taken away is free again.
     ///
     /// # Errors
-    /// What membarrier(2) says.
+    /// The kernel gave no grace period.
     pub fn settle(&mut self) -> std::io::Result<()> {
         self.table.settle()
     }

@@ -213,7 +213,7 @@ impl Table {
     /// Waits until all that was taken away is free again.
     ///
     /// # Errors
-    /// What membarrier(2) said.
+    /// The kernel gave no grace period.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
         if let Some((period, _)) = self.retired.back() {
             let period = *period;
