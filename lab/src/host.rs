@@ -254,6 +254,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// `what` names it in errors.
+    pub(crate) fn new(child: Child, what: String) -> Process {
+        Process { child, what }
+    }
+
     /// The program's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

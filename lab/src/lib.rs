@@ -20,6 +20,7 @@
 
 mod drive;
 mod host;
+pub mod kubernetes;
 mod lab;
 mod remove;
 

@@ -1,0 +1,56 @@
+//! Real etcd, real Kubernetes, on this machine: for tests, benches and `make cluster`.
+//!
+//! [`Etcd`] and [`ApiServer`] run alone, on a loopback address of their own or in a host of a [`Lab`],
+//! and go with it. All programs are those that `scripts/setup kubernetes` builds.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use bowline_lab::Lab;
+//! use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
+//! let lab = Lab::new("example")?;
+//! let place = Place::machine(&lab)?;
+//! let mut etcd = Etcd::start(&place, &EtcdOptions::default())?;
+//! let api = ApiServer::start(&place, &etcd, &ApiServerOptions::default())?;
+//! println!("{}", api.kubectl(&["get", "namespaces"])?);
+//! etcd.members_mut()[0].kill()?; // and see what the others do
+//! etcd.members_mut()[0].start()?;
+//! # Ok(()) }
+//! ```
+//!
+//! [`Lab`]: crate::Lab
+
+mod api_server;
+mod certificates;
+mod etcd;
+mod kubeconfig;
+mod place;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+pub use api_server::{ADMIN, ApiServer, ApiServerOptions, SERVICE_CIDRS};
+pub use certificates::{Authority, Certificate};
+pub use etcd::{Etcd, EtcdOptions, Member};
+pub use kubeconfig::{Credential, kubeconfig};
+pub use place::Place;
+pub use server::Server;
+
+/// Long enough for a machine that is busy with other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A program that `scripts/setup kubernetes` has built: `kubectl`, `etcd`, ... Looked for in the folder
+/// that BOWLINE_KUBERNETES_BIN names, else in target/kubernetes/bin of this repository.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let folder = match std::env::var_os("BOWLINE_KUBERNETES_BIN") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kubernetes/bin"),
+    };
+    let path = folder.join(name);
+    if !path.is_file() {
+        bail!("{name} is not in {}: run 'scripts/setup kubernetes', which builds it", folder.display());
+    }
+    Ok(path.canonicalize()?)
+}
