@@ -30,9 +30,46 @@ pub enum Kind {
     Node,
     /// core/v1 Namespace.
     Namespace,
+    /// networking.k8s.io/v1 NetworkPolicy.
+    NetworkPolicy,
+    /// multicluster.x-k8s.io ServiceImport.
+    ServiceImport,
+    /// networking.k8s.io/v1 ServiceCIDR.
+    ServiceCidr,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 8] = [
+        Kind::Service,
+        Kind::EndpointSlice,
+        Kind::Pod,
+        Kind::Node,
+        Kind::Namespace,
+        Kind::NetworkPolicy,
+        Kind::ServiceImport,
+        Kind::ServiceCidr,
+    ];
+
+    /// Whether its objects belong to no namespace.
+    pub const fn is_cluster_wide(self) -> bool {
+        matches!(self, Kind::Node | Kind::Namespace | Kind::ServiceCidr)
+    }
+
+    /// The name of the resource, as paths of the API write it.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Kind::Service => "services",
+            Kind::EndpointSlice => "endpointslices",
+            Kind::Pod => "pods",
+            Kind::Node => "nodes",
+            Kind::Namespace => "namespaces",
+            Kind::NetworkPolicy => "networkpolicies",
+            Kind::ServiceImport => "serviceimports",
+            Kind::ServiceCidr => "servicecidrs",
+        }
+    }
+
     /// The name as `kind:` writes it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,6 +78,9 @@ impl Kind {
             Kind::Pod => "Pod",
             Kind::Node => "Node",
             Kind::Namespace => "Namespace",
+            Kind::NetworkPolicy => "NetworkPolicy",
+            Kind::ServiceImport => "ServiceImport",
+            Kind::ServiceCidr => "ServiceCIDR",
         }
     }
 }
@@ -100,6 +140,12 @@ pub enum Object {
     Node(Arc<Node>),
     /// A Namespace.
     Namespace(Arc<Namespace>),
+    /// A NetworkPolicy.
+    NetworkPolicy(Arc<NetworkPolicy>),
+    /// A ServiceImport.
+    ServiceImport(Arc<ServiceImport>),
+    /// A ServiceCIDR.
+    ServiceCidr(Arc<ServiceCidr>),
 }
 
 impl Object {
@@ -111,6 +157,9 @@ impl Object {
             Object::Pod(o) => (Kind::Pod, &o.name),
             Object::Node(o) => (Kind::Node, &o.name),
             Object::Namespace(o) => (Kind::Namespace, &o.name),
+            Object::NetworkPolicy(o) => (Kind::NetworkPolicy, &o.name),
+            Object::ServiceImport(o) => (Kind::ServiceImport, &o.name),
+            Object::ServiceCidr(o) => (Kind::ServiceCidr, &o.name),
         };
         ObjectKey { kind, name: name.clone() }
     }
@@ -331,6 +380,23 @@ pub struct Service {
     pub external_name: Option<Str>,
     /// The annotation `bowline.dev/scheduler`.
     pub scheduler: Option<Scheduler>,
+    /// `spec.internalTrafficPolicy: Local`.
+    pub internal_local: bool,
+    /// How it is reached from outside, other than by the node ports of its ports; few Services have it.
+    pub external: Option<Box<External>>,
+}
+
+/// How a Service is reached from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct External {
+    /// `spec.externalIPs`.
+    pub ips: Vec<IpAddr>,
+    /// `status.loadBalancer.ingress[].ip`.
+    pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.externalTrafficPolicy: Local`.
+    pub local: bool,
+    /// `spec.healthCheckNodePort`; 0 where there is none.
+    pub health_check_node_port: u16,
 }
 
 impl Service {
@@ -338,6 +404,16 @@ impl Service {
     pub fn has_cluster_ip(&self) -> bool {
         !self.headless && self.kind != ServiceType::ExternalName
     }
+
+    /// Whether its labels hand it to another proxy, or to none. DNS answers for it all the same.
+    pub fn is_hidden(&self) -> bool {
+        self.labels.iter().any(|(key, _)| is_hiding(key))
+    }
+}
+
+/// Whether a label of this key hides an object from the dataplane, as from kube-proxy (whatever its value).
+pub(crate) fn is_hiding(key: &str) -> bool {
+    matches!(key, "service.kubernetes.io/service-proxy-name" | "service.kubernetes.io/headless")
 }
 
 /// One port of a slice.
@@ -364,6 +440,8 @@ pub struct EndpointSlice {
     pub ports: Box<[EndpointPort]>,
     /// `endpoints`.
     pub endpoints: Endpoints,
+    /// Its labels hide it from the dataplane, as those of a Service do; DNS answers by it.
+    pub hidden: bool,
 }
 
 /// A named port of one of a Pod's containers.
@@ -422,4 +500,33 @@ pub struct Namespace {
     pub name: ObjectName,
     /// `metadata.labels`.
     pub labels: Labels,
+}
+
+/// A NetworkPolicy. Its rules are not read yet: nothing enforces them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkPolicy {
+    /// Namespace and name.
+    pub name: ObjectName,
+}
+
+/// A ServiceImport (KEP-1645): a Service of the cluster set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceImport {
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// `spec.type` is Headless; otherwise it is ClusterSetIP.
+    pub headless: bool,
+    /// `spec.ips`.
+    pub ips: Vec<IpAddr>,
+    /// `spec.ports`: name, protocol, and number in host byte order.
+    pub ports: Box<[EndpointPort]>,
+}
+
+/// A ServiceCIDR: a range of Service addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCidr {
+    /// Its name; the namespace is empty.
+    pub name: ObjectName,
+    /// `spec.cidrs`, at most one a family.
+    pub cidrs: Vec<ipnet::IpNet>,
 }

@@ -10,6 +10,7 @@
 //! piece has at most [`MAX_PIECE`] bytes, a file at most [`MAX_FILE`].
 
 use std::hash::RandomState;
+use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
@@ -32,6 +33,8 @@ mod tests;
 mod yaml;
 
 use split::Format;
+use tape::Tape;
+use yaml::Unreadable;
 
 /// The biggest file that is read, in bytes: 256 MiB.
 pub const MAX_FILE: usize = 256 << 20;
@@ -52,8 +55,13 @@ pub(crate) struct Fault {
 impl Fault {
     /// As a problem of this file, where the piece begins on `line` (from 0).
     pub(crate) fn problem(&self, file: &str, line: u32) -> Problem {
+        self.problem_at(Origin::from(format!("{file}:{}", u64::from(line) + u64::from(self.line) + 1)))
+    }
+
+    /// As a problem of what stands there.
+    pub(crate) fn problem_at(&self, origin: Origin) -> Problem {
         Problem {
-            origin: Origin::from(format!("{file}:{}", u64::from(line) + u64::from(self.line) + 1)),
+            origin,
             object: self.object.clone(),
             field: self.field.clone(),
             message: self.message.clone(),
@@ -64,8 +72,8 @@ impl Fault {
 /// `kind` and `apiVersion` of a list; empty where they are not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Envelope {
-    kind: String,
-    version: String,
+    pub(crate) kind: String,
+    pub(crate) version: String,
 }
 
 /// What a piece holds.
@@ -97,6 +105,14 @@ impl Found {
         self.trouble.as_ref().map_or(&[], |trouble| &trouble.faults)
     }
 
+    fn malformed(unreadable: &Unreadable) -> Found {
+        let message = format!("can't be read: {}", unreadable.reason);
+        let fault = Fault { line: unreadable.line, object: None, field: None, message };
+        let mut found = Found { malformed: true, ..Found::default() };
+        found.refuse(fault, None);
+        found
+    }
+
     fn refuse(&mut self, fault: Fault, object: Option<ObjectKey>) {
         // Whose it is can't be told, so it may be anyone's.
         self.unreadable |= object.is_none();
@@ -108,19 +124,41 @@ impl Found {
 
 /// Reads one piece.
 fn piece(text: &[u8], format: Format, item: bool, list: Option<&Envelope>, strings: &Strings) -> Found {
-    let tape = match format {
+    match tape(text, format) {
+        Ok(tape) => object::read(&tape, item, list, strings),
+        Err(unreadable) => Found::malformed(&unreadable),
+    }
+}
+
+fn tape(text: &[u8], format: Format) -> Result<Tape<'_>, Unreadable> {
+    match format {
         Format::Json => json::read(text),
         Format::Yaml => plain::read(text).map_or_else(|| yaml::read(text), Ok),
+    }
+}
+
+/// One object as a server sent it.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) found: Found,
+    /// `metadata.resourceVersion`.
+    pub(crate) version: Option<Box<str>>,
+    /// When the change that made it began, where the object says so (a slice does).
+    pub(crate) triggered: Option<SystemTime>,
+}
+
+/// Reads one object, JSON or YAML. `list` is what it is an item of, for those that don't say what they are.
+pub(crate) fn sent(text: &[u8], list: Option<&Envelope>, strings: &Strings) -> Sent {
+    let format = match text.trim_ascii_start().first() {
+        Some(b'{') => Format::Json,
+        _ => Format::Yaml,
     };
-    match tape {
-        Ok(tape) => object::read(&tape, item, list, strings),
-        Err(unreadable) => {
-            let message = format!("can't be read: {}", unreadable.reason);
-            let fault = Fault { line: unreadable.line, object: None, field: None, message };
-            let mut found = Found { malformed: true, ..Found::default() };
-            found.refuse(fault, None);
-            found
+    match tape(text, format) {
+        Ok(tape) => {
+            let (version, triggered) = object::marks(&tape);
+            Sent { found: object::read(&tape, false, list, strings), version, triggered }
         }
+        Err(unreadable) => Sent { found: Found::malformed(&unreadable), version: None, triggered: None },
     }
 }
 

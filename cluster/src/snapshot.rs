@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::object::{EndpointSlice, Namespace, Node, ObjectName, Pod, Protocol, Service, Str};
+use crate::object::{
+    EndpointSlice, Namespace, NetworkPolicy, Node, ObjectName, Pod, Protocol, Service, ServiceCidr, ServiceImport, Str,
+};
 
 /// Orders slices by the Service they belong to, so that those of one Service are neighbours.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +48,12 @@ pub struct Snapshot {
     pub nodes: OrdMap<ObjectName, Arc<Node>>,
     /// Namespaces.
     pub namespaces: OrdMap<ObjectName, Arc<Namespace>>,
+    /// NetworkPolicies.
+    pub network_policies: OrdMap<ObjectName, Arc<NetworkPolicy>>,
+    /// ServiceImports.
+    pub service_imports: OrdMap<ObjectName, Arc<ServiceImport>>,
+    /// Ranges of Service addresses.
+    pub service_cidrs: OrdMap<ObjectName, Arc<ServiceCidr>>,
 }
 
 impl Snapshot {

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::object::{Object, ObjectKey};
 
 pub mod files;
+pub(crate) mod remote;
 
 /// Where in a source an object stands: `dir/file.yaml`, for a problem with the line
 /// (`dir/file.yaml:12`), or an etcd key.
@@ -62,6 +63,9 @@ pub enum Update {
         changes: Vec<Change>,
         /// The moment at which the source heard of the first of them, before it read anything.
         read_at: Instant,
+        /// When the changes began that made these objects, where they say so; what Kubernetes' network
+        /// programming latency counts from.
+        triggered: Vec<SystemTime>,
     },
     /// The problems that stand in what the source reads now, all of them; an empty list when mended.
     Problems(Vec<Problem>),

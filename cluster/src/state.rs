@@ -41,6 +41,8 @@ pub struct Applied {
     pub services: BTreeSet<ObjectName>,
     /// Whether a Node changed, came or went.
     pub nodes_changed: bool,
+    /// NetworkPolicies that were told of.
+    pub policies: BTreeSet<ObjectName>,
     /// Problems that did not stand before.
     pub reported: Vec<Problem>,
     /// Problems that stood before and no longer do.
@@ -174,7 +176,10 @@ impl State {
             .chain(self.slices.keys().map(|name| (Kind::EndpointSlice, name)))
             .chain(snapshot.pods.keys().map(|name| (Kind::Pod, name)))
             .chain(snapshot.nodes.keys().map(|name| (Kind::Node, name)))
-            .chain(snapshot.namespaces.keys().map(|name| (Kind::Namespace, name)));
+            .chain(snapshot.namespaces.keys().map(|name| (Kind::Namespace, name)))
+            .chain(snapshot.network_policies.keys().map(|name| (Kind::NetworkPolicy, name)))
+            .chain(snapshot.service_imports.keys().map(|name| (Kind::ServiceImport, name)))
+            .chain(snapshot.service_cidrs.keys().map(|name| (Kind::ServiceCidr, name)));
         names.map(|(kind, name)| ObjectKey { kind, name: name.clone() }).filter(|key| !stay.contains(key)).collect()
     }
 
@@ -204,11 +209,12 @@ impl State {
             Object::EndpointSlice(slice) => self.put_slice(slice, marks, applied),
             Object::Pod(pod) => self.put_pod(pod, marks),
             Object::Node(node) => self.put_node(node, applied),
-            Object::Namespace(namespace) => {
-                if self.snapshot.namespaces.get(&namespace.name) != Some(&namespace) {
-                    self.snapshot.namespaces.insert(namespace.name.clone(), namespace);
-                    self.snapshot.revision += 1;
-                }
+            Object::Namespace(o) => self.keep(|s| &mut s.namespaces, o.name.clone(), o),
+            Object::ServiceImport(o) => self.keep(|s| &mut s.service_imports, o.name.clone(), o),
+            Object::ServiceCidr(o) => self.keep(|s| &mut s.service_cidrs, o.name.clone(), o),
+            Object::NetworkPolicy(o) => {
+                applied.policies.insert(o.name.clone());
+                self.keep(|s| &mut s.network_policies, o.name.clone(), o);
             }
         }
     }
@@ -240,11 +246,28 @@ impl State {
                     applied.nodes_changed = true;
                 }
             }
-            Kind::Namespace => {
-                if self.snapshot.namespaces.remove(name).is_some() {
-                    self.snapshot.revision += 1;
-                }
+            Kind::Namespace => self.drop_kept(|s| &mut s.namespaces, name),
+            Kind::ServiceImport => self.drop_kept(|s| &mut s.service_imports, name),
+            Kind::ServiceCidr => self.drop_kept(|s| &mut s.service_cidrs, name),
+            Kind::NetworkPolicy => {
+                applied.policies.insert(name.clone());
+                self.drop_kept(|s| &mut s.network_policies, name);
             }
+        }
+    }
+
+    /// Puts an object into the snapshot from which nothing else is made.
+    fn keep<T: PartialEq>(&mut self, of: Kept<T>, name: ObjectName, object: Arc<T>) {
+        let kept = of(&mut self.snapshot);
+        if kept.get(&name) != Some(&object) {
+            kept.insert(name, object);
+            self.snapshot.revision += 1;
+        }
+    }
+
+    fn drop_kept<T>(&mut self, of: Kept<T>, name: &ObjectName) {
+        if of(&mut self.snapshot).remove(name).is_some() {
+            self.snapshot.revision += 1;
         }
     }
 
@@ -442,6 +465,9 @@ impl State {
         }
     }
 }
+
+/// Where the snapshot keeps a kind from which nothing else is made.
+type Kept<T> = fn(&mut Snapshot) -> &mut imbl::OrdMap<ObjectName, Arc<T>>;
 
 fn slice_key(name: &ObjectName, service: Str) -> SliceKey {
     SliceKey { namespace: name.namespace.clone(), service, name: name.name.clone() }

@@ -7,11 +7,6 @@ use bowline_cluster::object::{EndpointSlice, Family, ObjectName, Protocol, Sched
 use bowline_cluster::snapshot::Snapshot;
 use bowline_ebpf::layout::{Endpoint, Pick};
 
-/// The label that hands a Service to another proxy (kubernetes.io, service-proxy-name).
-const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
-/// The label that hides a Service from proxies.
-const HEADLESS: &str = "service.kubernetes.io/headless";
-
 /// One port of a Service in one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortPlan {
@@ -68,8 +63,7 @@ pub fn endpoint(address: IpAddr, port: u16) -> Endpoint {
 /// Plans a Service. One that isn't there, is headless or somebody else's needs nothing.
 pub fn plan(snapshot: &Snapshot, name: &ObjectName) -> Plan {
     let Some(service) = snapshot.services.get(name) else { return Plan::default() };
-    let hidden = service.labels.iter().any(|(key, _)| matches!(&**key, OTHER_PROXY | HEADLESS));
-    if !service.has_cluster_ip() || hidden {
+    if !service.has_cluster_ip() || service.is_hidden() {
         return Plan::default();
     }
     let mut plan = Plan::default();
@@ -115,7 +109,7 @@ pub fn plan(snapshot: &Snapshot, name: &ObjectName) -> Plan {
 fn backends<'a>(port: &ServicePort, family: Family, slices: impl Iterator<Item = &'a EndpointSlice>) -> Vec<Endpoint> {
     let mut ready = Vec::new();
     let mut serving = Vec::new();
-    for slice in slices.filter(|s| s.family == Some(family)) {
+    for slice in slices.filter(|s| s.family == Some(family) && !s.hidden) {
         let joined = slice.ports.iter().filter(|p| p.name == port.name && p.protocol == port.protocol);
         for number in joined.filter_map(|p| p.port) {
             for e in &slice.endpoints {

@@ -1,12 +1,36 @@
 //! One document into objects: what kind it is, whose name it bears, and lists.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::fields::{Field, Form, Read, Refusal};
+use super::fields::{Field, Form, Read, Refusal, rfc3339};
 use super::tape::{Node, Tape, Value};
 use super::{Envelope, Fault, Found, others, service, slice};
 use crate::intern::Strings;
-use crate::object::{Kind, Labels, Object, ObjectKey, ObjectName, Str};
+use crate::object::{Kind, Labels, NetworkPolicy, Object, ObjectKey, ObjectName, Str};
+
+/// The annotation of a slice that says when its last change began (RFC 3339).
+const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// What a watch needs of an object besides what it is: its `resourceVersion`, and when the change that
+/// made it began, as Kubernetes' network programming latency counts.
+pub(super) fn marks(tape: &Tape<'_>) -> (Option<Box<str>>, Option<SystemTime>) {
+    let root = tape.root().map(Field::root);
+    let metadata = root.as_ref().and_then(|root| root.map_at("metadata").ok()?);
+    let Some(metadata) = metadata else { return (None, None) };
+    let version = metadata.text_at("resourceVersion").ok().flatten().map(Box::from);
+    let annotations = metadata.map_at("annotations").ok().flatten();
+    let triggered = annotations.and_then(|map| map.text_at(TRIGGERED).ok()?).and_then(time);
+    (version, triggered)
+}
+
+/// A time with its fraction of a second.
+fn time(text: &str) -> Option<SystemTime> {
+    let seconds = u64::try_from(rfc3339(text)?).ok()?;
+    let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
+    let digits: String = fraction.chars().take_while(char::is_ascii_digit).chain("000000000".chars()).take(9).collect();
+    UNIX_EPOCH.checked_add(Duration::new(seconds, digits.parse().ok()?))
+}
 
 /// Lists in lists deeper than this are refused; also bounds the recursion.
 const MAX_LISTS: u32 = 4;
@@ -99,6 +123,9 @@ fn classify(
         ("", "Node") => (Kind::Node, "v1"),
         ("", "Namespace") => (Kind::Namespace, "v1"),
         ("discovery.k8s.io", "EndpointSlice") => (Kind::EndpointSlice, "discovery.k8s.io/v1"),
+        ("networking.k8s.io", "NetworkPolicy") => (Kind::NetworkPolicy, "networking.k8s.io/v1"),
+        ("networking.k8s.io", "ServiceCIDR") => (Kind::ServiceCidr, "networking.k8s.io/v1"),
+        ("multicluster.x-k8s.io", "ServiceImport") => (Kind::ServiceImport, "multicluster.x-k8s.io/v1alpha1"),
         _ => {
             tracing::debug!(kind, version, "left alone: not a kind that is read");
             found.others += 1;
@@ -107,7 +134,7 @@ fn classify(
     };
     let metadata = metadata(root, kind, strings)?;
     *named = Some(ObjectKey { kind, name: metadata.name.clone() });
-    if version_only != "v1" {
+    if wanted.rsplit('/').next() != Some(version_only) {
         return root.missing("apiVersion", format!("is {version}; write the object in {wanted}"));
     }
     found.objects.push(match kind {
@@ -116,6 +143,9 @@ fn classify(
         Kind::Pod => Object::Pod(Arc::new(others::pod(root, &metadata, strings)?)),
         Kind::Node => Object::Node(Arc::new(others::node(root, &metadata, strings)?)),
         Kind::Namespace => Object::Namespace(Arc::new(others::namespace(&metadata, strings)?)),
+        Kind::NetworkPolicy => Object::NetworkPolicy(Arc::new(NetworkPolicy { name: metadata.name })),
+        Kind::ServiceImport => Object::ServiceImport(Arc::new(others::service_import(root, &metadata, strings)?)),
+        Kind::ServiceCidr => Object::ServiceCidr(Arc::new(others::service_cidr(root, &metadata)?)),
     });
     Ok(())
 }
@@ -134,7 +164,7 @@ fn metadata<'p, 't, 'a>(root: &'p Field<'p, 't, 'a>, kind: Kind, strings: &Strin
         None => return field.missing("name", "is missing; write a name (generateName works only in Kubernetes)"),
     };
     let namespace = match kind {
-        Kind::Node | Kind::Namespace => Str::default(),
+        _ if kind.is_cluster_wide() => Str::default(),
         _ => match field.get("namespace").filter(|namespace| !namespace.is_empty_text()) {
             Some(namespace) => strings.get(namespace.name(Form::Label)?),
             None => strings.get("default"),

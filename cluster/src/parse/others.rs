@@ -1,11 +1,12 @@
-//! core/v1 Pod, Node and Namespace: what a Service or the agent needs of them.
+//! The smaller kinds (Pod, Node, Namespace, ServiceImport, ServiceCIDR): what a Service or the agent needs
+//! of them.
 
 use std::net::IpAddr;
 
 use super::fields::{Field, Read};
 use super::object::Metadata;
 use crate::intern::Strings;
-use crate::object::{ContainerPort, Family, Namespace, Node, Pod};
+use crate::object::{ContainerPort, Family, Namespace, Node, Pod, ServiceCidr, ServiceImport};
 
 pub(super) fn pod(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, strings: &Strings) -> Read<Pod> {
     let mut pod = Pod {
@@ -143,4 +144,47 @@ fn cidr(field: &Field<'_, '_, '_>) -> Read<ipnet::IpNet> {
 
 pub(super) fn namespace(metadata: &Metadata<'_, '_, '_>, strings: &Strings) -> Read<Namespace> {
     Ok(Namespace { name: metadata.name.clone(), labels: metadata.labels(strings)? })
+}
+
+pub(super) fn service_import(
+    root: &Field<'_, '_, '_>,
+    metadata: &Metadata<'_, '_, '_>,
+    strings: &Strings,
+) -> Read<ServiceImport> {
+    let Some(spec) = root.map_at("spec")? else {
+        return root.missing("spec", "is missing; write the type and the ports there");
+    };
+    let headless = match spec.text_at("type")? {
+        Some("ClusterSetIP") => false,
+        Some("Headless") => true,
+        other => {
+            let message = format!("is {:?}; write ClusterSetIP or Headless", other.unwrap_or_default());
+            return spec.missing("type", message);
+        }
+    };
+    let mut ips = Vec::new();
+    if let Some(list) = spec.get("ips") {
+        for element in list.list()? {
+            ips.push(element.address()?);
+        }
+    }
+    Ok(ServiceImport { name: metadata.name.clone(), headless, ips, ports: super::slice::ports(&spec, strings)? })
+}
+
+pub(super) fn service_cidr(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>) -> Read<ServiceCidr> {
+    let mut cidrs: Vec<ipnet::IpNet> = Vec::new();
+    let spec = root.map_at("spec")?;
+    if let Some(list) = spec.as_ref().and_then(|spec| spec.get("cidrs")) {
+        for element in list.list()? {
+            let range = cidr(&element)?;
+            if cidrs.iter().any(|other| Family::of(&other.addr()) == Family::of(&range.addr())) {
+                return element.err(format!("{range} is a second range of its family; write at most one of each"));
+            }
+            cidrs.push(range);
+        }
+    }
+    if cidrs.is_empty() {
+        return root.missing("spec.cidrs", "is empty; write the ranges, like [10.96.0.0/12]");
+    }
+    Ok(ServiceCidr { name: metadata.name.clone(), cidrs })
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::fields::{Field, Form, Read, rfc3339};
 use super::object::Metadata;
 use crate::intern::Strings;
-use crate::object::{Family, FamilyPolicy, Scheduler, Service, ServicePort, ServiceType, Str, TargetPort};
+use crate::object::{External, Family, FamilyPolicy, Scheduler, Service, ServicePort, ServiceType, Str, TargetPort};
 
 /// The annotation that chooses a scheduler.
 const SCHEDULER: &str = "bowline.dev/scheduler";
@@ -71,7 +71,43 @@ pub(super) fn read(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, st
         publish_not_ready: spec.flag_at("publishNotReadyAddresses")?.unwrap_or(false),
         external_name,
         scheduler,
+        internal_local: policy_is_local(&spec, "internalTrafficPolicy")?,
+        external: external(root, &spec)?,
     })
+}
+
+fn policy_is_local(spec: &Field<'_, '_, '_>, key: &str) -> Read<bool> {
+    match spec.text_at(key)? {
+        None | Some("Cluster") => Ok(false),
+        Some("Local") => Ok(true),
+        Some(other) => spec.missing(key, format!("is {other:?}; write Cluster or Local")),
+    }
+}
+
+/// None where there is nothing of the kind.
+fn external(root: &Field<'_, '_, '_>, spec: &Field<'_, '_, '_>) -> Read<Option<Box<External>>> {
+    let mut external = External {
+        local: policy_is_local(spec, "externalTrafficPolicy")?,
+        health_check_node_port: spec.get("healthCheckNodePort").map_or(Ok(0), |field| field.number(0, 65535))? as u16,
+        ..External::default()
+    };
+    if let Some(list) = spec.get("externalIPs") {
+        for element in list.list()? {
+            external.ips.push(element.address()?);
+        }
+    }
+    if let Some(status) = root.map_at("status")?
+        && let Some(balancer) = status.map_at("loadBalancer")?
+        && let Some(list) = balancer.get("ingress")
+    {
+        for element in list.list()? {
+            let element = element.map()?;
+            if let Some(field) = element.get("ip").filter(|field| !field.is_empty_text()) {
+                external.load_balancer_ips.push(field.address()?);
+            }
+        }
+    }
+    Ok((external != External::default()).then(|| Box::new(external)))
 }
 
 fn scheduler(metadata: &Metadata<'_, '_, '_>) -> Read<Option<Scheduler>> {

@@ -6,7 +6,7 @@ use super::fields::{Field, Form, Read};
 use super::object::Metadata;
 use crate::intern::Strings;
 use crate::object::endpoints::{Builder, Conditions, Endpoint, Endpoints};
-use crate::object::{EndpointPort, EndpointSlice, Family};
+use crate::object::{EndpointPort, EndpointSlice, Family, is_hiding};
 
 /// The label that says whose slice it is.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -16,9 +16,9 @@ pub(super) fn read(
     metadata: &Metadata<'_, '_, '_>,
     strings: &Strings,
 ) -> Read<EndpointSlice> {
-    let service = match metadata.field.map_at("labels")? {
-        Some(labels) => labels.shared_at(SERVICE_NAME, strings)?,
-        None => None,
+    let (service, hidden) = match metadata.field.map_at("labels")? {
+        Some(labels) => (labels.shared_at(SERVICE_NAME, strings)?, labels.node().entries().any(|(key, _)| is_hiding(key))),
+        None => (None, false),
     };
     let family = match root.text_at("addressType")? {
         Some("IPv4") => Some(Family::V4),
@@ -31,10 +31,11 @@ pub(super) fn read(
         Some(family) => endpoints(root, family, strings)?,
         None => Endpoints::default(),
     };
-    Ok(EndpointSlice { name: metadata.name.clone(), service, family, ports: ports(root, strings)?, endpoints })
+    let ports = ports(root, strings)?;
+    Ok(EndpointSlice { name: metadata.name.clone(), service, family, ports, endpoints, hidden })
 }
 
-fn ports(root: &Field<'_, '_, '_>, strings: &Strings) -> Read<Box<[EndpointPort]>> {
+pub(super) fn ports(root: &Field<'_, '_, '_>, strings: &Strings) -> Read<Box<[EndpointPort]>> {
     let Some(list) = root.get("ports") else { return Ok(Box::default()) };
     let mut ports: Vec<EndpointPort> = Vec::with_capacity(list.list()?.count());
     for element in list.list()? {

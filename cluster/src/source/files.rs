@@ -129,7 +129,7 @@ impl Files {
     fn take(&mut self, files: BTreeMap<Origin, u64>, read_at: Instant, sink: &dyn Sink) {
         let changes = self.changes_of(files);
         if !changes.is_empty() {
-            sink.update(Update::Some { changes, read_at });
+            sink.update(Update::Some { changes, read_at, triggered: Vec::new() });
         }
         self.tell_problems(sink);
     }

@@ -129,6 +129,7 @@ pub(super) fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice>
                 family: Some(family),
                 ports: ports.collect(),
                 endpoints: endpoints.build(),
+                hidden: false,
             });
         }
     }

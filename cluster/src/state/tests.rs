@@ -47,6 +47,8 @@ fn service(text: &str) -> Service {
         publish_not_ready: false,
         external_name: None,
         scheduler: None,
+        internal_local: false,
+        external: None,
         name,
     }
 }
@@ -74,6 +76,7 @@ fn slice(text: &str, service: &str, ip: &str) -> EndpointSlice {
         family: Some(Family::V4),
         ports: [EndpointPort { name: Str::default(), protocol: Protocol::Tcp, port: Some(8080) }].into(),
         endpoints: [Endpoint::at(ip.parse().unwrap(), Conditions::default())].into_iter().collect(),
+        hidden: false,
     }
 }
 

@@ -80,7 +80,7 @@ impl Sink for Shared {
         let mut seen = self.changed.wait_while(self.lock(), |seen| seen.held).unwrap();
         let event = match &update {
             Update::All(changes) => Event::All(changes.len()),
-            Update::Some { changes, read_at } => {
+            Update::Some { changes, read_at, .. } => {
                 assert!(*read_at <= Instant::now());
                 Event::Some(changes.len())
             }

@@ -30,6 +30,8 @@ fn service() -> Service {
         publish_not_ready: false,
         external_name: None,
         scheduler: None,
+        internal_local: false,
+        external: None,
     }
 }
 
@@ -48,6 +50,7 @@ fn slice(name: &str, port: &str, number: Option<u16>, endpoints: &[(&str, Condit
         family: endpoints.first().map(|e| Family::of(&e.address)),
         ports: Box::new([EndpointPort { name: port.into(), protocol: Protocol::Tcp, port: number }]),
         endpoints: endpoints.into_iter().collect(),
+        hidden: false,
     }
 }
 

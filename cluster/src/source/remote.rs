@@ -1,0 +1,299 @@
+//! What sources have in common that read a server: lists and watches, told as one state.
+//!
+//! A source has one or several collections (etcd: all objects; Kubernetes: one a resource). Each is listed
+//! and then watched, and listed again when its watch can't go on:
+//!
+//! ```text
+//! begin  put put put ...  end    put delete put ...    begin  put put ...  end
+//! `------ a listing ------´      `---- a watch ----´   `- listed again -´
+//! ```
+//!
+//! The first `end` of the last collection tells [`Update::All`]; before it nothing is told, so a list that
+//! breaks off is never served. A later listing tells what differs step by step and deletes at its `end` what
+//! it did not have: the objects are never in memory twice. What is kept here is which objects there are, not
+//! what they say.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Instant, SystemTime};
+
+use super::{Change, Origin, Problem, Sink, Update};
+use crate::intern::Strings;
+use crate::object::ObjectKey;
+use crate::parse::{self, Envelope, Sent};
+
+#[cfg(test)]
+mod tests;
+
+/// How many changes are told at once at most.
+const BATCH: usize = 1024;
+
+/// Which collection of a [`Mirror`]: its place in the list it was made with.
+pub(crate) type Collection = usize;
+
+/// How many objects share a string before the ones nobody uses are swept.
+const SWEEP: usize = 100_000;
+
+#[derive(Debug, Default)]
+struct Shelf {
+    name: &'static str,
+    /// The objects that are there, the refused among them, and the listing in which each was seen last.
+    known: HashMap<ObjectKey, u32>,
+    /// Which listing it is; what was seen in an older one goes at `end`.
+    listing: u32,
+    /// Between `begin` and `end`.
+    is_listing: bool,
+    /// Its first listing, until every collection has had one.
+    first: Vec<Change>,
+    complete: bool,
+    away: Option<String>,
+    /// What stands in the way of this collection alone.
+    problem: Option<Problem>,
+}
+
+/// Takes in what a server tells and passes it on to a [`Sink`].
+pub(crate) struct Mirror<'s> {
+    sink: &'s dyn Sink,
+    strings: Strings,
+    shelves: Vec<Shelf>,
+    told_all: bool,
+    queue: Vec<Change>,
+    read_at: Option<Instant>,
+    triggered: Vec<SystemTime>,
+    refused: BTreeMap<Subject, Vec<Problem>>,
+    problems_differ: bool,
+    away: bool,
+    swept: usize,
+}
+
+/// Whose a problem is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Object(ObjectKey),
+    /// Something whose name could not be read.
+    Origin(Origin),
+}
+
+impl<'s> Mirror<'s> {
+    /// A mirror of these collections, that knows of no object yet.
+    pub(crate) fn new(sink: &'s dyn Sink, names: &[&'static str]) -> Mirror<'s> {
+        Mirror {
+            sink,
+            strings: Strings::default(),
+            shelves: names.iter().map(|name| Shelf { name, ..Shelf::default() }).collect(),
+            told_all: false,
+            queue: Vec::new(),
+            read_at: None,
+            triggered: Vec::new(),
+            refused: BTreeMap::new(),
+            problems_differ: false,
+            away: false,
+            swept: 0,
+        }
+    }
+
+    /// A listing begins, or begins again: what an unfinished one brought is not told.
+    pub(crate) fn begin(&mut self, c: Collection) {
+        let shelf = &mut self.shelves[c];
+        shelf.listing += 1;
+        shelf.is_listing = true;
+        if !self.told_all {
+            shelf.first.clear();
+            shelf.complete = false;
+        }
+    }
+
+    /// An object as the server sent it, of a listing or of a watch; returns its `resourceVersion`.
+    ///
+    /// `key` is whose place it stands at, where the server tells that apart from the object; an object of
+    /// another name there is refused. `list` is what list it is an item of.
+    pub(crate) fn put(
+        &mut self,
+        c: Collection,
+        origin: &Origin,
+        key: Option<ObjectKey>,
+        text: &[u8],
+        list: Option<&Envelope>,
+    ) -> Option<Box<str>> {
+        self.read_at.get_or_insert_with(Instant::now);
+        let Sent { found, version, triggered } = parse::sent(text, list, &self.strings);
+        // What a listing brings may have been there for long.
+        if !self.shelves[c].is_listing && self.triggered.len() < BATCH {
+            self.triggered.extend(triggered);
+        }
+        let mut problems: Vec<Problem> = found.faults().iter().map(|fault| fault.problem_at(origin.clone())).collect();
+        let refused: Option<ObjectKey> =
+            found.trouble.as_ref().and_then(|trouble| trouble.refused.first().cloned()).or_else(|| key.clone());
+        let is_known_kind = found.others == 0;
+        let mut objects = found.objects;
+        if objects.len() > 1 {
+            problems.push(problem(origin, None, "holds several objects; store each at its own key"));
+            objects.clear();
+        }
+        match objects.pop() {
+            Some(object) => {
+                let own = object.key();
+                if let Some(key) = key.filter(|key| *key != own) {
+                    let message = format!("is {own}, at the key of {key}; store it at its own (`bowline apply` does)");
+                    problems.push(problem(origin, Some(own.to_string()), &message));
+                    self.see(c, key.clone());
+                    self.refuse(Subject::Object(key), problems);
+                    return version;
+                }
+                self.see(c, own.clone());
+                self.refuse(Subject::Object(own), problems);
+                self.tell(c, Change::Put(object, origin.clone()));
+            }
+            // The last good version of a refused object stays.
+            None => match refused {
+                Some(key) => {
+                    if is_known_kind {
+                        self.see(c, key.clone());
+                    }
+                    self.refuse(Subject::Object(key), problems);
+                }
+                None => self.refuse(Subject::Origin(origin.clone()), problems),
+            },
+        }
+        version
+    }
+
+    /// The object is gone, says a watch.
+    pub(crate) fn delete(&mut self, c: Collection, key: &ObjectKey) {
+        self.read_at.get_or_insert_with(Instant::now);
+        self.refuse(Subject::Object(key.clone()), Vec::new());
+        if self.shelves[c].known.remove(key).is_some() {
+            self.tell(c, Change::Delete(key.clone()));
+        }
+    }
+
+    /// The listing is whole: what it did not have is gone.
+    pub(crate) fn end(&mut self, c: Collection) {
+        let shelf = &mut self.shelves[c];
+        let listing = shelf.listing;
+        let gone: Vec<ObjectKey> = shelf.known.extract_if(|_, seen| *seen != listing).map(|(key, _)| key).collect();
+        shelf.is_listing = false;
+        shelf.complete = true;
+        self.set_problem(c, None);
+        for key in gone {
+            self.refuse(Subject::Object(key.clone()), Vec::new());
+            self.tell(c, Change::Delete(key));
+        }
+        self.flush();
+    }
+
+    /// The server does not have this collection, or not for us: it counts as listed and empty until it is.
+    pub(crate) fn absent(&mut self, c: Collection, why: Option<Problem>) {
+        self.begin(c);
+        self.end(c);
+        self.set_problem(c, why);
+        self.flush();
+    }
+
+    /// What stands in the way of a collection without making the source unreadable.
+    fn set_problem(&mut self, c: Collection, problem: Option<Problem>) {
+        let shelf = &mut self.shelves[c];
+        self.problems_differ |= shelf.problem != problem;
+        shelf.problem = problem;
+    }
+
+    /// Whether enough is queued to be told now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queue.len() >= BATCH
+    }
+
+    /// Whether every collection has been listed once, and that was told.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.told_all
+    }
+
+    /// Tells what is queued. To be called whenever nothing more is there to take in at once.
+    pub(crate) fn flush(&mut self) {
+        if self.told_all {
+            self.flush_queue();
+        } else if self.shelves.iter().all(|shelf| shelf.complete) {
+            self.told_all = true;
+            let mut all = Vec::with_capacity(self.shelves.iter().map(|shelf| shelf.first.len()).sum());
+            self.shelves.iter_mut().for_each(|shelf| all.append(&mut std::mem::take(&mut shelf.first)));
+            self.sink.update(Update::All(all));
+        }
+        if !self.told_all {
+            return;
+        }
+        if std::mem::take(&mut self.problems_differ) {
+            let of_shelves = self.shelves.iter().filter_map(|shelf| shelf.problem.clone());
+            let problems = self.refused.values().flatten().cloned().chain(of_shelves).collect();
+            self.sink.update(Update::Problems(problems));
+        }
+        if self.strings.len() > self.swept + SWEEP {
+            self.strings.sweep();
+            self.swept = self.strings.len();
+        }
+    }
+
+    fn flush_queue(&mut self) {
+        let read_at = self.read_at.take().unwrap_or_else(Instant::now);
+        let changes = std::mem::take(&mut self.queue);
+        let triggered = std::mem::take(&mut self.triggered);
+        if !changes.is_empty() {
+            self.sink.update(Update::Some { changes, read_at, triggered });
+        }
+    }
+
+    /// The collection can't be read since now.
+    pub(crate) fn away(&mut self, c: Collection, reason: String) {
+        self.shelves[c].away = Some(reason.clone());
+        if !std::mem::replace(&mut self.away, true) {
+            // What came before it is told before it.
+            self.flush();
+            self.sink.update(Update::Away(reason));
+        }
+    }
+
+    /// The collection can be read again.
+    pub(crate) fn back(&mut self, c: Collection) {
+        self.shelves[c].away = None;
+        if self.away && self.shelves.iter().all(|shelf| shelf.away.is_none()) {
+            self.away = false;
+            self.sink.update(Update::Back);
+        }
+    }
+
+    /// The name of a collection.
+    pub(crate) fn name(&self, c: Collection) -> &'static str {
+        self.shelves[c].name
+    }
+
+    /// How many objects of a collection there are.
+    pub(crate) fn count(&self, c: Collection) -> usize {
+        self.shelves[c].known.len()
+    }
+
+    fn see(&mut self, c: Collection, key: ObjectKey) {
+        let shelf = &mut self.shelves[c];
+        shelf.known.insert(key, shelf.listing);
+    }
+
+    fn tell(&mut self, c: Collection, change: Change) {
+        if self.told_all {
+            self.queue.push(change);
+            if self.is_full() {
+                self.flush_queue();
+            }
+        } else {
+            self.shelves[c].first.push(change);
+        }
+    }
+
+    fn refuse(&mut self, subject: Subject, problems: Vec<Problem>) {
+        let before = if problems.is_empty() {
+            self.refused.remove(&subject)
+        } else {
+            self.refused.insert(subject.clone(), problems)
+        };
+        self.problems_differ |= before.as_ref() != self.refused.get(&subject);
+    }
+}
+
+fn problem(origin: &Origin, object: Option<String>, message: &str) -> Problem {
+    Problem { origin: origin.clone(), object, field: None, message: message.to_owned() }
+}
