@@ -21,9 +21,6 @@ use crate::intern::Strings;
 use crate::object::ObjectKey;
 use crate::parse::{self, Envelope, Sent};
 
-#[cfg(test)]
-mod tests;
-
 /// How many changes are told at once at most.
 const BATCH: usize = 1024;
 
@@ -98,6 +95,7 @@ impl<'s> Mirror<'s> {
         shelf.is_listing = true;
         if !self.told_all {
             shelf.first.clear();
+            shelf.known.clear();
             shelf.complete = false;
         }
     }
@@ -297,3 +295,6 @@ impl<'s> Mirror<'s> {
 fn problem(origin: &Origin, object: Option<String>, message: &str) -> Problem {
     Problem { origin: origin.clone(), object, field: None, message: message.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,7 +108,7 @@ fn delete(kind: Kind, text: &str) -> Change {
 }
 
 fn some(changes: impl Into<Vec<Change>>) -> Update {
-    Update::Some { changes: changes.into(), read_at: Instant::now() }
+    Update::Some { changes: changes.into(), read_at: Instant::now(), triggered: Vec::new() }
 }
 
 fn state(ranges: &[&str]) -> State {
