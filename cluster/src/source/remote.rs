@@ -35,6 +35,8 @@ struct Shelf {
     name: &'static str,
     /// The objects that are there, the refused among them, and the listing in which each was seen last.
     known: HashMap<ObjectKey, u32>,
+    /// What stands there without being anybody's, and the listing in which it was seen last.
+    misplaced: HashMap<Origin, u32>,
     /// Which listing it is; what was seen in an older one goes at `end`.
     listing: u32,
     /// Between `begin` and `end`.
@@ -95,8 +97,11 @@ impl<'s> Mirror<'s> {
         shelf.is_listing = true;
         if !self.told_all {
             shelf.first.clear();
-            shelf.known.clear();
             shelf.complete = false;
+            // Nobody was told of these, nor will be of what was wrong with them.
+            for (key, _) in std::mem::take(&mut shelf.known) {
+                self.refuse(Subject::Object(key), Vec::new());
+            }
         }
     }
 
@@ -119,9 +124,13 @@ impl<'s> Mirror<'s> {
             self.triggered.extend(triggered);
         }
         let mut problems: Vec<Problem> = found.faults().iter().map(|fault| fault.problem_at(origin.clone())).collect();
-        let refused: Option<ObjectKey> =
-            found.trouble.as_ref().and_then(|trouble| trouble.refused.first().cloned()).or_else(|| key.clone());
-        let is_known_kind = found.others == 0;
+        let refused = found.trouble.as_ref().and_then(|trouble| trouble.refused.first().cloned());
+        let refused: Option<ObjectKey> = key.clone().or(refused);
+        if let Some(key) = key.as_ref().filter(|_| found.others > 0) {
+            let message = format!("is of a kind that is not read, at the key of {key}; store it at its own");
+            problems.push(problem(origin, None, &message));
+        }
+        self.replace(c, origin);
         let mut objects = found.objects;
         if objects.len() > 1 {
             problems.push(problem(origin, None, "holds several objects; store each at its own key"));
@@ -144,15 +153,33 @@ impl<'s> Mirror<'s> {
             // The last good version of a refused object stays.
             None => match refused {
                 Some(key) => {
-                    if is_known_kind {
-                        self.see(c, key.clone());
-                    }
+                    self.see(c, key.clone());
                     self.refuse(Subject::Object(key), problems);
                 }
-                None => self.refuse(Subject::Origin(origin.clone()), problems),
+                None => self.misplace(c, origin, problems),
             },
         }
         version
+    }
+
+    /// Something stands there that can be nobody's object, whatever it says.
+    pub(crate) fn misplaced(&mut self, c: Collection, origin: &Origin, message: &str) {
+        self.misplace(c, origin, vec![problem(origin, None, message)]);
+    }
+
+    /// What stood there is gone or another, if it was nobody's object.
+    pub(crate) fn replace(&mut self, c: Collection, origin: &Origin) {
+        if self.shelves[c].misplaced.remove(origin).is_some() {
+            self.refuse(Subject::Origin(origin.clone()), Vec::new());
+        }
+    }
+
+    fn misplace(&mut self, c: Collection, origin: &Origin, problems: Vec<Problem>) {
+        if !problems.is_empty() {
+            let shelf = &mut self.shelves[c];
+            shelf.misplaced.insert(origin.clone(), shelf.listing);
+            self.refuse(Subject::Origin(origin.clone()), problems);
+        }
     }
 
     /// The object is gone, says a watch.
@@ -169,9 +196,14 @@ impl<'s> Mirror<'s> {
         let shelf = &mut self.shelves[c];
         let listing = shelf.listing;
         let gone: Vec<ObjectKey> = shelf.known.extract_if(|_, seen| *seen != listing).map(|(key, _)| key).collect();
+        let replaced: Vec<Origin> =
+            shelf.misplaced.iter().filter(|(_, seen)| **seen != listing).map(|(origin, _)| origin.clone()).collect();
         shelf.is_listing = false;
         shelf.complete = true;
         self.set_problem(c, None);
+        for origin in replaced {
+            self.replace(c, &origin);
+        }
         for key in gone {
             self.refuse(Subject::Object(key.clone()), Vec::new());
             self.tell(c, Change::Delete(key));

@@ -94,6 +94,17 @@ fn a_listing_anew_tells_what_is_there_and_what_has_gone() {
 }
 
 #[test]
+fn what_was_wrong_in_a_listing_that_broke_off_is_not_told() {
+    let told = Told::default();
+    let mut mirror = Mirror::new(&told, &["etcd"]);
+    mirror.begin(0);
+    mirror.put(0, &Origin::from("key"), Some(key("a")), b"{{ torn", None);
+    mirror.begin(0);
+    mirror.end(0);
+    assert_eq!(told.take(), ["all: ", "problems: "]);
+}
+
+#[test]
 fn an_absent_collection_hinders_no_other_and_may_come_later() {
     let told = Told::default();
     let mut mirror = Mirror::new(&told, &["there", "not"]);
@@ -140,6 +151,52 @@ fn an_object_at_anothers_key_is_refused() {
     let told = told.take();
     assert_eq!(told[0], "all: ");
     assert!(told[1].contains("is Node a, at the key of Node b"), "{told:?}");
+}
+
+#[test]
+fn what_a_key_names_is_what_is_kept_and_refused() {
+    let told = Told::default();
+    let mut mirror = Mirror::new(&told, &["etcd"]);
+    mirror.begin(0);
+    mirror.put(0, &Origin::from("key"), Some(key("a")), node("a").as_bytes(), None);
+    mirror.end(0);
+    told.take();
+    mirror.begin(0);
+    // Refused, and of another name at that.
+    let bad = node("b").replace(r#""resourceVersion":"7""#, r#""labels":7"#);
+    mirror.put(0, &Origin::from("key"), Some(key("a")), bad.as_bytes(), None);
+    mirror.end(0);
+    assert_eq!(told.take(), ["problems: key: Node b: metadata.labels: is a number; write a map"]);
+    let other = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}"#;
+    mirror.put(0, &Origin::from("key"), Some(key("a")), other.as_bytes(), None);
+    mirror.flush();
+    assert!(told.take()[0].contains("of a kind that is not read, at the key of Node a"));
+    mirror.delete(0, &key("a"));
+    mirror.flush();
+    assert_eq!(told.take(), ["some: -a (0)", "problems: "]);
+}
+
+#[test]
+fn what_is_nobodys_is_told_until_it_is_gone() {
+    let told = Told::default();
+    let mut mirror = Mirror::new(&told, &["etcd"]);
+    mirror.begin(0);
+    mirror.misplaced(0, &Origin::from("odd"), "is no key");
+    mirror.end(0);
+    assert_eq!(told.take(), ["all: ", "problems: odd: is no key"]);
+    mirror.begin(0);
+    mirror.misplaced(0, &Origin::from("odd"), "is no key");
+    mirror.end(0);
+    assert!(told.take().is_empty(), "the same again");
+    mirror.replace(0, &Origin::from("odd"));
+    mirror.flush();
+    assert_eq!(told.take(), ["problems: "]);
+    mirror.misplaced(0, &Origin::from("odd"), "is no key");
+    mirror.flush();
+    told.take();
+    mirror.begin(0);
+    mirror.end(0);
+    assert_eq!(told.take(), ["problems: "], "a listing without it");
 }
 
 #[test]
