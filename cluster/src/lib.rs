@@ -13,8 +13,10 @@
 
 pub mod etcd;
 pub mod intern;
+pub mod manifest;
 pub mod object;
 pub mod parse;
+pub mod saved;
 pub mod snapshot;
 pub mod source;
 pub mod state;

@@ -23,6 +23,7 @@ mod tests;
 
 use addresses::Claims;
 use endpoints::Labelled;
+pub(crate) use endpoints::is_made;
 
 /// What a [`State`] does besides keeping objects.
 #[derive(Clone, Debug, Default)]

@@ -85,7 +85,7 @@ pub(super) fn selects(selector: &[(Str, Str)], labels: &[(Str, Str)]) -> bool {
 }
 
 /// Whether a slice was made here. No object can have such a name: Kubernetes allows no colon in it.
-pub(super) fn is_made(slice: &EndpointSlice) -> bool {
+pub(crate) fn is_made(slice: &EndpointSlice) -> bool {
     slice.name.name.contains(':')
 }
 
