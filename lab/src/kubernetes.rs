@@ -21,10 +21,16 @@
 
 mod api_server;
 mod certificates;
+pub mod cluster;
+mod control_plane;
 mod etcd;
+mod images;
 mod kubeconfig;
+mod kubelet;
+mod machine;
 mod place;
 mod server;
+mod services;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,10 +39,16 @@ use anyhow::{Result, bail};
 
 pub use api_server::{ADMIN, ApiServer, ApiServerOptions, SERVICE_CIDRS};
 pub use certificates::{Authority, Certificate};
+pub use cluster::{Cluster, ClusterNode, ClusterOptions};
+pub use control_plane::{ControlPlane, POD_CIDRS};
 pub use etcd::{Etcd, EtcdOptions, Member};
+pub use images::{Image, image};
 pub use kubeconfig::{Credential, kubeconfig};
+pub use kubelet::{CLUSTER_DNS, Kubelet};
+pub use machine::Machine;
 pub use place::Place;
 pub use server::Server;
+pub use services::{ServiceAgent, Services};
 
 /// Long enough for a machine that is busy with other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

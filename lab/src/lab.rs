@@ -13,6 +13,10 @@ use crate::remove;
 
 /// How the name of everything begins that a lab makes on the machine; the process id follows.
 pub(crate) const PREFIX: &str = "bowl-";
+/// The same for a lab that outlives its process; the name that it was given follows.
+const LASTING: &str = "bowline-cluster-";
+/// For looking at what a failed test left: if this variable is set, a lab is not removed when dropped.
+const KEEP: &str = "BOWLINE_LAB_KEEP";
 /// Where `ip netns` keeps namespaces.
 pub(crate) const NETNS: &str = "/run/netns";
 /// Where bpffs belongs.
@@ -38,20 +42,48 @@ impl Lab {
         static SWEEP: Once = Once::new();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         check_name(tag)?;
-        ensure!(rustix::process::geteuid().is_root(), "a lab makes namespaces and cgroups: run it as root");
+        check_root()?;
         let mut swept = Ok(());
         SWEEP.call_once(|| swept = Lab::sweep());
         swept?;
+        Lab::make(format!("{PREFIX}{}-{}-{tag}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// A new empty lab that others find by its name. Still removed when dropped, until [`Lab::keep`].
+    pub fn lasting(name: &str) -> Result<Lab> {
+        check_name(name)?;
+        check_root()?;
+        Lab::make(format!("{LASTING}{name}"))
+    }
+
+    /// Lets a lasting lab stay until [`Lab::remove_lasting`].
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+
+    /// The folder of the lasting lab of this name, if anything of it is there.
+    pub fn find_lasting(name: &str) -> Result<Option<PathBuf>> {
+        check_name(name)?;
+        let paths = paths(&format!("{LASTING}{name}"))?;
+        let there = paths.iter().any(|path| path.exists());
+        let [_, _, folder] = paths;
+        Ok(there.then_some(folder))
+    }
+
+    /// Removes the lasting lab of this name with the processes in it, or what there is of it.
+    pub fn remove_lasting(name: &str) -> Result<()> {
+        check_name(name)?;
+        check_root()?;
+        remove(&format!("{LASTING}{name}"))
+    }
+
+    fn make(name: String) -> Result<Lab> {
         mount_bpffs()?;
-        let name = format!("{PREFIX}{}-{}-{tag}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let lab = Lab {
-            cgroup: unified_hierarchy()?.join(&name),
-            bpf: Path::new(BPFFS).join(&name),
-            folder: std::env::temp_dir().join(&name),
-            wires: Mutex::default(),
-            name,
-        };
-        for dir in [&lab.cgroup, &lab.bpf, &lab.folder] {
+        let [cgroup, bpf, folder] = paths(&name)?;
+        // Before there is a lab whose end would remove another of the same name.
+        fs::create_dir(&cgroup).with_context(|| format!("cannot make {}", cgroup.display()))?;
+        let lab = Lab { name, cgroup, bpf, folder, wires: Mutex::default() };
+        for dir in [&lab.bpf, &lab.folder] {
             fs::create_dir(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         }
         // The wire between the nodes: a bridge in a namespace that belongs to none of them.
@@ -112,18 +144,38 @@ impl Lab {
                 .and_then(|pid| pid.parse::<u32>().ok())
                 .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
         };
-        remove::matching(&unified_hierarchy()?, &std::env::temp_dir(), dead)
+        remove::matching(&hierarchies()?, &std::env::temp_dir(), dead)
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let mine = |name: &str| name == self.name || name.strip_prefix(&self.name).is_some_and(|r| r.starts_with('.'));
-        let parent = |path: &Path| path.parent().map(Path::to_path_buf).unwrap_or_default();
-        if let Err(err) = remove::matching(&parent(&self.cgroup), &parent(&self.folder), mine) {
+        if std::env::var_os(KEEP).is_some() {
+            eprintln!("lab {}: not removed, since {KEEP} is set", self.name);
+            return;
+        }
+        if let Err(err) = remove(&self.name) {
             eprintln!("lab {}: not all of it could be removed: {err:#}", self.name);
         }
     }
+}
+
+/// Where a lab of this full name is: its cgroup, its folder in bpffs, its folder.
+fn paths(name: &str) -> Result<[PathBuf; 3]> {
+    Ok([unified_hierarchy()?.join(name), Path::new(BPFFS).join(name), std::env::temp_dir().join(name)])
+}
+
+/// Removes all of the lab of this full name.
+fn remove(name: &str) -> Result<()> {
+    let mine = |other: &str| other == name || other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    remove::matching(&hierarchies()?, &std::env::temp_dir(), mine)
+}
+
+/// Where cgroup hierarchies are mounted, of both versions.
+pub(crate) fn hierarchies() -> Result<Vec<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    Ok(cgroups.filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect())
 }
 
 /// Where the unified cgroup hierarchy is mounted.
@@ -146,6 +198,11 @@ fn mount_bpffs() -> Result<()> {
         return Ok(());
     }
     run(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]))
+}
+
+fn check_root() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "a lab makes namespaces and cgroups: run it as root");
+    Ok(())
 }
 
 /// Names become parts of interface, folder and bpffs names; bpffs refuses dots.

@@ -14,7 +14,7 @@ use crate::lab::{BPFFS, NETNS};
 use crate::wait_for;
 
 /// Removes all whose name `wanted` knows. Goes on after an error, and returns the first.
-pub(crate) fn matching(cgroups: &Path, folders: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
+pub(crate) fn matching(hierarchies: &[PathBuf], folders: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
     let mut result = Ok(());
     let mut each = |dir: &Path, remove: fn(&Path) -> Result<()>| {
         for path in named(dir, &wanted) {
@@ -24,14 +24,18 @@ pub(crate) fn matching(cgroups: &Path, folders: &Path, wanted: impl Fn(&str) -> 
             }
         }
     };
-    each(cgroups, kill_all);
+    for cgroups in hierarchies {
+        each(cgroups, kill_all);
+    }
     each(Path::new(NETNS), |path| {
         // Another sweep may have been quicker.
         let _ = unmount(path, UnmountFlags::DETACH);
         Ok(gone(fs::remove_file(path))?)
     });
     each(Path::new(BPFFS), |path| Ok(gone(remove_tree(path, true))?));
-    each(cgroups, |path| Ok(gone(remove_tree(path, false))?));
+    for cgroups in hierarchies {
+        each(cgroups, remove_cgroups);
+    }
     each(folders, |path| Ok(gone(fs::remove_dir_all(path))?));
     result
 }
@@ -57,6 +61,16 @@ fn remove_tree(dir: &Path, unlink: bool) -> io::Result<()> {
         }
     }
     fs::remove_dir(dir)
+}
+
+/// Removes a cgroup and those below. It is busy for a moment after its last process.
+fn remove_cgroups(cgroup: &Path) -> Result<()> {
+    let mut result = Ok(());
+    let removed = wait_for(&format!("cgroup {} to be free", cgroup.display()), Duration::from_secs(20), || {
+        result = gone(remove_tree(cgroup, false));
+        !matches!(&result, Err(err) if err.kind() == ErrorKind::ResourceBusy)
+    });
+    Ok(result.map_err(anyhow::Error::from).and(removed)?)
 }
 
 /// Ends every process in a cgroup and below, and waits until they are gone.

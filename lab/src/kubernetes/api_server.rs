@@ -72,6 +72,8 @@ impl ApiServer {
             format!("--authorization-mode={}", if options.rbac { "Node,RBAC" } else { "AlwaysAllow" }),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
             "--allow-privileged=true".into(),
+            // The names of nodes are known to no DNS.
+            "--kubelet-preferred-address-types=InternalIP".into(),
             file("service-account-key-file", &accounts_public),
             file("service-account-signing-key-file", &accounts),
             file("tls-cert-file", &serving.certificate),
@@ -203,7 +205,7 @@ impl ApiServer {
 
     /// Runs `kubectl` as the administrator and returns what it printed; an error unless it succeeds.
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
-        self.finish(&mut self.kubectl_command(args)?)
+        finish(&mut self.kubectl_command(args)?).with_context(|| format!("kubectl {}", args.join(" ")))
     }
 
     /// `kubectl apply` of this manifest; conflicts are ours to win.
@@ -211,17 +213,16 @@ impl ApiServer {
         let file = self.folder.join(format!("apply-{}.yaml", random_token()?));
         write(&file, manifest)?;
         let mut command = self.kubectl_command(&["apply", "--server-side", "--force-conflicts", "-f"])?;
-        let result = self.finish(command.arg(&file));
+        let result = finish(command.arg(&file)).context("kubectl apply");
         std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
         result
     }
+}
 
-    fn finish(&self, command: &mut Command) -> Result<String> {
-        let out = command.output().context("cannot start kubectl")?;
-        let stderr = String::from_utf8_lossy(&out.stderr);
-        ensure!(out.status.success(), "{:?}: {}: {stderr}", command, out.status);
-        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
-    }
+fn finish(command: &mut Command) -> Result<String> {
+    let out = command.output().context("cannot start kubectl")?;
+    ensure!(out.status.success(), "{}: {}", out.status, String::from_utf8_lossy(&out.stderr).trim());
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
 /// 128 random bits.

@@ -183,6 +183,10 @@ impl Member {
         self.server.wait_until("readyz", || get(&place, metrics, "readyz").is_some())
     }
 
+    pub(crate) fn let_go(&mut self) {
+        self.server.let_go();
+    }
+
     fn leads(&self) -> bool {
         get(&self.place, self.metrics, "metrics").is_some_and(|text| text.contains("\netcd_server_is_leader 1\n"))
     }

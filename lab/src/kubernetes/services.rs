@@ -1,0 +1,119 @@
+//! Who serves the addresses of Services on a node: Bowline, or kube-proxy for comparison.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{ApiServer, Machine, POD_CIDRS, SERVICE_CIDRS, Server, binary};
+
+/// Who serves the addresses of Services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Services {
+    /// `bowline node`.
+    Bowline {
+        /// The program.
+        program: PathBuf,
+        /// Flags besides the usual ones.
+        flags: Vec<String>,
+    },
+    /// kube-proxy.
+    KubeProxy {
+        /// Its mode: `nftables` or `iptables`.
+        mode: String,
+    },
+    /// Nobody.
+    None,
+}
+
+/// The agent of one node.
+#[derive(Debug)]
+pub struct ServiceAgent {
+    services: Services,
+    server: Server,
+}
+
+impl ServiceAgent {
+    /// Prepares the agent of this node: credentials and configuration. Not started.
+    pub fn new(machine: &Machine, api: &ApiServer, services: &Services) -> Result<ServiceAgent> {
+        let node = machine.name();
+        let name = match services {
+            Services::Bowline { .. } => "bowline",
+            Services::KubeProxy { .. } | Services::None => "kube-proxy",
+        };
+        let user = match services {
+            // The name that a DaemonSet's pods have: deploy/ gives it its permissions.
+            Services::Bowline { .. } => "system:serviceaccount:kube-system:bowline",
+            Services::KubeProxy { .. } | Services::None => "system:kube-proxy",
+        };
+        api.client_kubeconfig(&format!("{node}-{name}"), user, &[])?;
+        if let Services::KubeProxy { mode } = services {
+            let config = json!({
+                "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+                "kind": "KubeProxyConfiguration",
+                "mode": mode,
+                "clientConnection": {"kubeconfig": kubeconfig(api, node, name)},
+                "clusterCIDR": POD_CIDRS,
+                "hostnameOverride": node,
+                // A namespace may not set the machine's limits.
+                "conntrack": {
+                    "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s",
+                },
+            });
+            machine.write("/var/lib/kube-proxy/config.json", &config.to_string())?;
+        }
+        let server = Server::new(format!("{name} of {node}"), machine.path(&format!("/var/log/{name}.log")));
+        Ok(ServiceAgent { services: services.clone(), server })
+    }
+
+    /// Starts it (again); an earlier process is killed first. Does not wait.
+    pub fn start(&mut self, machine: &Machine, api: &ApiServer) -> Result<()> {
+        let node = machine.name();
+        let mut command = match &self.services {
+            Services::None => return Ok(()),
+            Services::KubeProxy { .. } => {
+                let mut command = machine.command(binary("kube-proxy")?);
+                command.arg("--config=/var/lib/kube-proxy/config.json");
+                command
+            }
+            Services::Bowline { program, flags } => {
+                let mut command = machine.command(program.canonicalize()?);
+                command.args(["node", "--state", "kubernetes", "--hostname-override", node]).arg("--kubeconfig");
+                command.arg(kubeconfig(api, node, "bowline")).args(["--apiserver", &api.url()]);
+                command.args(["--service-cluster-ip-range", SERVICE_CIDRS]).args(flags);
+                command
+            }
+        };
+        self.server.start(&mut command)
+    }
+
+    /// Waits until it says that it is ready: all that it knew at first is in the kernel.
+    pub fn wait_ready(&mut self, machine: &Machine) -> Result<()> {
+        let page = match self.services {
+            Services::None => return Ok(()),
+            Services::KubeProxy { .. } => "healthz",
+            Services::Bowline { .. } => "readyz",
+        };
+        let url = format!("http://127.0.0.1:10256/{page}");
+        self.server.wait_until(page, || machine.output("curl", &["-sf", "-m5", &url]).is_ok())
+    }
+
+    /// From the next start on, another program and other flags: an upgrade.
+    pub fn set(&mut self, services: Services) {
+        self.services = services;
+    }
+
+    /// Its process.
+    pub fn server_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
+    pub(crate) fn let_go(&mut self) {
+        self.server.let_go();
+    }
+}
+
+/// Where the agent's kubeconfig is.
+fn kubeconfig(api: &ApiServer, node: &str, name: &str) -> PathBuf {
+    api.folder().join(format!("{node}-{name}.kubeconfig"))
+}
