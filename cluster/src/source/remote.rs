@@ -13,12 +13,12 @@
 //! it did not have: the objects are never in memory twice. What is kept here is which objects there are, not
 //! what they say.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Instant, SystemTime};
 
 use super::{Change, Origin, Problem, Sink, Update};
 use crate::intern::Strings;
-use crate::object::ObjectKey;
+use crate::object::{Object, ObjectKey};
 use crate::parse::{self, Envelope, Sent};
 
 /// How many changes are told at once at most.
@@ -47,6 +47,23 @@ struct Shelf {
     away: Option<String>,
     /// What stands in the way of this collection alone.
     problem: Option<Problem>,
+}
+
+impl Shelf {
+    /// Of several changes of one object in its first listing, keeps the last; deletes need not be told.
+    fn keep_last(&mut self) {
+        let mut seen = HashSet::with_capacity(self.known.len());
+        let mut kept = Vec::with_capacity(self.known.len() + BATCH);
+        for change in std::mem::take(&mut self.first).into_iter().rev() {
+            match &change {
+                Change::Put(object, _) if seen.insert(object.key()) => kept.push(change),
+                Change::Put(..) => {}
+                Change::Delete(key) => drop(seen.insert(key.clone())),
+            }
+        }
+        kept.reverse();
+        self.first = kept;
+    }
 }
 
 /// Takes in what a server tells and passes it on to a [`Sink`].
@@ -191,6 +208,16 @@ impl<'s> Mirror<'s> {
         }
     }
 
+    /// The object is gone, says a watch, and sends it as it was last; returns its `resourceVersion`.
+    pub(crate) fn delete_sent(&mut self, c: Collection, text: &[u8]) -> Option<Box<str>> {
+        let Sent { found, version, .. } = parse::sent(text, None, &self.strings);
+        let refused = found.trouble.into_iter().flat_map(|trouble| trouble.refused);
+        for key in found.objects.iter().map(Object::key).chain(refused) {
+            self.delete(c, &key);
+        }
+        version
+    }
+
     /// The listing is whole: what it did not have is gone.
     pub(crate) fn end(&mut self, c: Collection) {
         let shelf = &mut self.shelves[c];
@@ -219,6 +246,16 @@ impl<'s> Mirror<'s> {
         self.flush();
     }
 
+    /// The server does not let us have this collection: what is known of it stays, and counts as listed.
+    pub(crate) fn hindered(&mut self, c: Collection, why: Problem) {
+        if !self.shelves[c].complete {
+            self.begin(c);
+            self.end(c);
+        }
+        self.set_problem(c, Some(why));
+        self.flush();
+    }
+
     /// What stands in the way of a collection without making the source unreadable.
     fn set_problem(&mut self, c: Collection, problem: Option<Problem>) {
         let shelf = &mut self.shelves[c];
@@ -244,6 +281,8 @@ impl<'s> Mirror<'s> {
             self.told_all = true;
             let mut all = Vec::with_capacity(self.shelves.iter().map(|shelf| shelf.first.len()).sum());
             self.shelves.iter_mut().for_each(|shelf| all.append(&mut std::mem::take(&mut shelf.first)));
+            self.read_at = None;
+            self.triggered.clear();
             self.sink.update(Update::All(all));
         }
         if !self.told_all {
@@ -310,7 +349,12 @@ impl<'s> Mirror<'s> {
                 self.flush_queue();
             }
         } else {
-            self.shelves[c].first.push(change);
+            let shelf = &mut self.shelves[c];
+            shelf.first.push(change);
+            // Others may be long in coming, while this one is watched.
+            if shelf.first.len() > 2 * shelf.known.len() + BATCH {
+                shelf.keep_last();
+            }
         }
     }
 
