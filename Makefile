@@ -12,13 +12,13 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 # Workspaces of their own: the kernel programs have another target and compiler, fuzzing another profile.
 APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml)
 
-.PHONY: help setup build test demo bench fmt lint docs dependencies check clean
+.PHONY: help setup build test demo cluster cluster-down bench fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
 	@echo 'Bowline gives a node its Service addresses by eBPF. On Debian 12 with rustup, as root:'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 	@echo
 	@echo 'New here? Run `make demo`. Each command installs first what it needs (see scripts/setup).'
 
@@ -36,6 +36,15 @@ test: ## Run every test (loads eBPF programs, makes network namespaces; takes al
 
 demo: setup build ## Show it on this machine: two nodes, a few pods, the Kubernetes guestbook
 	@examples/guestbook/demo
+
+cluster: build ## Start a real Kubernetes of two nodes on this machine, with Services by Bowline
+	@scripts/setup kubernetes
+	@cargo build --release -p bowline-lab
+	@target/release/bowline-cluster up
+
+cluster-down: ## Remove that Kubernetes, without a trace
+	@cargo build --release -p bowline-lab
+	@target/release/bowline-cluster down
 
 bench: setup ## Measure every number that we claim, each beside its reference
 	@cargo build --release -p bowline -p bowline-bench
