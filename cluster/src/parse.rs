@@ -18,6 +18,7 @@ use crate::intern::Strings;
 use crate::object::{Object, ObjectKey};
 use crate::source::{Origin, Problem};
 
+pub mod document;
 mod fields;
 mod json;
 mod object;
@@ -60,12 +61,7 @@ impl Fault {
 
     /// As a problem of what stands there.
     pub(crate) fn problem_at(&self, origin: Origin) -> Problem {
-        Problem {
-            origin,
-            object: self.object.clone(),
-            field: self.field.clone(),
-            message: self.message.clone(),
-        }
+        Problem { origin, object: self.object.clone(), field: self.field.clone(), message: self.message.clone() }
     }
 }
 

@@ -22,11 +22,9 @@ const MAX_DEPTH: usize = 64;
 
 /// Reads one document. Aliases are put in; a document that grows beyond measure by them is refused.
 pub(crate) fn read(text: &[u8]) -> Result<Tape<'_>, Unreadable> {
-    let text = std::str::from_utf8(text).map_err(|error| Unreadable {
-        line: count_lines(&text[..error.valid_up_to()]),
-        reason: "is not UTF-8 text; save the file as UTF-8".to_string(),
-    })?;
-    let root = if may_be_deep(text) { on_a_deep_stack(|| parse(text))? } else { parse(text)? };
+    let text = utf8(text)?;
+    let root: Option<Spanned<Any<'_>>> =
+        if may_be_deep(text) { on_a_deep_stack(|| parse(text))? } else { parse(text)? };
     let mut tape = Tape::with_room_for(text.len());
     match root {
         Some(root) => write(root, &mut tape),
@@ -37,7 +35,20 @@ pub(crate) fn read(text: &[u8]) -> Result<Tape<'_>, Unreadable> {
     Ok(tape)
 }
 
-fn parse(text: &str) -> Result<Option<Spanned<Any<'_>>>, Unreadable> {
+/// Reads one document as a JSON value, numbers and all. The same rules and bounds.
+pub(crate) fn value(text: &[u8]) -> Result<serde_json::Value, Unreadable> {
+    let text = utf8(text)?;
+    if may_be_deep(text) { on_a_deep_stack(|| parse(text)) } else { parse(text) }
+}
+
+fn utf8(text: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(text).map_err(|error| Unreadable {
+        line: count_lines(&text[..error.valid_up_to()]),
+        reason: "is not UTF-8 text; save the file as UTF-8".to_string(),
+    })
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 4 * MAX_NODES, max_depth: MAX_DEPTH },
         duplicate_keys: DuplicateKeyPolicy::Error,
