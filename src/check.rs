@@ -1,14 +1,38 @@
-//! `bowline check`: a line for each thing that was looked at, and what to do.
+//! `bowline check`: a line for each thing that was looked at, and what to do; with `--state`, also what of
+//! that state this version does not serve.
 
 use std::process::ExitCode;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use bowline_cluster::snapshot::Snapshot;
+use bowline_cluster::source::{Problem, Sink, Stop, Update};
+use bowline_cluster::state;
 use bowline_dataplane::check::{Fitness, check};
+use bowline_dataplane::plan::not_served;
+use ipnet::IpNet;
 
 use crate::cli::CheckArgs;
+use crate::states::State;
 use crate::table::render;
 
-/// Prints the findings; fails where the agent couldn't work.
-pub(crate) fn run(args: &CheckArgs) -> ExitCode {
+/// How long a state is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Prints the findings; fails where the agent couldn't work, or a state can't be read.
+pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let machine = machine(args);
+    for state in args.states.states()? {
+        println!();
+        let (snapshot, problems) =
+            read(&state, &args.states.service_cluster_ip_range).with_context(|| format!("--state {}", state.name))?;
+        report(&state, &snapshot, &problems);
+    }
+    Ok(machine)
+}
+
+fn machine(args: &CheckArgs) -> ExitCode {
     let findings = check(args.cgroup_root.as_deref());
     let mark = |fitness| match fitness {
         Fitness::Ok => "ok",
@@ -27,4 +51,91 @@ pub(crate) fn run(args: &CheckArgs) -> ExitCode {
     }
     println!("\nThis machine is fit.");
     ExitCode::SUCCESS
+}
+
+/// Takes what a source tells until that is whole.
+#[derive(Default)]
+struct Reader {
+    read: Mutex<Read>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Read {
+    state: state::State,
+    problems: Vec<Problem>,
+    ended: Option<String>,
+}
+
+impl Sink for Reader {
+    fn update(&self, update: Update) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Update::Problems(problems) = &update {
+            read.problems.clone_from(problems);
+        }
+        read.state.apply(update);
+        self.changed.notify_all();
+    }
+}
+
+/// Reads a state once, whole.
+fn read(state: &State, ranges: &[IpNet]) -> anyhow::Result<(Snapshot, Vec<Problem>)> {
+    let reader = Reader::default();
+    reader.read.lock().unwrap_or_else(PoisonError::into_inner).state = state::State::new(state.options(ranges));
+    let stop = Stop::default();
+    let mut source = state.source("");
+    std::thread::scope(|scope| {
+        let (reader, stop) = (&reader, &stop);
+        scope.spawn(move || {
+            let ended = source.run(reader, stop);
+            let mut read = reader.read.lock().unwrap_or_else(PoisonError::into_inner);
+            read.ended = Some(ended.err().map_or_else(|| "it has ended".to_owned(), |problem| problem.to_string()));
+            reader.changed.notify_all();
+        });
+        let deadline = Instant::now() + PATIENCE;
+        let mut told = false;
+        let mut read = reader.read.lock().unwrap_or_else(PoisonError::into_inner);
+        while !read.state.synced() && read.ended.is_none() && Instant::now() < deadline {
+            read = reader.changed.wait_timeout(read, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
+            if !told && !read.state.synced() && deadline - Instant::now() < PATIENCE - Duration::from_secs(1) {
+                told = true;
+                eprintln!("reading {} ({} s at most) ...", state.name, PATIENCE.as_secs());
+            }
+        }
+        stop.stop();
+        match (&read.ended, read.state.synced()) {
+            (_, true) => Ok((read.state.snapshot(), read.state.problems())),
+            (Some(why), false) => anyhow::bail!("{why}"),
+            (None, false) => {
+                let why = read.state.away().unwrap_or("it is slow");
+                anyhow::bail!("it could not be read within {} s: {why}", PATIENCE.as_secs())
+            }
+        }
+    })
+}
+
+/// Prints what of a state would not be served, and what in it is refused.
+fn report(state: &State, snapshot: &Snapshot, problems: &[Problem]) {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (name, service) in &snapshot.services {
+        rows.extend(not_served(service).into_iter().map(|what| vec![name.to_string(), what]));
+    }
+    if rows.is_empty() {
+        println!("{}: no Service of {} needs kube-proxy.", state.name, snapshot.services.len());
+    } else {
+        print!("{}", render(&["SERVICE", "NEEDS KUBE-PROXY"], &rows));
+        println!(
+            "\n{}: Services above would break without kube-proxy; leave it running beside `bowline node`, which acts first.",
+            state.name
+        );
+    }
+    if !snapshot.network_policies.is_empty() {
+        let rows: Vec<Vec<String>> =
+            snapshot.network_policies.keys().map(|name| vec![name.to_string(), "not enforced".to_owned()]).collect();
+        print!("\n{}", render(&["NETWORKPOLICY", ""], &rows));
+        println!("\n{}: Bowline enforces no NetworkPolicy yet; another program has to.", state.name);
+    }
+    for problem in problems {
+        println!("\nrefused: {problem}");
+    }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use bowline_dataplane::{Sizes, place};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
+
+use crate::states::StateArgs;
 
 /// Service addresses for a node, by programs in the kernel.
 ///
@@ -96,19 +97,24 @@ pub(crate) enum LogFormat {
 /// Arguments of `node`.
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
-    /// Where the cluster's objects come from: files:DIR, a folder of Kubernetes manifests (YAML or JSON)
-    #[arg(long, value_name = "SOURCE")]
-    pub(crate) state: State,
+    /// Where the objects come from.
+    #[command(flatten)]
+    pub(crate) states: StateArgs,
+    /// Folder in which the last known state of each server is kept, to start without it; empty: none
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/bowline")]
+    pub(crate) state_dir: PathBuf,
+    /// How old, in seconds, a state from that folder may be to be served
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    pub(crate) state_max_age: u64,
+    /// Refuses to start where NetworkPolicies can't be enforced (this version enforces none)
+    #[arg(long)]
+    pub(crate) require_network_policy: bool,
     /// This node's name; the host's name by default
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname_override: Option<String>,
     /// Where and with which pins.
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Ranges for Service addresses that manifests leave out, one a family; the first gives the default
-    /// family
-    #[arg(long, value_name = "CIDR", value_delimiter = ',', default_value = "10.96.0.0/12,fd00:10:96::/112")]
-    pub(crate) service_cluster_ip_range: Vec<IpNet>,
     /// Serves /metrics; empty: not
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:10249")]
     pub(crate) metrics_bind_address: String,
@@ -163,23 +169,6 @@ impl From<SizeArgs> for Sizes {
     }
 }
 
-/// A source of state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// A folder of manifests.
-    Files(PathBuf),
-}
-
-impl std::str::FromStr for State {
-    type Err = String;
-    fn from_str(text: &str) -> Result<State, String> {
-        match text.split_once(':') {
-            Some(("files", dir)) if !dir.is_empty() => Ok(State::Files(dir.into())),
-            _ => Err(format!("`{text}` is no source; write files:DIR, a folder of manifests")),
-        }
-    }
-}
-
 /// What `get` shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum What {
@@ -228,6 +217,9 @@ pub(crate) struct CheckArgs {
     /// The cgroup that will be served; the unified hierarchy by default
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup_root: Option<PathBuf>,
+    /// Also says what of this state would not be served.
+    #[command(flatten)]
+    pub(crate) states: StateArgs,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod get;
 mod http;
 mod log;
 mod metrics;
+mod states;
 mod table;
 
 use std::process::ExitCode;
@@ -19,7 +20,10 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Node(args) => agent::run(args),
         Command::Get(args) => get::run(&args),
-        Command::Check(args) => return check::run(&args),
+        Command::Check(args) => match check::run(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Cleanup(args) => cleanup(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "bowline", &mut std::io::stdout());

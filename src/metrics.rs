@@ -26,8 +26,27 @@ struct ByVerdict {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByCluster {
+    cluster: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByKind {
+    cluster: String,
     kind: &'static str,
+}
+
+/// What is counted of one cluster.
+#[derive(Debug)]
+pub(crate) struct OfCluster {
+    /// 1 while its source can be read.
+    pub(crate) up: Gauge,
+    /// How many seconds ago what is known was last known to be so; 0 while it can be read.
+    pub(crate) away: Gauge<f64, AtomicU64>,
+    /// What stands refused now.
+    pub(crate) problems: Gauge,
+    /// NetworkPolicies that nothing enforces.
+    pub(crate) policies: Gauge,
 }
 
 /// All metrics of the agent.
@@ -43,7 +62,10 @@ pub(crate) struct Metrics {
     /// Objects, files and changes that were refused.
     pub(crate) reported: Counter,
     /// What stands refused now.
-    pub(crate) problems: Gauge,
+    problems: Family<ByCluster, Gauge>,
+    policies: Family<ByCluster, Gauge>,
+    /// Seconds from the change that made an EndpointSlice what it is until the kernel had it.
+    pub(crate) latency: Histogram,
     /// Changes refused because a map was full.
     full: Family<Label, Counter>,
     entries: Family<Label, Gauge>,
@@ -51,10 +73,8 @@ pub(crate) struct Metrics {
     mapped: Gauge,
     verdicts: Family<ByVerdict, Counter>,
     objects: Family<ByKind, Gauge>,
-    /// 1 while the source can be read.
-    pub(crate) source_up: Gauge,
-    /// Seconds since the source can't be read; 0 while it can.
-    pub(crate) source_away: Gauge<f64, AtomicU64>,
+    source_up: Family<ByCluster, Gauge>,
+    source_away: Family<ByCluster, Gauge<f64, AtomicU64>>,
     /// 1 once the first whole read is in the kernel.
     pub(crate) ready: Gauge,
 }
@@ -67,28 +87,45 @@ fn seconds() -> Histogram {
     ])
 }
 
+/// 1 millisecond to 5 minutes.
+fn latencies() -> Histogram {
+    Histogram::new([
+        1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0, 30.0, 60.0,
+        120.0, 300.0,
+    ])
+}
+
 impl Metrics {
     /// All of them, at zero.
     pub(crate) fn new() -> Metrics {
-        let mut registry = Registry::with_prefix("bowline");
-        let r = &mut registry;
+        let mut registry = Registry::default();
         let m = Metrics {
             programming: seconds(),
             apply: seconds(),
             changes: Counter::default(),
             reported: Counter::default(),
-            problems: Gauge::default(),
+            problems: Family::default(),
+            policies: Family::default(),
+            latency: latencies(),
             full: Family::default(),
             entries: Family::default(),
             capacity: Family::default(),
             mapped: Gauge::default(),
             verdicts: Family::default(),
             objects: Family::default(),
-            source_up: Gauge::default(),
-            source_away: Gauge::default(),
+            source_up: Family::default(),
+            source_away: Family::default(),
             ready: Gauge::default(),
             registry: Registry::default(),
         };
+        // The name and the meaning are kube-proxy's: boards and alerts that have it go on.
+        registry.register(
+            "kubeproxy_network_programming_duration_seconds",
+            "From the change that made an EndpointSlice what it is (endpoints.kubernetes.io/last-change-trigger-time) \
+             until the kernel had it",
+            m.latency.clone(),
+        );
+        let r = registry.sub_registry_with_prefix("bowline");
         r.register("build", "Version of the agent", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
         r.register(
             "network_programming_duration_seconds",
@@ -110,7 +147,12 @@ impl Metrics {
         r.register("verdicts", "Decisions about calls to Service addresses, by how they ended", m.verdicts.clone());
         r.register("objects", "Objects known", m.objects.clone());
         r.register("source_up", "1 while the state's source can be read", m.source_up.clone());
-        r.register("source_away_seconds", "How long the source can't be read", m.source_away.clone());
+        r.register(
+            "source_away_seconds",
+            "How long ago what is served was last known to be so; 0 while the source can be read",
+            m.source_away.clone(),
+        );
+        r.register("network_policies_not_enforced", "NetworkPolicies that nothing enforces", m.policies.clone());
         r.register("ready", "1 once the first whole read is in the kernel", m.ready.clone());
         Metrics { registry, ..m }
     }
@@ -120,9 +162,20 @@ impl Metrics {
         self.full.get_or_create(&Label { map }).inc_by(count);
     }
 
+    /// The counts of one cluster, kept so that they need not be looked up.
+    pub(crate) fn of_cluster(&self, name: &str) -> OfCluster {
+        let label = ByCluster { cluster: name.to_owned() };
+        OfCluster {
+            up: self.source_up.get_or_create(&label).clone(),
+            away: self.source_away.get_or_create(&label).clone(),
+            problems: self.problems.get_or_create(&label).clone(),
+            policies: self.policies.get_or_create(&label).clone(),
+        }
+    }
+
     /// Sets how many objects of a kind are known.
-    pub(crate) fn set_objects(&self, kind: &'static str, count: usize) {
-        self.objects.get_or_create(&ByKind { kind }).set(count as i64);
+    pub(crate) fn set_objects(&self, cluster: &str, kind: &'static str, count: usize) {
+        self.objects.get_or_create(&ByKind { cluster: cluster.to_owned(), kind }).set(count as i64);
     }
 
     /// Takes what the kernel says now.

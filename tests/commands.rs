@@ -197,7 +197,7 @@ fn wrong_arguments_are_refused_with_what_to_write_instead() {
     for (args, parts) in [
         (&["node"][..], &["--state"][..]),
         (&["node", "--state", "files:"], &["files:DIR"]),
-        (&["node", "--state", "etcd:x"], &["files:DIR"]),
+        (&["node", "--state", "folder:x"], &["files:DIR", "etcd:URL"]),
         (&["node", "--state", &state, "--cgroup-root", folder], &["--cgroup-root", "cgroup v2", "bowline check"]),
         (&["node", "--state", &state, "--service-cluster-ip-range", "10.0.0.0"], &["--service-cluster-ip-range"]),
         (&["node", "--state", &state, "--max-slots", "0"], &["--max-slots", "8.."]),

@@ -190,7 +190,7 @@ fn slices_of_names_are_left_alone() {
     let names = slice("web-names", "web", "[{addresses: [web.example.com]}]", "[{port: 8009}]", "FQDN");
     expect(&ground, &(one(1, "") + &names), &[1]);
     ground.agent.barrier();
-    assert_eq!(ground.agent.metric("bowline_problems"), Some(0.0));
+    assert_eq!(ground.agent.metric("bowline_problems{cluster=\"local\"}"), Some(0.0));
     expect(&ground, &names, &[]);
 }
 

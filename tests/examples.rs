@@ -54,7 +54,7 @@ impl Cluster {
 
     #[track_caller]
     fn ports(&self, service: &str) -> Vec<Port> {
-        assert_eq!(self.agent.metric("bowline_problems"), Some(0.0), "{}", self.agent.log());
+        assert_eq!(self.agent.metric("bowline_problems{cluster=\"local\"}"), Some(0.0), "{}", self.agent.log());
         self.agent.get().of(service).cloned().collect()
     }
 }

@@ -48,7 +48,7 @@ fn is_refused_and_made_up_for(case: &Case) {
         &case.capacity.to_string(),
         case.flag,
     ]);
-    ground.agent.wait_for_metric("bowline_problems", 1.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 1.0);
 
     // The others stand as they stood, and serve.
     assert_eq!(ground.agent.get(), before);
@@ -60,7 +60,7 @@ fn is_refused_and_made_up_for(case: &Case) {
     ground.agent.kill();
     ground.agent.start();
     assert_eq!(ground.agent.get(), before);
-    ground.agent.wait_for_metric("bowline_problems", 1.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 1.0);
 
     // One goes: there is room, and nothing else has to happen.
     ground.agent.remove("a.yaml");
@@ -69,21 +69,21 @@ fn is_refused_and_made_up_for(case: &Case) {
         ports.is_there("c") && ports.backends("c").len() == c.len() && ports.one("a").is_none()
     });
     assert!(tcp1(&ground.client, vip("c")).starts_with("s-"));
-    ground.agent.wait_for_metric("bowline_problems", 0.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 0.0);
     let (was, is) = (before, ground.agent.get());
     assert_eq!(was.one("b").unwrap().backends, is.one("b").unwrap().backends);
     assert_eq!(held.again(), first);
 
     // With room for all: a migration to other maps, under the same connection.
     ground.agent.put("a.yaml", &text("a", a));
-    ground.agent.wait_for_metric("bowline_problems", 1.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 1.0);
     ground.agent.stop();
     ground.agent.flags(&[case.flag, "1024"]);
     ground.agent.start();
     let all = ground.agent.get();
     assert_eq!(["a", "b", "c"].map(|name| all.backends(name).len()), [a.len(), b.len(), c.len()]);
     assert_eq!(all.one("b").unwrap().backends, is.one("b").unwrap().backends, "ids and lives are carried over");
-    assert_eq!(ground.agent.metric("bowline_problems"), Some(0.0));
+    assert_eq!(ground.agent.metric("bowline_problems{cluster=\"local\"}"), Some(0.0));
     assert_eq!(held.again(), first);
 }
 
@@ -140,7 +140,7 @@ fn a_change_that_does_not_fit_leaves_its_service_as_it_was_and_others_can_change
     ground.agent.serve("b.yaml", &text("b", &[3]), "b", 1);
     let before = ground.agent.get();
     ground.agent.put("a.yaml", &text("a", &[1, 2, 4, 5]));
-    ground.agent.wait_for_metric("bowline_problems", 1.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 1.0);
     assert_eq!(ground.agent.get().one("a"), before.one("a"), "all of the change or nothing");
     // There is room for one, and b may have it.
     ground.agent.serve("b.yaml", &text("b", &[3, 5]), "b", 2);
@@ -152,12 +152,12 @@ fn a_change_that_does_not_fit_leaves_its_service_as_it_was_and_others_can_change
     ground.agent.wait("that is refused too", |agent| agent.metric(counter).is_some_and(|n| n >= 2.0));
     ground.agent.put("b.yaml", &text("b", &[3]));
     ground.agent.wait("a has grown", |agent| agent.get().backends("a") == [server(1), server(2), server(4)]);
-    ground.agent.wait_for_metric("bowline_problems", 0.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 0.0);
     // Taken away while it is refused: nothing is left of it, nor of the complaint.
     ground.agent.put("a.yaml", &text("a", &[1, 2, 4, 5]));
-    ground.agent.wait_for_metric("bowline_problems", 1.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 1.0);
     ground.agent.remove("a.yaml");
-    ground.agent.wait_for_metric("bowline_problems", 0.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 0.0);
     ground.agent.wait("only b is left", |agent| agent.get().0.len() == 1);
     ground.agent.barrier();
     ground.agent.wait_for_metric("bowline_map_entries{map=\"backends\"}", 1.0);
@@ -179,5 +179,5 @@ fn a_full_table_of_affinity_forgets_the_oldest_client_and_refuses_nobody() {
             assert!(tcp1(&ground.client, vip(name)).starts_with("s-"));
         }
     }
-    assert_eq!(ground.agent.metric("bowline_problems"), Some(0.0));
+    assert_eq!(ground.agent.metric("bowline_problems{cluster=\"local\"}"), Some(0.0));
 }

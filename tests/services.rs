@@ -40,7 +40,7 @@ fn a_cluster_ip_works_for_v4_v6_and_both_by_tcp_and_udp() {
     for nobody in [at("10.96.1.1", 81), at("10.96.1.1", 53), at("10.96.1.3", 80)] {
         assert_ne!(&tcp1(client, nobody)[..2], "s-", "{nobody}");
     }
-    assert_eq!(agent.metric("bowline_problems"), Some(0.0));
+    assert_eq!(agent.metric("bowline_problems{cluster=\"local\"}"), Some(0.0));
 }
 
 #[test]
@@ -81,7 +81,10 @@ fn headless_and_external_name_put_nothing_into_the_kernel() {
         assert_eq!(agent.metric(&format!("bowline_map_entries{{map=\"{map}\"}}")), Some(entries), "{map}");
     }
     assert_eq!(
-        (agent.metric("bowline_objects{kind=\"Service\"}"), agent.metric("bowline_problems")),
+        (
+            agent.metric("bowline_objects{cluster=\"local\",kind=\"Service\"}"),
+            agent.metric("bowline_problems{cluster=\"local\"}")
+        ),
         (Some(4.0), Some(0.0))
     );
 
@@ -177,14 +180,14 @@ fn a_scheduler_that_is_not_there_yet_is_reported_and_rr_is_used() {
         ]);
         let answers = tcp(&ground.client, vip, 6);
         assert!(is_in_turn(&answers, 3), "{scheduler}: {answers:?}");
-        ground.agent.wait_for_metric("bowline_problems", n as f64 + 1.0);
+        ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", n as f64 + 1.0);
     }
     // And once only, until it is mended.
     over(&ground, "lc", at("10.96.1.1", 81), 2, Some("lc"));
     ground.agent.barrier();
     assert_eq!(ground.agent.log().matches("scheduler lc is not there yet").count(), 1);
     over(&ground, "lc", at("10.96.1.1", 81), 2, Some("random"));
-    ground.agent.wait_for_metric("bowline_problems", 6.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 6.0);
 }
 
 #[test]
@@ -194,11 +197,11 @@ fn a_word_that_is_no_scheduler_is_refused_with_the_list_and_the_last_good_versio
     over(&ground, "web", vip, 2, Some("random"));
     ground.agent.put("web.yaml", &simple("web", vip).scheduler("fastest").to([server(1)]).yaml());
     ground.agent.wait_for_line(&["web.yaml", "default/web", "bowline.dev/scheduler", "fastest", "rr, wrr, lc"]);
-    ground.agent.wait_for_metric("bowline_problems", 1.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 1.0);
     assert_eq!(ground.agent.get().one("web").unwrap().scheduler, "random");
     assert!(tcp1(&ground.client, vip).starts_with("s-"));
     over(&ground, "web", vip, 2, Some("sh"));
-    ground.agent.wait_for_metric("bowline_problems", 0.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 0.0);
 }
 
 #[test]
@@ -276,7 +279,7 @@ fn of_two_that_claim_an_address_and_port_the_older_keeps_it_and_the_other_follow
         agent.serve("young.yaml", &web(young, 2026, 1), young, 1);
         assert_eq!(tcp1(client, vip), "s-1");
         agent.serve("old.yaml", &web(old, 2024, 2), old, 1);
-        agent.wait_for_metric("bowline_problems", 1.0);
+        agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 1.0);
         let service = format!("Service default/{young}");
         let owner = format!("older Service default/{old}");
         agent.wait_for_line(&["WARN", "young.yaml", &service, "spec.ports[0].port", &owner]);
@@ -289,12 +292,12 @@ fn of_two_that_claim_an_address_and_port_the_older_keeps_it_and_the_other_follow
         agent.serve("udp.yaml", &simple("udp", vip).udp().to([server(3)]).yaml(), "udp", 1);
         agent.barrier();
         assert_eq!([tcp1(client, at(address, 81)), udp1(client, vip)], ["s-3", "s-3"]);
-        assert_eq!(agent.metric("bowline_problems"), Some(1.0));
+        assert_eq!(agent.metric("bowline_problems{cluster=\"local\"}"), Some(1.0));
 
         agent.remove("old.yaml");
         agent.wait("the younger takes over", |agent| agent.get().frontends(young) == [vip]);
         assert_eq!(tcp(client, vip, 3), ["s-1"; 3]);
-        agent.wait_for_metric("bowline_problems", 0.0);
+        agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 0.0);
         agent.remove("young.yaml");
     }
 }
@@ -338,11 +341,11 @@ fn an_assigned_address_that_collides_is_refused_with_the_request_to_write_one() 
     ground.agent.serve("a.yaml", &text("a", 1), "a", 1);
     ground.agent.put("b.yaml", &text("b", 2));
     ground.agent.wait_for_line(&["WARN", "b.yaml", "default/b", "10.100.0.2", "default/a", "write a clusterIP"]);
-    ground.agent.wait_for_metric("bowline_problems", 1.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 1.0);
     assert!(ground.agent.get().one("b").is_none());
     let seen = ask(&ground.client, "connect --target 10.100.0.2:80 --times 3");
     assert!(seen.iter().all(|seen| seen.who() == "s-1"), "{seen:?}");
     ground.agent.remove("a.yaml");
     ground.agent.wait("b has it now", |agent| agent.get().frontends("b") == [at("10.100.0.2", 80)]);
-    ground.agent.wait_for_metric("bowline_problems", 0.0);
+    ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 0.0);
 }

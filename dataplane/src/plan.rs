@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
-use bowline_cluster::object::{EndpointSlice, Family, ObjectName, Protocol, Scheduler, ServicePort, ServiceType, Str};
+use bowline_cluster::object::{
+    EndpointSlice, Family, ObjectName, Protocol, Scheduler, Service, ServicePort, ServiceType, Str,
+};
 use bowline_cluster::snapshot::Snapshot;
 use bowline_ebpf::layout::{Endpoint, Pick};
 
@@ -60,6 +62,32 @@ pub fn endpoint(address: IpAddr, port: u16) -> Endpoint {
     Endpoint::from_bytes(bytes, port.to_be())
 }
 
+/// What of a Service is not done yet, and needs kube-proxy beside: a sentence each. Nothing for a Service
+/// that is no business of a proxy.
+pub fn not_served(service: &Service) -> Vec<String> {
+    let mut missing = Vec::new();
+    if !service.has_cluster_ip() || service.is_hidden() {
+        return missing;
+    }
+    let external = service.external.as_deref();
+    if service.kind == ServiceType::NodePort {
+        missing.push("node ports are not served yet; its clusterIP is".to_owned());
+    }
+    if service.kind == ServiceType::LoadBalancer {
+        missing.push("node ports and load balancer addresses are not served yet; its clusterIP is".to_owned());
+    }
+    if external.is_some_and(|external| !external.ips.is_empty()) {
+        missing.push("externalIPs are not served yet; its clusterIP is".to_owned());
+    }
+    if service.internal_local {
+        missing.push("internalTrafficPolicy Local is not kept yet; endpoints of all nodes are used".to_owned());
+    }
+    for port in service.ports.iter().filter(|port| port.protocol == Protocol::Sctp) {
+        missing.push(format!("port {}/SCTP is not served yet", port.port));
+    }
+    missing
+}
+
 /// Plans a Service. One that isn't there, is headless or somebody else's needs nothing.
 pub fn plan(snapshot: &Snapshot, name: &ObjectName) -> Plan {
     let Some(service) = snapshot.services.get(name) else { return Plan::default() };
@@ -72,14 +100,8 @@ pub fn plan(snapshot: &Snapshot, name: &ObjectName) -> Plan {
         plan.remarks.push(format!("scheduler {scheduler} is not there yet; rr is used"));
         scheduler = Scheduler::Rr;
     }
-    if matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer) {
-        plan.remarks.push("node ports and load balancer addresses are not served yet; its clusterIP is".to_owned());
-    }
-    for port in &service.ports {
-        if port.protocol == Protocol::Sctp {
-            plan.remarks.push(format!("port {}/SCTP is not served yet", port.port));
-            continue;
-        }
+    plan.remarks.extend(not_served(service));
+    for port in service.ports.iter().filter(|port| port.protocol != Protocol::Sctp) {
         for family in [Family::V4, Family::V6] {
             let frontends: Vec<Endpoint> = service
                 .cluster_ips

@@ -8,11 +8,3 @@ use clap::CommandFactory;
 fn the_definition_is_consistent() {
     Cli::command().debug_assert();
 }
-
-#[test]
-fn a_source_is_named_by_its_kind() {
-    assert_eq!("files:/a".parse::<State>().unwrap(), State::Files("/a".into()));
-    for wrong in ["files:", "/a", "etcd:http://a"] {
-        assert!(wrong.parse::<State>().unwrap_err().contains("files:DIR"), "{wrong}");
-    }
-}

@@ -64,6 +64,7 @@ pub(crate) struct Agent {
     log: PathBuf,
     bpf_root: PathBuf,
     name: Option<String>,
+    state: Option<String>,
     args: Vec<String>,
     environment: Vec<(String, String)>,
 }
@@ -74,8 +75,8 @@ impl Agent {
         let folder = lab.folder(&format!("{}-state", node.name())).unwrap();
         let log = lab.folder("logs").unwrap().join(node.name());
         let (bpf_root, name) = (node.bpf_root().to_owned(), Some(node.name().to_owned()));
-        let (args, environment) = (Vec::new(), Vec::new());
-        Agent { process: None, node: node.clone(), folder, log, bpf_root, name, args, environment }
+        let (state, args, environment) = (None, Vec::new(), Vec::new());
+        Agent { process: None, node: node.clone(), folder, log, bpf_root, name, state, args, environment }
     }
 
     /// Another folder for pins than the node's own.
@@ -86,6 +87,11 @@ impl Agent {
     /// No --hostname-override, from the next start on.
     pub(crate) fn nameless(&mut self) {
         self.name = None;
+    }
+
+    /// Another --state than its folder, from the next start on.
+    pub(crate) fn state(&mut self, state: &str) {
+        self.state = Some(state.to_owned());
     }
 
     /// More flags, from the next start on.
@@ -103,7 +109,8 @@ impl Agent {
         assert!(self.process.is_none(), "it runs already");
         let log = fs::File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = self.node.command(env!("CARGO_BIN_EXE_bowline"));
-        command.arg("node").arg("--state").arg(format!("files:{}", self.folder.display()));
+        let folder = format!("files:{}", self.folder.display());
+        command.arg("node").arg("--state").arg(self.state.as_ref().unwrap_or(&folder));
         command.arg("--cgroup-root").arg(self.node.cgroup()).arg("--bpf-root").arg(&self.bpf_root);
         if let Some(name) = &self.name {
             command.args(["--hostname-override", name]);

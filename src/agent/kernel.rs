@@ -1,0 +1,184 @@
+//! Keeps the kernel as the node's own cluster says, and says what could not be done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use bowline_cluster::object::ObjectName;
+use bowline_cluster::snapshot::Snapshot;
+use bowline_dataplane::node::Dataplane;
+use tokio::sync::mpsc;
+
+use crate::metrics::Metrics;
+
+/// The kernel of this node.
+pub(crate) struct Kernel {
+    inner: Mutex<Inner>,
+    metrics: Arc<Metrics>,
+    ready: AtomicBool,
+    started: Instant,
+    /// Tells the main thread of an end that nothing can mend.
+    fatal: mpsc::UnboundedSender<String>,
+}
+
+struct Inner {
+    dataplane: Dataplane,
+    /// Why the hooks are not attached, once they were.
+    detached: Option<String>,
+    /// What was said of each Service, so that it is said once.
+    said: BTreeMap<ObjectName, BTreeSet<String>>,
+}
+
+/// When what is to be programmed was heard of.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The moment at which the source heard of it.
+    pub(crate) read_at: Option<Instant>,
+    /// When the changes began, where their objects say so.
+    pub(crate) triggered: Vec<SystemTime>,
+}
+
+impl Kernel {
+    /// What serves by this dataplane.
+    pub(crate) fn new(
+        dataplane: Dataplane,
+        metrics: Arc<Metrics>,
+        started: Instant,
+        fatal: mpsc::UnboundedSender<String>,
+    ) -> Kernel {
+        let inner = Inner { dataplane, detached: None, said: BTreeMap::new() };
+        Kernel { inner: Mutex::new(inner), metrics, ready: AtomicBool::new(false), started, fatal }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves the kernel consistent; going on is better than ending.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a whole state is in the kernel and the hooks are attached.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Why the hooks are not attached, where they once were.
+    pub(crate) fn detached(&self) -> Option<String> {
+        self.lock().detached.clone()
+    }
+
+    /// Whether an agent before this one left Services in the kernel: they are at least as new as any
+    /// snapshot on disk.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.lock().dataplane.usage().services.0 > 0
+    }
+
+    /// Brings the metrics up to what the kernel says; returns how many remarks stand.
+    pub(crate) fn measure(&self) -> usize {
+        let inner = self.lock();
+        self.metrics.read(&inner.dataplane);
+        inner.said.values().map(BTreeSet::len).sum()
+    }
+
+    /// Looks after what no change brings about: refused changes for which there is room now, hooks that lost
+    /// their cgroup. `snapshot` gives the newest.
+    pub(crate) fn tend(&self, snapshot: &dyn Fn() -> Snapshot) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        match inner.dataplane.tend() {
+            Ok(true) => self.apply(inner, &snapshot(), &BTreeSet::new(), Heard::default()),
+            Ok(false) => {}
+            Err(error) => {
+                if inner.detached.replace(error.to_string()).is_none() {
+                    tracing::error!(%error, "not attached: no process is served until the cgroup is there again");
+                }
+                self.set_ready(false);
+                return;
+            }
+        }
+        if inner.detached.take().is_some() {
+            self.set_ready(true);
+        }
+    }
+
+    /// Makes the kernel what the newest snapshot says of the Services that changed; the first time, of all.
+    /// The snapshot is taken when it is this call's turn: an older one never follows a newer one.
+    pub(crate) fn program(&self, snapshot: &dyn Fn() -> Snapshot, changed: &BTreeSet<ObjectName>, heard: Heard) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        self.apply(inner, &snapshot(), changed, heard);
+    }
+
+    fn apply(&self, inner: &mut Inner, snapshot: &Snapshot, changed: &BTreeSet<ObjectName>, heard: Heard) {
+        let begun = Instant::now();
+        let done = inner.dataplane.apply(snapshot, changed);
+        self.metrics.apply.observe(begun.elapsed().as_secs_f64());
+        let since_event = heard.read_at.map(|read_at| read_at.elapsed());
+        if let Some(since_event) = since_event {
+            self.metrics.programming.observe(since_event.as_secs_f64());
+        }
+        for triggered in heard.triggered {
+            // Another machine's clock may be ahead.
+            self.metrics.latency.observe(triggered.elapsed().unwrap_or_default().as_secs_f64());
+        }
+        self.metrics.changes.inc_by(changed.len() as u64);
+        for (map, count) in &done.full {
+            self.metrics.count_full(map, *count);
+        }
+        let mut remarks: BTreeMap<ObjectName, BTreeSet<String>> =
+            done.tried.into_iter().map(|name| (name, BTreeSet::new())).collect();
+        for (name, remark) in done.remarks.into_iter().chain(done.refused) {
+            remarks.entry(name).or_default().insert(remark);
+        }
+        for (name, remarks) in remarks {
+            self.remark(inner, &name, remarks);
+        }
+        tracing::debug!(
+            services = changed.len(),
+            microseconds = begun.elapsed().as_micros() as u64,
+            since_event_us = since_event.map(|t| t.as_micros() as u64),
+            "programmed"
+        );
+        if !inner.dataplane.is_attached() {
+            self.attach(inner, snapshot, begun);
+        }
+    }
+
+    /// The first time: what is in the maps is served from here on.
+    fn attach(&self, inner: &mut Inner, snapshot: &Snapshot, begun: Instant) {
+        let programmed = begun.elapsed();
+        match inner.dataplane.attach() {
+            Ok(()) => {
+                let usage = inner.dataplane.usage();
+                self.set_ready(true);
+                tracing::info!(
+                    services = snapshot.services.len(),
+                    ports = usage.services.0,
+                    backends = usage.backends.0,
+                    programming_ms = programmed.as_millis() as u64,
+                    since_start_ms = self.started.elapsed().as_millis() as u64,
+                    "ready: the first whole read is in the kernel"
+                );
+            }
+            Err(error) => {
+                let _ = self.fatal.send(error.to_string());
+            }
+        }
+    }
+
+    /// Says what could not be done for a Service, once.
+    fn remark(&self, inner: &mut Inner, service: &ObjectName, remarks: BTreeSet<String>) {
+        let before = inner.said.remove(service).unwrap_or_default();
+        for remark in remarks.difference(&before) {
+            self.metrics.reported.inc();
+            tracing::warn!(%service, "{remark}");
+        }
+        if !remarks.is_empty() {
+            inner.said.insert(service.clone(), remarks);
+        }
+    }
+
+    fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+        self.metrics.ready.set(i64::from(ready));
+    }
+}

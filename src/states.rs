@@ -1,0 +1,168 @@
+//! What `--state` names: where a cluster's objects come from.
+//!
+//! One string says it whole, so that it can stand in a flag, in BOWLINE_STATE, and several times:
+//!
+//! ```text
+//! [NAME=]files:DIR
+//! [NAME=]etcd:URL[,URL...][?prefix=P&cacert=FILE&cert=FILE&key=FILE&user=NAME&password-file=FILE]
+//! [NAME=]kubernetes[:KUBECONFIG][?context=NAME&apiserver=URL,URL]
+//! ```
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use bowline_cluster::etcd::{Location, LocationError};
+use bowline_cluster::source::Source;
+use bowline_cluster::source::etcd::Etcd;
+use bowline_cluster::source::files::Files;
+use bowline_cluster::source::kubernetes::{self, Access, Kubernetes};
+use bowline_cluster::state::Options;
+use clap::Args;
+use http::Uri;
+use ipnet::IpNet;
+
+/// The name of a cluster whose `--state` has none.
+const UNNAMED: &str = "local";
+
+/// Where one cluster's objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A folder of manifests.
+    Files(PathBuf),
+    /// Objects in etcd.
+    Etcd(Location),
+    /// A Kubernetes API server.
+    Kubernetes(Access),
+}
+
+/// A cluster, and where its objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// What it is called here.
+    pub(crate) name: String,
+    /// Where its objects come from.
+    pub(crate) place: Place,
+}
+
+impl State {
+    /// Whether nobody but Bowline does the API server's and the endpoint controller's part there.
+    fn is_bare(&self) -> bool {
+        !matches!(self.place, Place::Kubernetes(_))
+    }
+
+    /// Whether it is on a server, which may be away when the agent starts.
+    pub(crate) fn is_remote(&self) -> bool {
+        !matches!(self.place, Place::Files(_))
+    }
+
+    /// What a state of its objects has to do besides keeping them; `ranges` as `--service-cluster-ip-range`.
+    pub(crate) fn options(&self, ranges: &[IpNet]) -> Options {
+        Options { service_cidrs: ranges.to_vec(), complete: self.is_bare() }
+    }
+
+    /// What reads it, for the node of this name.
+    pub(crate) fn source(&self, node: &str) -> Box<dyn Source> {
+        match &self.place {
+            Place::Files(folder) => Box::new(Files::new(folder.clone())),
+            Place::Etcd(location) => Box::new(Etcd::new(location.clone())),
+            Place::Kubernetes(access) => Box::new(Kubernetes::new(access.clone(), Some(node.to_owned()))),
+        }
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<State, String> {
+        let (name, source) = match text.split_once('=') {
+            Some((name, source)) if !name.contains([':', '?', ',']) => (name, source),
+            _ => (UNNAMED, text),
+        };
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > 63 || !name.bytes().all(is_name) {
+            return Err(format!("{name:?} is no name for a cluster; write up to 63 of a-z, 0-9 and -"));
+        }
+        let kind = source.split([':', '?']).next().unwrap_or_default();
+        let place = match (kind, source.split_once(':')) {
+            ("files", Some((_, folder))) if !folder.is_empty() => Place::Files(folder.into()),
+            ("etcd", Some((_, location))) => {
+                Place::Etcd(location.parse().map_err(|error: LocationError| error.to_string())?)
+            }
+            ("kubernetes", _) => Place::Kubernetes(source.parse()?),
+            _ => {
+                return Err(format!(
+                    "`{source}` is no source; write files:DIR, etcd:URL,URL or kubernetes[:KUBECONFIG]"
+                ));
+            }
+        };
+        Ok(State { name: name.to_owned(), place })
+    }
+}
+
+/// Addresses of one API server.
+#[derive(Clone, Debug)]
+struct Apiservers(Vec<Uri>);
+
+fn apiservers(text: &str) -> Result<Apiservers, String> {
+    kubernetes::apiservers(text).map(Apiservers)
+}
+
+/// The flags that say which states there are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StateArgs {
+    /// Where the cluster's objects come from: files:DIR, etcd:URL,URL or kubernetes
+    ///
+    /// files:DIR reads a folder of Kubernetes manifests (YAML or JSON).
+    /// etcd:URL,URL?prefix=/bowline&cacert=FILE&cert=FILE&key=FILE&user=NAME&password-file=FILE reads what
+    /// `bowline apply` stored. kubernetes[:KUBECONFIG][?context=NAME&apiserver=URL,URL] reads a Kubernetes
+    /// API server; in a pod, by the pod's service account. May be given several times, with a name each
+    /// (east=kubernetes:FILE): the first is this node's own cluster, the others are followed beside it.
+    #[arg(long = "state", value_name = "[NAME=]SOURCE", env = "BOWLINE_STATE", value_delimiter = ' ')]
+    states: Vec<State>,
+    /// How to reach Kubernetes, for a state `kubernetes` that doesn't say it itself
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Addresses of the API server, tried in turn, for such a state
+    ///
+    /// In a pod these are needed: the address that Kubernetes names there (KUBERNETES_SERVICE_HOST) is a
+    /// Service's, which has no one behind it before Bowline has read the state.
+    #[arg(long, value_name = "URL,URL", value_parser = apiservers)]
+    apiserver: Option<Apiservers>,
+    /// Ranges for Service addresses that manifests leave out, one a family; the first gives the default
+    /// family
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', default_value = "10.96.0.0/12,fd00:10:96::/112")]
+    pub(crate) service_cluster_ip_range: Vec<IpNet>,
+}
+
+impl StateArgs {
+    /// The states, this node's own first.
+    ///
+    /// # Errors
+    /// Two have one name, or a flag belongs to none of them.
+    pub(crate) fn states(&self) -> anyhow::Result<Vec<State>> {
+        let mut states = self.states.clone();
+        let mut used = false;
+        for state in &mut states {
+            if let Place::Kubernetes(access) = &mut state.place {
+                let apiservers = self.apiserver.as_ref().map_or(&[][..], |urls| &urls.0);
+                *access = std::mem::take(access).or(self.kubeconfig.as_deref(), apiservers);
+                used = true;
+            }
+        }
+        if !states.is_empty() && !used && (self.kubeconfig.is_some() || self.apiserver.is_some()) {
+            anyhow::bail!("--kubeconfig and --apiserver belong to --state kubernetes, which is not given");
+        }
+        for (index, state) in states.iter().enumerate() {
+            if states[..index].iter().any(|other| other.name == state.name) {
+                anyhow::bail!(
+                    "two --state are called {}; give each a name of its own: --state NAME=SOURCE",
+                    state.name
+                );
+            }
+        }
+        Ok(states)
+    }
+}
+
+#[cfg(test)]
+mod tests;
