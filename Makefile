@@ -40,11 +40,11 @@ demo: setup build ## Show it on this machine: two nodes, a few pods, the Kuberne
 cluster: build ## Start a real Kubernetes of two nodes on this machine, with Services by Bowline
 	@scripts/setup kubernetes
 	@cargo build --release -p bowline-lab
-	@target/release/bowline-cluster up
+	@target/release/bowline-lab-cluster up
 
 cluster-down: ## Remove that Kubernetes, without a trace
 	@cargo build --release -p bowline-lab
-	@target/release/bowline-cluster down
+	@target/release/bowline-lab-cluster down
 
 bench: setup ## Measure every number that we claim, each beside its reference
 	@cargo build --release -p bowline -p bowline-bench

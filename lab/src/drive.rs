@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -102,6 +102,10 @@ impl StormArgs {
     pub fn exchanges(self, exchanges: u32) -> Self {
         self.with("--exchanges", Some(exchanges.to_string()))
     }
+    /// Milliseconds between two connections of a client, where others need the CPUs too.
+    pub fn pause(self, milliseconds: u64) -> Self {
+        self.with("--pause", Some(milliseconds.to_string()))
+    }
     /// Every connection of a client to a target must reach the server that the one before reached.
     pub fn affinity(self) -> Self {
         self.with("--affinity", None)
@@ -160,9 +164,14 @@ pub struct Storm {
 impl Storm {
     /// Starts a storm in a host.
     pub fn start(host: &Host, args: &StormArgs) -> Result<Storm> {
-        let mut command = host.command(lab_net()?);
+        Storm::start_by(host.command(lab_net()?), args)
+    }
+
+    /// Starts a storm by a command that runs `bowline-lab-net` with the arguments added to it, wherever that is.
+    pub fn start_by(mut command: Command, args: &StormArgs) -> Result<Storm> {
         command.arg("storm").args(&args.0).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = host.spawn(&mut command)?;
+        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let mut process = Process::new(child, format!("{command:?}"));
         let (stdin, stdout) = (process.child.stdin.take(), process.child.stdout.take());
         let (stdin, stdout) = stdin.zip(stdout).context("the storm has no pipes")?;
         Ok(Storm { process, pipes: Mutex::new((stdin, BufReader::new(stdout))) })

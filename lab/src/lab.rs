@@ -1,6 +1,7 @@
 //! A lab: its name, its folders, the wire between its nodes.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,6 +9,7 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::drive::lab_net;
 use crate::host::{Node, Wire};
 use crate::remove;
 
@@ -134,6 +136,19 @@ impl Lab {
 
     fn ip(&self, args: &str) -> Result<()> {
         run(Command::new("ip").args(args.split(' ')))
+    }
+
+    /// Has another process remove this lab after the end of this one, however that comes: for a lab in a
+    /// static, which is never dropped.
+    pub fn remove_at_exit(&self) -> Result<()> {
+        let mut command = Command::new(lab_net()?);
+        command.args(["sweep", "--after", &std::process::id().to_string()]);
+        // A Ctrl-C is for us and not for it.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
+        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        // Its input stays open as long as we are.
+        std::mem::forget(child);
+        Ok(())
     }
 
     /// Removes what labs of processes that are dead left on this machine, with the processes in it.

@@ -10,14 +10,14 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::images::{self, Image};
-use super::kubelet::Kubelet;
+use super::kubelet::{CLUSTER_DNS, Kubelet};
 use super::machine::command_by_folder;
 use super::{ApiServer, ControlPlane, Machine, PATIENCE, ServiceAgent, Services, binary};
 use crate::lab::NETNS;
 use crate::{Lab, wait_for};
 
 const COREDNS: &str = include_str!("../../kubernetes/coredns.yaml");
-const BOWLINE_RBAC: &str = include_str!("../../kubernetes/bowline.yaml");
+const BOWLINE_RBAC: &str = include_str!("../../../deploy/base/rbac.yaml");
 /// In the network of the nodes: what lies beyond. Nothing answers there.
 const BEYOND: [&str; 2] = ["192.168.0.254", "fd01::fe"];
 /// The name of the file in the cluster's folder that says it is whole, and how to use kubectl.
@@ -101,9 +101,7 @@ impl Cluster {
         cluster.apply(COREDNS)?;
         steps.run(&format!("{} on each node", described(&options.services)), || cluster.start_services())?;
         steps.run("nodes ready", || cluster.kubectl_wait(&["--for=condition=Ready", "nodes", "--all"]))?;
-        steps.run("DNS", || {
-            cluster.kubectl_wait(&["--for=condition=Available", "-n", "kube-system", "deployment/coredns"])
-        })?;
+        steps.run("DNS", || cluster.wait_for_dns(&options.services))?;
         // Its presence says that the cluster is whole.
         let kubectl = cluster.lab.folder("")?.join(KUBECTL);
         std::fs::write(&kubectl, cluster.api().admin().to_string_lossy().as_bytes())?;
@@ -168,6 +166,17 @@ impl Cluster {
             node.services.start(&node.machine, self.plane.api())?;
         }
         self.nodes.iter_mut().try_for_each(|node| node.services.wait_ready(&node.machine))
+    }
+
+    /// Waits until the DNS is there, and answers on each node behind the address of its Service.
+    fn wait_for_dns(&self, services: &Services) -> Result<()> {
+        self.kubectl_wait(&["--for=condition=Available", "-n", "kube-system", "deployment/coredns"])?;
+        for node in self.nodes.iter().filter(|_| *services != Services::None) {
+            let question = ["nslookup", "-type=a", "kubernetes.default.svc.cluster.local", CLUSTER_DNS];
+            let what = format!("the cluster's DNS to answer at {CLUSTER_DNS} on {}", node.machine.name());
+            wait_for(&what, PATIENCE, || node.machine.output("busybox", &question).is_ok())?;
+        }
+        Ok(())
     }
 
     /// Routes between the nodes, for the addresses of pods that the controller manager gave to each.

@@ -33,7 +33,11 @@ enum Cmd {
     /// HTTP GET: print the body; fails unless the status is 200
     Http(ask::HttpArgs),
     /// Remove what labs left whose processes are dead
-    Sweep,
+    Sweep {
+        /// Wait for the end of this process first
+        #[arg(long, value_name = "PID")]
+        after: Option<u32>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,6 +49,17 @@ fn main() -> anyhow::Result<()> {
         Cmd::Udp(args) => ask::udp(&args),
         Cmd::Reconnect(args) => ask::reconnect(&args),
         Cmd::Http(args) => ask::http(&args),
-        Cmd::Sweep => bowline_lab::Lab::sweep(),
+        Cmd::Sweep { after } => sweep(after),
     }
+}
+
+fn sweep(after: Option<u32>) -> anyhow::Result<()> {
+    if let Some(pid) = after {
+        // It has our input's other end, which is closed at its end, however that comes; then its parent waits for it.
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+        let process = format!("/proc/{pid}");
+        let gone = || !std::path::Path::new(&process).exists();
+        bowline_lab::wait_for(&format!("the end of process {pid}"), std::time::Duration::from_secs(60), gone)?;
+    }
+    bowline_lab::Lab::sweep()
 }

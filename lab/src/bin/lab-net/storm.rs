@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// A client that asks a target again must reach the same server
     #[arg(long)]
     affinity: bool,
+    /// Rest so long after each connection
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+    pause: u64,
     /// End after so many answers; the input is not read then
     #[arg(long)]
     count: Option<u64>,
@@ -183,6 +186,9 @@ impl<'a> Client<'a> {
             match self.connection(target, index) {
                 Ok(()) => self.connects += 1,
                 Err((what, errno)) => self.shared.fail(target, what, Some(errno), None),
+            }
+            if self.args.pause > 0 {
+                std::thread::sleep(Duration::from_millis(self.args.pause));
             }
         }
     }

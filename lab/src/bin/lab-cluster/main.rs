@@ -1,4 +1,4 @@
-//! `bowline-cluster`: a real Kubernetes of several nodes on this machine, for trying Bowline out.
+//! `bowline-lab-cluster`: a real Kubernetes of several nodes on this machine, for trying Bowline out.
 //! `make cluster` and `make cluster-down` call it.
 
 use std::os::unix::process::CommandExt;
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("bowline-cluster: {err:#}");
+            eprintln!("bowline-lab-cluster: {err:#}");
             ExitCode::FAILURE
         }
     }
