@@ -12,14 +12,16 @@ use tokio::sync::mpsc;
 
 use crate::cli::NodeArgs;
 use crate::metrics::Metrics;
-use crate::states::State;
+use crate::states::{Place, State};
 use crate::{http, log};
 
 mod cluster;
 mod kernel;
+mod register;
 
 use cluster::Cluster;
 use kernel::Kernel;
+pub(crate) use register::NodeObjectArgs;
 
 /// The agent.
 pub(crate) struct Agent {
@@ -86,6 +88,12 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
             bpf_root = %config.bpf_root.display(), version = env!("CARGO_PKG_VERSION"), "starting"
         );
     }
+    let registration = match &states[0].place {
+        Place::Etcd(location) => {
+            args.node_object.registration(location, &node, &args.states.service_cluster_ip_range)?
+        }
+        Place::Files(_) | Place::Kubernetes(_) => None,
+    };
     let dataplane = Dataplane::open(config)?;
     let (fatal, mut fatals) = mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::new());
@@ -108,6 +116,11 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
         watchers.push(thread::Builder::new().name(format!("state-{}", state.name)).spawn(watch)?);
     }
     let agent = Arc::new(agent);
+    if let Some(registration) = registration {
+        let stop = stop.clone();
+        let keep = move || register::keep(&registration, &stop);
+        watchers.push(thread::Builder::new().name("register".into()).spawn(keep)?);
+    }
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let ended = runtime.block_on(async {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bowline_dataplane::{Sizes, place};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::agent::NodeObjectArgs;
 use crate::states::StateArgs;
 
 /// Service addresses for a node, by programs in the kernel.
@@ -127,6 +128,9 @@ pub(crate) struct NodeArgs {
     /// How much is logged: 0 what needs attention, 1 what was done, 2 and more for the curious
     #[arg(short, long, value_name = "LEVEL", default_value_t = 1)]
     pub(crate) v: u8,
+    /// What the agent says of its node.
+    #[command(flatten)]
+    pub(crate) node_object: NodeObjectArgs,
     /// Sizes of the maps.
     #[command(flatten)]
     pub(crate) sizes: SizeArgs,
