@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use crate::object::{Object, ObjectKey};
 
 pub mod files;
+pub mod kubernetes;
 pub(crate) mod remote;
 
 /// Where in a source an object stands: `dir/file.yaml`, for a problem with the line
