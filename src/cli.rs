@@ -6,6 +6,10 @@ use bowline_dataplane::{Sizes, place};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::agent::NodeObjectArgs;
+use crate::apply::ApplyArgs;
+use crate::delete::DeleteArgs;
+use crate::diff::DiffArgs;
+use crate::get::GetArgs;
 use crate::states::StateArgs;
 
 /// Service addresses for a node, by programs in the kernel.
@@ -24,7 +28,8 @@ pub(crate) struct Cli {
 const AFTER: &str = "Examples:
   bowline check                                  is this machine fit?
   bowline node --state files:/etc/bowline/state  serve the Services of a folder of manifests
-  bowline get services                           what the kernel serves now
+  bowline apply -f shop/                         put manifests into a state in etcd (BOWLINE_STATE=etcd:URL)
+  bowline get services                           what the state has; without one, what the kernel serves
   bowline get backends -o wide                   and where it leads
   bowline cleanup                                take all of it away";
 
@@ -36,8 +41,20 @@ pub(crate) enum Command {
     /// Reads the state, programs the kernel, and follows every change. When it ends, or is killed, what
     /// the kernel has goes on; the next agent takes over without a gap. `bowline cleanup` takes it away.
     Node(NodeArgs),
-    /// Shows what the kernel has, whether the agent runs or not
-    Get(GetArgs),
+    /// Puts manifests into a state in etcd, as `kubectl apply` does
+    ///
+    /// Objects are checked before they are stored. Fields that a manifest had when it was last applied and
+    /// has no more are removed; those that others have set stay. Addresses and ports that a Service leaves
+    /// out are given. An object with a metadata.resourceVersion is stored only if nobody has changed it since.
+    Apply(Box<ApplyArgs>),
+    /// Deletes objects from a state in etcd, and gives back what they had
+    Delete(Box<DeleteArgs>),
+    /// Shows what `apply` would change; exits with 1 where something would
+    Diff(Box<DiffArgs>),
+    /// Shows what a state in etcd has, or, without a state, what the kernel has
+    ///
+    /// The kernel has services and backends, whether the agent runs or not.
+    Get(Box<GetArgs>),
     /// Says whether this kernel and machine are fit, and what to do where they are not
     Check(CheckArgs),
     /// Takes away all that was ever installed here, and nothing else's
@@ -171,48 +188,6 @@ impl From<SizeArgs> for Sizes {
             affinity: a.max_affinity,
         }
     }
-}
-
-/// What `get` shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum What {
-    /// Services, a line a port and family.
-    #[value(alias = "service", alias = "svc")]
-    Services,
-    /// Backends, a line each.
-    #[value(alias = "backend")]
-    Backends,
-}
-
-/// How `get` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// A table.
-    Table,
-    /// A table with more columns.
-    Wide,
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
-}
-
-/// Arguments of `get`.
-#[derive(Debug, Args)]
-pub(crate) struct GetArgs {
-    /// What to show
-    pub(crate) what: What,
-    /// Only Services of this name
-    pub(crate) name: Option<String>,
-    /// Only this namespace; all by default
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
-    /// How to show it
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub(crate) output: Output,
-    /// Folder of the pinned maps
-    #[arg(long, value_name = "DIR", default_value = place::DEFAULT_ROOT)]
-    pub(crate) bpf_root: PathBuf,
 }
 
 /// Arguments of `check`.

@@ -1,125 +1,84 @@
-//! `bowline get`: what the kernel has, as a table, JSON or YAML.
+//! `bowline get`: what a state has, or, without one, what the kernel has.
 
-use std::net::IpAddr;
+mod kernel;
+mod state;
+mod table;
 
-use anyhow::Context;
-use bowline_dataplane::inspect::{BackendView, ServiceView, services};
-use serde::Serialize;
+use std::path::PathBuf;
 
-use crate::cli::{GetArgs, Output, What};
-use crate::table::render;
+use bowline_cluster::store::Selector;
+use bowline_dataplane::place;
+use clap::{Args, ValueEnum};
 
-/// A backend with the Service it belongs to.
-#[derive(Serialize)]
-struct BackendRow<'a> {
-    namespace: &'a str,
-    service: &'a str,
-    port_name: &'a str,
-    protocol: &'a str,
-    #[serde(flatten)]
-    backend: &'a BackendView,
+use crate::store::{Found, StoreArgs};
+
+/// Arguments of `get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// What to show: kinds with commas between (services,pods), then names; or KIND/NAME
+    ///
+    /// Of the kernel: services, or backends.
+    #[arg(required = true, value_name = "KIND [NAME]|KIND/NAME")]
+    what: Vec<String>,
+    /// Only this namespace; by default `default` of a state, all of the kernel
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// Only objects with these labels: a=b,c!=d,e in (x,y),!f
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<Selector>,
+    /// Then goes on, and shows each change
+    #[arg(short, long)]
+    watch: bool,
+    /// How to show it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Which state; without one it is the kernel that is shown.
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Shows the kernel's, also where there is a state
+    #[arg(long)]
+    kernel: bool,
+    /// Folder of the pinned maps
+    #[arg(long, value_name = "DIR", default_value = place::DEFAULT_ROOT)]
+    bpf_root: PathBuf,
+}
+
+/// How `get` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// A table.
+    Table,
+    /// A table with more columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// Kind and name of each.
+    Name,
 }
 
 /// Prints what was asked for.
 pub(crate) fn run(args: &GetArgs) -> anyhow::Result<()> {
-    let root = &args.bpf_root;
-    let found = services(root).with_context(|| format!("reading the maps at {}", root.display()))?;
-    let mut all = found.with_context(|| {
-        format!("nothing is installed at {}: start `bowline node`, or name its folder by --bpf-root", root.display())
-    })?;
-    all.retain(|s| {
-        args.namespace.as_ref().is_none_or(|n| *n == s.namespace) && args.name.as_ref().is_none_or(|n| *n == s.name)
-    });
-    match args.what {
-        What::Services => print(args.output, &all, || services_table(&all, args.output == Output::Wide)),
-        What::Backends => {
-            let rows: Vec<BackendRow<'_>> = all.iter().flat_map(rows_of).collect();
-            print(args.output, &rows, || backends_table(&rows, args.output == Output::Wide))
+    let of_kernel = |word: &str| {
+        kernel::What::named(word).ok_or_else(|| {
+            anyhow::anyhow!(
+                "the kernel has services and backends, no {word}; those of the cluster are in its state: give --state \
+                 etcd:URL,URL, or set BOWLINE_STATE"
+            )
+        })
+    };
+    let [first, names @ ..] = &args.what[..] else { anyhow::bail!("what is to be shown?") };
+    let backends = kernel::What::named(first) == Some(kernel::What::Backends);
+    let found = if args.kernel || backends { Found::Nothing } else { args.store.find()? };
+    match found {
+        Found::Etcd(location) => state::run(args, &args.store.store(location)),
+        Found::Nothing => {
+            anyhow::ensure!(names.len() < 2, "of the kernel one name is shown at a time");
+            kernel::run(args, of_kernel(first)?, names.first().map(String::as_str))
         }
     }
-}
-
-fn print<T: Serialize>(output: Output, value: &T, table: impl FnOnce() -> String) -> anyhow::Result<()> {
-    let text = match output {
-        Output::Table | Output::Wide => table(),
-        Output::Json => serde_json::to_string_pretty(value)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(value)?,
-    };
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // Who read it has enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
-    }
-}
-
-fn rows_of(s: &ServiceView) -> impl Iterator<Item = BackendRow<'_>> {
-    s.backends.iter().map(|backend| BackendRow {
-        namespace: &s.namespace,
-        service: &s.name,
-        port_name: &s.port_name,
-        protocol: s.protocol,
-        backend,
-    })
-}
-
-fn at(address: IpAddr, port: u16) -> String {
-    std::net::SocketAddr::new(address, port).to_string()
-}
-
-fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-".into() } else { text.to_owned() }
-}
-
-fn services_table(all: &[ServiceView], wide: bool) -> String {
-    let mut head = vec!["NAMESPACE", "NAME", "PORT", "FRONTEND", "PROTOCOL", "SCHEDULER", "AFFINITY", "BACKENDS"];
-    if wide {
-        head.extend(["FAMILY", "ID", "GENERATION", "TURN"]);
-    }
-    let rows: Vec<Vec<String>> = all
-        .iter()
-        .map(|s| {
-            let frontends: Vec<String> = s.frontends.iter().map(|f| at(f.address, f.port)).collect();
-            let mut row = vec![
-                s.namespace.clone(),
-                s.name.clone(),
-                or_dash(&s.port_name),
-                or_dash(&frontends.join(",")),
-                s.protocol.to_owned(),
-                s.scheduler.to_owned(),
-                s.affinity_seconds.map_or("-".into(), |n| format!("{n}s")),
-                s.backends.len().to_string(),
-            ];
-            if wide {
-                row.extend([s.family.to_owned(), s.id.to_string(), s.generation.to_string(), s.turn.to_string()]);
-            }
-            row
-        })
-        .collect();
-    render(&head, &rows)
-}
-
-fn backends_table(rows: &[BackendRow<'_>], wide: bool) -> String {
-    let mut head = vec!["NAMESPACE", "SERVICE", "PORT", "BACKEND", "PROTOCOL", "STATE"];
-    if wide {
-        head.extend(["ID", "LIFE"]);
-    }
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|r| {
-            let mut row = vec![
-                r.namespace.to_owned(),
-                r.service.to_owned(),
-                or_dash(r.port_name),
-                at(r.backend.address, r.backend.port),
-                r.protocol.to_owned(),
-                if r.backend.active { "active" } else { "leaving" }.to_owned(),
-            ];
-            if wide {
-                row.extend([r.backend.id.to_string(), r.backend.life.to_string()]);
-            }
-            row
-        })
-        .collect();
-    render(&head, &rows)
 }

@@ -1,13 +1,17 @@
 //! The command `bowline`: arguments in, library called.
 
 mod agent;
+mod apply;
 mod check;
 mod cli;
+mod delete;
+mod diff;
 mod get;
 mod http;
 mod log;
 mod metrics;
 mod states;
+mod store;
 mod table;
 
 use std::process::ExitCode;
@@ -19,6 +23,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Node(args) => agent::run(args),
+        Command::Apply(args) => apply::run(&args),
+        Command::Delete(args) => delete::run(&args),
+        Command::Diff(args) => return diff::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Check(args) => match check::run(&args) {
             Ok(code) => return code,

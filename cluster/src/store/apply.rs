@@ -215,7 +215,7 @@ impl Store {
                 Some(live) if *live == object => Outcome::Unchanged,
                 Some(_) => Outcome::Configured,
             };
-            if outcome == Outcome::Unchanged || dry_run != DryRun::No {
+            if outcome == Outcome::Unchanged || dry_run == DryRun::Client {
                 let object = versioned(object, view.revision);
                 return Ok(Applied { outcome, object, before: view.live });
             }
@@ -229,6 +229,7 @@ impl Store {
                 held: &held,
                 wanted: &wanted,
                 abandoned: &abandoned,
+                dry: dry_run != DryRun::No,
                 guard,
             };
             let (done, again) = self.commit(&change).await?;
@@ -236,6 +237,9 @@ impl Store {
                 unsure = Some((outcome, object.clone()));
             }
             match done {
+                Done::Yes(_) if dry_run != DryRun::No => {
+                    return Ok(Applied { outcome, object: versioned(object, view.revision), before: view.live });
+                }
                 Done::Yes(revision) => {
                     return Ok(Applied { outcome, object: versioned(object, revision), before: view.live });
                 }

@@ -61,6 +61,8 @@ pub(super) struct Change<'a> {
     pub(super) held: &'a BTreeSet<Claim>,
     pub(super) wanted: &'a BTreeSet<Claim>,
     pub(super) abandoned: &'a BTreeMap<Claim, Abandoned>,
+    /// Nothing is written: only whether it could be.
+    pub(super) dry: bool,
     /// Nothing below this prefix may have changed since this revision.
     pub(super) guard: Option<(String, i64)>,
 }
@@ -128,6 +130,9 @@ impl Store {
         }
         if let Some((prefix, revision)) = &change.guard {
             compares.push(Compare::mod_revision(prefix.clone(), CompareOp::Less, revision + 1).with_prefix());
+        }
+        if change.dry {
+            operations.clear();
         }
         let txn = Txn::new().when(compares).and_then(operations).or_else(reads);
         let (answer, again) = self

@@ -71,6 +71,7 @@ impl Store {
                 held: &held,
                 wanted: &nothing,
                 abandoned: &nobody,
+                dry: false,
                 guard: None,
             };
             let (done, again) = self.commit(&change).await?;

@@ -7,8 +7,9 @@ use etcd_client::{EventType, WatchOptions};
 use serde_json::Value;
 
 use super::apply::{stored, versioned};
+use super::commit::Got;
+use super::node::Alive;
 use super::{Error, Resource, Store};
-use crate::etcd::ErrorKind;
 use crate::source::{Origin, Problem};
 
 /// What there is of a resource.
@@ -125,67 +126,132 @@ impl Store {
         after: i64,
         mut tell: impl FnMut(Event) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let prefix = self.prefix(resource, namespace);
+        let (prefix, mut after) = (self.prefix(resource, namespace), after);
+        loop {
+            let ended = self.changes(&prefix, after, |event| {
+                let Some(object) =
+                    event.object(|got| self.object(resource, &got.key, &got.value, got.mod_revision).ok())
+                else {
+                    return ControlFlow::Continue(());
+                };
+                tell(if event.now.is_some() { Event::Put(object) } else { Event::Deleted(object) })
+            });
+            if ended.await? == Ended::Stopped {
+                return Ok(());
+            }
+            let listed = self.list(resource, namespace).await?;
+            after = listed.revision;
+            for object in listed.objects {
+                if tell(Event::Put(object)).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Tells which nodes are alive, all of them first, and then each that comes or goes (None), until told to
+    /// stop. One that went while changes were lost is told when something happens to it next.
+    ///
+    /// # Errors
+    /// As [`Store::watch`].
+    pub async fn watch_alive(&self, mut tell: impl FnMut(&str, Option<Alive>) -> ControlFlow<()>) -> Result<(), Error> {
+        let prefix = self.keys().all_alive();
+        let name = |key: &str| key.strip_prefix(&*prefix).unwrap_or_default().to_owned();
+        let read = |got: &Got| serde_json::from_slice::<Alive>(&got.value).unwrap_or_default();
+        loop {
+            let (found, after) = self.below(&prefix, false).await?;
+            for got in &found {
+                if tell(&name(&got.key), Some(read(got))).is_break() {
+                    return Ok(());
+                }
+            }
+            let ended = self.changes(&prefix, after, |event| tell(&name(&event.key), event.now.as_ref().map(read)));
+            if ended.await? == Ended::Stopped {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells every change below a prefix after a revision.
+    async fn changes(
+        &self,
+        prefix: &str,
+        after: i64,
+        mut tell: impl FnMut(KeyChange) -> ControlFlow<()>,
+    ) -> Result<Ended, Error> {
         let mut next = after + 1;
         loop {
             let (mut stream, _) = self
                 .call(|client| {
                     let options = WatchOptions::new().with_prefix().with_prev_key().with_start_revision(next);
-                    let prefix = prefix.clone();
+                    let prefix = prefix.to_owned();
                     async move { client.watch_client().watch(prefix, Some(options)).await }
                 })
                 .await?;
-            let lost = loop {
+            loop {
                 let answer = match tokio::time::timeout(SILENCE, stream.message()).await {
                     Ok(Ok(Some(answer))) => answer,
                     // It is asked for a word; where none comes, the connection is dead.
                     Err(_) if stream.request_progress().await.is_ok() => {
                         match tokio::time::timeout(SILENCE, stream.message()).await {
                             Ok(Ok(Some(answer))) => answer,
-                            _ => break 0,
+                            _ => break,
                         }
                     }
-                    _ => break 0,
+                    _ => break,
                 };
                 if answer.canceled() {
-                    break answer.compact_revision();
+                    if answer.compact_revision() > 0 {
+                        return Ok(Ended::Compacted);
+                    }
+                    break;
                 }
                 for event in answer.events() {
-                    let (Some(kv), before) = (event.kv(), event.prev_kv()) else { continue };
+                    let Some(kv) = event.kv() else { continue };
                     next = next.max(kv.mod_revision() + 1);
-                    let of = if event.event_type() == EventType::Delete { before } else { Some(kv) };
-                    let key = String::from_utf8_lossy(kv.key()).into_owned();
-                    let Some(object) =
-                        of.and_then(|of| self.object(resource, &key, of.value(), kv.mod_revision()).ok())
-                    else {
-                        continue;
+                    let got = |of: &etcd_client::KeyValue| Got {
+                        key: String::from_utf8_lossy(kv.key()).into_owned(),
+                        value: of.value().to_vec(),
+                        mod_revision: kv.mod_revision(),
+                        lease: of.lease(),
                     };
-                    let event = match event.event_type() {
-                        EventType::Delete => Event::Deleted(object),
-                        EventType::Put => Event::Put(object),
+                    let is_put = event.event_type() == EventType::Put;
+                    let change = KeyChange {
+                        key: String::from_utf8_lossy(kv.key()).into_owned(),
+                        now: is_put.then(|| got(kv)),
+                        before: event.prev_kv().map(got),
                     };
-                    if tell(event).is_break() {
-                        return Ok(());
+                    if tell(change).is_break() {
+                        return Ok(Ended::Stopped);
                     }
                 }
-            };
-            if lost > 0 {
-                let listed = self.list(resource, namespace).await?;
-                next = listed.revision + 1;
-                for object in listed.objects {
-                    if tell(Event::Put(object)).is_break() {
-                        return Ok(());
-                    }
-                }
-            } else {
-                *self.connection.lock().await = None;
-                tokio::time::sleep(Duration::from_millis(100)).await;
             }
+            *self.connection.lock().await = None;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
 
-    /// Whether an error is one of etcd's refusals, which waiting doesn't mend.
-    pub fn is_refusal(error: &Error) -> bool {
-        matches!(error, Error::Etcd(error) if error.kind != ErrorKind::Unreachable)
+/// Why a watch has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// It was told to.
+    Stopped,
+    /// What has changed since is not known any more.
+    Compacted,
+}
+
+/// A change of one key.
+struct KeyChange {
+    key: String,
+    /// None where it is gone.
+    now: Option<Got>,
+    before: Option<Got>,
+}
+
+impl KeyChange {
+    /// What is there now, or was there last.
+    fn object<T>(&self, read: impl FnOnce(&Got) -> Option<T>) -> Option<T> {
+        self.now.as_ref().or(self.before.as_ref()).and_then(read)
     }
 }

@@ -262,6 +262,11 @@ impl Store {
     }
 }
 
+/// Seconds since 1970 of a time as Kubernetes writes it. None where it is none.
+pub fn seconds(time: &str) -> Option<i64> {
+    time.parse::<k8s_openapi::jiff::Timestamp>().ok().map(k8s_openapi::jiff::Timestamp::as_second)
+}
+
 fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -129,6 +129,11 @@ fn a_dry_run_stores_nothing() {
     let resource = bowline_cluster::store::Resource::parse("svc").unwrap();
     run(ground.store().delete(&resource, "default", "web", &Default::default(), DryRun::Server)).unwrap();
     assert_eq!(ground.raw("objects/").len(), 1);
+    // What another holds is found all the same.
+    let held = text(&ground.get("svc", "web")["spec"]["clusterIP"]).to_owned();
+    let other = object(&service("other", &format!("clusterIP: {held}")));
+    let said = run(ground.store().apply(&other, DryRun::Server, &ground.settings)).unwrap_err().to_string();
+    assert!(said.contains("belongs to Service default/web"), "{said}");
 }
 
 #[test]

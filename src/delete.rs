@@ -1,0 +1,178 @@
+//! `bowline delete`: objects out of the state, with what they were given.
+
+use bowline_cluster::store::delete::Only;
+use bowline_cluster::store::{Error, Resource, Selector, Store};
+use clap::{Args, ValueEnum};
+
+use crate::apply::DryRunArg;
+use crate::store::{FileArgs, StoreArgs, block_on, name, namespace, read, say};
+
+/// Arguments of `delete`.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// Kind and names (service web db), or TYPE/NAME (service/web pod/a)
+    #[arg(value_name = "KIND NAME|KIND/NAME")]
+    what: Vec<String>,
+    /// Which manifests name them.
+    #[command(flatten)]
+    files: FileArgs,
+    /// Where from.
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Those of the kind with these labels: a=b,c!=d,e in (x,y),!f
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<Selector>,
+    /// All of the kind, in the namespace
+    #[arg(long)]
+    all: bool,
+    /// With -l or --all, in every namespace
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    /// What isn't there is no error
+    #[arg(long)]
+    ignore_not_found: bool,
+    /// Deletes nothing, and says what would go
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
+    dry_run: DryRunArg,
+    /// Prints kind/name instead of what was done
+    #[arg(short, long, value_enum)]
+    output: Option<DeleteOutput>,
+}
+
+/// How `delete` shows what it has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeleteOutput {
+    /// Kind and name.
+    Name,
+}
+
+/// Something to delete.
+struct Object {
+    resource: Resource,
+    namespace: String,
+    name: String,
+}
+
+/// Deletes; what can't be deleted keeps nothing else from it.
+pub(crate) fn run(args: &DeleteArgs) -> anyhow::Result<()> {
+    let by_file = !args.files.filename.is_empty();
+    if by_file == !args.what.is_empty() {
+        anyhow::bail!("what is to be deleted? give -f FILE, or a kind and names: bowline delete service web");
+    }
+    let store = args.store.open()?;
+    let (mut objects, mut failed) = (Vec::new(), 0);
+    if by_file {
+        let read = read(&args.files)?;
+        for problem in &read.problems {
+            eprintln!("bowline: {problem}");
+        }
+        failed = read.problems.len();
+        objects.extend(read.documents.iter().map(|document| Object {
+            resource: Resource::of(&document.value),
+            namespace: namespace(&document.value).to_owned(),
+            name: name(&document.value).to_owned(),
+        }));
+    }
+    block_on(async {
+        if !by_file {
+            objects = named(&store, args).await?;
+            if objects.is_empty() {
+                say("No resources found")?;
+            }
+        }
+        for object in objects {
+            failed += delete(&store, args, &object).await?;
+        }
+        match failed {
+            0 => Ok(()),
+            1 => anyhow::bail!("one object was not deleted"),
+            n => anyhow::bail!("{n} objects were not deleted"),
+        }
+    })?
+}
+
+/// What the command line names.
+async fn named(store: &Store, args: &DeleteArgs) -> anyhow::Result<Vec<Object>> {
+    let parse = |word: &str| Resource::parse(word).map_err(anyhow::Error::msg);
+    let namespace = args.files.namespace.clone().unwrap_or_else(|| "default".to_owned());
+    let object = |resource: &Resource, name: &str| Object {
+        resource: resource.clone(),
+        namespace: if resource.namespaced { namespace.clone() } else { String::new() },
+        name: name.to_owned(),
+    };
+    let mut objects = Vec::new();
+    if args.what.iter().any(|word| word.contains('/')) {
+        for word in &args.what {
+            let Some((kind, name)) = word.split_once('/') else {
+                anyhow::bail!("{word:?} has no kind; write KIND/NAME for each");
+            };
+            objects.push(object(&parse(kind)?, name));
+        }
+        return Ok(objects);
+    }
+    let Some((kinds, names)) = args.what.split_first() else { return Ok(objects) };
+    let selects = args.all || args.selector.as_ref().is_some_and(|selector| !selector.is_empty());
+    if names.is_empty() && !selects {
+        anyhow::bail!("which of the {kinds}? give names, -l SELECTOR, or --all");
+    }
+    if !names.is_empty() && selects {
+        anyhow::bail!("names are given, and -l or --all; give one or the other");
+    }
+    for kind in kinds.split(',') {
+        let resource = parse(kind)?;
+        objects.extend(names.iter().map(|name| object(&resource, name)));
+        if selects {
+            let within = (!args.all_namespaces).then_some(&*namespace);
+            let listed = store.list(&resource, within).await?;
+            let fit = listed.objects.iter().filter(|object| args.selector.as_ref().is_none_or(|s| s.fits(object)));
+            objects.extend(fit.map(|found| Object {
+                resource: resource.clone(),
+                namespace: crate::store::namespace(found).to_owned(),
+                name: name(found).to_owned(),
+            }));
+        }
+    }
+    Ok(objects)
+}
+
+/// Deletes one; how many could not be deleted.
+async fn delete(store: &Store, args: &DeleteArgs, object: &Object) -> anyhow::Result<usize> {
+    let mut failed = 0;
+    let mut list = Vec::new();
+    if object.resource.is("Namespace") {
+        // What is in it goes first, as in Kubernetes.
+        for (resource, found) in store.everything().await? {
+            if resource.namespaced && namespace(&found) == object.name {
+                let (namespace, name) = (namespace(&found).to_owned(), name(&found).to_owned());
+                list.push(Object { resource, namespace, name });
+            }
+        }
+    }
+    for object in list.iter().chain([object]) {
+        let label = object.resource.label();
+        let deleted =
+            store.delete(&object.resource, &object.namespace, &object.name, &Only::default(), args.dry_run.get()).await;
+        match deleted {
+            Ok(_) if args.output.is_some() => say(&format!("{label}/{}", object.name))?,
+            Ok(_) => {
+                let from = if object.resource.namespaced {
+                    format!(" from {} namespace", object.namespace)
+                } else {
+                    String::new()
+                };
+                say(&format!("{label} \"{}\" deleted{from}{}", object.name, args.dry_run.suffix()))?;
+            }
+            Err(Error::NotFound(_)) if args.ignore_not_found => {}
+            Err(error @ (Error::Deadline { .. } | Error::Etcd(_))) => return Err(error.into()),
+            Err(Error::NotFound(what)) => {
+                eprintln!("bowline: {what} not found");
+                failed += 1;
+            }
+            Err(error) => {
+                eprintln!("bowline: {label} \"{}\": {error}", object.name);
+                failed += 1;
+            }
+        }
+    }
+    Ok(failed)
+}
