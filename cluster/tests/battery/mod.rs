@@ -12,7 +12,7 @@ use bowline_cluster::source::{Problem, Sink, Source, Stop, Update};
 use bowline_cluster::state::{Options, State};
 
 /// Waiting longer than this is a failure; nothing ever waits for it where all is well.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Something that a source reads, as the tests write it.
 pub trait Place {
@@ -26,12 +26,25 @@ pub trait Place {
     fn take_away(&mut self);
     /// Makes it reachable again, as it was.
     fn bring_back(&mut self);
+    /// How many objects are there that no test has put.
+    fn own(&self) -> usize {
+        0
+    }
+    /// Manifests of a Service of this name that are refused, and the field to blame: ones that can be there.
+    fn refused(&self, name: &str) -> [(String, &'static str); 2] {
+        let good = service(name, "10.0.0.1");
+        [
+            (good.replace("port: 80", "port: 99999"), "spec.ports[0].port"),
+            (good.replace("10.0.0.1", "nowhere"), "spec.externalIPs[0]"),
+        ]
+    }
 }
 
-/// A Service of this name in the namespace `default`, with this clusterIP.
+/// A Service of this name in the namespace `default`, with this external address, by which tests tell its
+/// versions apart: unlike its clusterIP, Kubernetes lets it change.
 pub fn service(name: &str, ip: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  clusterIP: {ip}\n  ports:\n  - port: 80\n"
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  externalIPs: [{ip}]\n  ports:\n  - port: 80\n"
     )
 }
 
@@ -57,6 +70,8 @@ struct Seen {
     /// The snapshot after each update.
     history: Vec<Snapshot>,
     problems: Vec<Problem>,
+    /// Why it was away, each time.
+    reasons: Vec<String>,
     ended: bool,
     /// The sink takes nothing while this is set.
     held: bool,
@@ -88,7 +103,10 @@ impl Sink for Shared {
                 seen.problems.clone_from(problems);
                 Event::Problems(problems.len())
             }
-            Update::Away(_) => Event::Away,
+            Update::Away(reason) => {
+                seen.reasons.push(reason.clone());
+                Event::Away
+            }
             Update::Back => Event::Back,
         };
         seen.state.apply(update);
@@ -156,6 +174,39 @@ impl Running {
         self.until(&format!("{service} at {ip:?}"), |snapshot| ip_of(snapshot, service).as_deref() == ip);
     }
 
+    /// Waits until this has happened so many times.
+    #[allow(dead_code, reason = "only servers go and come that often")]
+    pub fn until_events(&self, event: Event, count: usize) {
+        let what = format!("{event:?}, {count} times");
+        self.wait(&what, |seen| seen.events.iter().filter(|other| **other == event).count() >= count);
+    }
+
+    /// Waits until so many more updates have come.
+    #[allow(dead_code, reason = "only a server's tests have that many")]
+    pub fn until_updates(&self, count: usize) {
+        let until = self.shared.lock().events.len() + count;
+        self.wait(&format!("{count} more updates"), |seen| seen.events.len() >= until);
+    }
+
+    /// Waits until it is away, and says why.
+    #[allow(dead_code, reason = "only servers have many reasons")]
+    pub fn until_away(&self) -> String {
+        self.until_event(Event::Away);
+        self.shared.lock().reasons[0].clone()
+    }
+
+    /// Why it was away, each time.
+    #[allow(dead_code, reason = "only servers have many reasons")]
+    pub fn reasons(&self) -> Vec<String> {
+        self.shared.lock().reasons.clone()
+    }
+
+    /// The snapshot after each update.
+    #[allow(dead_code, reason = "the folder's tests ask for addresses only")]
+    pub fn history(&self) -> Vec<Snapshot> {
+        self.shared.lock().history.clone()
+    }
+
     pub fn events(&self) -> Vec<Event> {
         self.shared.lock().events.clone()
     }
@@ -205,20 +256,20 @@ impl Drop for Running {
 }
 
 fn ip_of(snapshot: &Snapshot, service: &str) -> Option<String> {
-    snapshot.services.get(&name(service))?.cluster_ips.first().map(ToString::to_string)
+    snapshot.services.get(&name(service))?.external.as_ref()?.ips.first().map(ToString::to_string)
 }
 
 pub fn the_first_update_is_all_there_is(mut place: impl Place) {
     place.put("a", &service("a", "10.0.0.1"));
     place.put("b", &service("b", "10.0.0.2"));
     let running = Running::synced(place.source());
-    assert_eq!(running.events()[0], Event::All(2));
+    assert_eq!(running.events()[0], Event::All(2 + place.own()));
     assert_eq!(running.ip("b").as_deref(), Some("10.0.0.2"));
 }
 
 pub fn an_empty_place_is_synced_too(place: impl Place) {
     let running = Running::synced(place.source());
-    assert_eq!(running.events(), [Event::All(0)]);
+    assert_eq!(running.events(), [Event::All(place.own())]);
 }
 
 pub fn changes_are_seen(mut place: impl Place) {
@@ -239,23 +290,27 @@ pub fn many_changes_at_once_all_arrive(mut place: impl Place) {
     for n in 0..200 {
         place.put(&format!("s-{n}"), &service(&format!("s-{n}"), &format!("10.0.1.{n}")));
     }
-    running.until("200 Services", |snapshot| snapshot.services.len() == 200);
+    let count = |snapshot: &Snapshot| snapshot.services.keys().filter(|name| name.name.starts_with("s-")).count();
+    running.until("200 Services", |snapshot| count(snapshot) == 200);
     for n in 0..200 {
         place.delete(&format!("s-{n}"));
     }
-    running.until("none", |snapshot| snapshot.services.is_empty());
+    running.until("none", |snapshot| count(snapshot) == 0);
 }
 
 pub fn a_bad_object_is_told_and_its_last_good_version_stays(mut place: impl Place) {
     place.put("a", &service("a", "10.0.0.1"));
     place.put("b", &service("b", "10.0.0.2"));
     let running = Running::synced(place.source());
-    place.put("a", &service("a", "10.0.0.1").replace("port: 80", "port: 99999"));
-    running.until_problems("one problem", |problems| problems.len() == 1);
-    let problem = &running.problems()[0];
-    assert!(problem.origin.contains('a'), "{problem}");
-    assert_eq!(problem.object.as_deref(), Some("Service default/a"));
-    assert_eq!(problem.field.as_deref(), Some("spec.ports[0].port"));
+    for (manifest, field) in place.refused("a") {
+        place.put("a", &manifest);
+        running.until_problems("one problem", |problems| {
+            problems.len() == 1 && problems[0].field.as_deref() == Some(field)
+        });
+        let problem = &running.problems()[0];
+        assert!(problem.origin.contains('a'), "{problem}");
+        assert_eq!(problem.object.as_deref(), Some("Service default/a"));
+    }
     place.put("b", &service("b", "10.0.0.3"));
     running.until_ip("b", Some("10.0.0.3"));
     assert_eq!(running.ip("a").as_deref(), Some("10.0.0.1"));
@@ -277,7 +332,8 @@ pub fn what_is_no_manifest_at_all_keeps_the_last_good_version(mut place: impl Pl
 }
 
 pub fn a_bad_object_at_the_start_hinders_nothing(mut place: impl Place) {
-    place.put("a", &service("a", "not an address"));
+    let [_, (manifest, _)] = place.refused("a");
+    place.put("a", &manifest);
     place.put("b", &service("b", "10.0.0.2"));
     let running = Running::synced(place.source());
     running.until_problems("one problem", |problems| problems.len() == 1);
@@ -285,10 +341,10 @@ pub fn a_bad_object_at_the_start_hinders_nothing(mut place: impl Place) {
 }
 
 pub fn kinds_that_are_not_read_are_left_alone(mut place: impl Place) {
-    place.put("a", "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: a\n");
+    place.put("a", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n");
     place.put("b", &service("b", "10.0.0.2"));
     let running = Running::synced(place.source());
-    assert_eq!((running.events()[0].clone(), running.problems().len()), (Event::All(1), 0));
+    assert_eq!((running.events()[0].clone(), running.problems().len()), (Event::All(1 + place.own()), 0));
 }
 
 pub fn while_it_is_away_everything_stays_and_then_goes_on(mut place: impl Place) {
@@ -313,7 +369,7 @@ pub fn one_that_is_away_at_the_start_is_waited_for(mut place: impl Place) {
     running.until_event(Event::Away);
     place.bring_back();
     running.until_ip("a", Some("10.0.0.1"));
-    assert_eq!(running.events(), [Event::Away, Event::Back, Event::All(1)]);
+    assert_eq!(running.events(), [Event::Away, Event::Back, Event::All(1 + place.own())]);
 }
 
 pub fn endpoints_come_from_pods(mut place: impl Place) {

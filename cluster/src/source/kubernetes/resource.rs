@@ -1,0 +1,91 @@
+//! What is read of a cluster, and by which paths of its API.
+
+use crate::object::Kind;
+
+/// A collection of objects of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resource {
+    pub(super) kind: Kind,
+    /// The API group; empty for core.
+    pub(super) group: &'static str,
+    version: &'static str,
+    /// Without it nothing works; the others may be missing, or forbidden to us.
+    pub(super) is_required: bool,
+    /// Only objects that this selects (as a query has it), where it isn't empty.
+    fields: String,
+}
+
+impl Resource {
+    const fn new(kind: Kind, group: &'static str, version: &'static str, is_required: bool) -> Resource {
+        Resource { kind, group, version, is_required, fields: String::new() }
+    }
+
+    /// All that is read, of Pods those of this node; without a node, no Pods.
+    pub(super) fn all(node: Option<&str>) -> Vec<Resource> {
+        let mut all = vec![
+            Resource::new(Kind::Service, "", "v1", true),
+            Resource::new(Kind::EndpointSlice, "discovery.k8s.io", "v1", true),
+            Resource::new(Kind::Node, "", "v1", true),
+            Resource::new(Kind::Namespace, "", "v1", true),
+            Resource::new(Kind::NetworkPolicy, "networking.k8s.io", "v1", false),
+            Resource::new(Kind::ServiceCidr, "networking.k8s.io", "v1", false),
+            Resource::new(Kind::ServiceImport, "multicluster.x-k8s.io", "v1alpha1", false),
+        ];
+        if let Some(node) = node {
+            // Names of nodes need no escapes in a query.
+            let fields = format!("&fieldSelector=spec.nodeName%3D{node}");
+            all.push(Resource { fields, ..Resource::new(Kind::Pod, "", "v1", false) });
+        }
+        all
+    }
+
+    /// `services`, or `endpointslices.discovery.k8s.io`, as RBAC's tools write it.
+    pub(super) fn name(&self) -> String {
+        match self.group {
+            "" => self.kind.plural().to_owned(),
+            group => format!("{}.{group}", self.kind.plural()),
+        }
+    }
+
+    /// The path of the collection.
+    pub(super) fn path(&self) -> String {
+        let (version, plural) = (self.version, self.kind.plural());
+        match self.group {
+            "" => format!("/api/{version}/{plural}"),
+            group => format!("/apis/{group}/{version}/{plural}"),
+        }
+    }
+
+    /// A page of a list, behind the one that gave `next`. Without a version: the newest there is, so that a
+    /// server that lags behind another never takes us back.
+    pub(super) fn page(&self, limit: u32, next: Option<&str>) -> String {
+        let next = next.map(|next| format!("&continue={}", escape(next))).unwrap_or_default();
+        format!("{}?limit={limit}{next}{}", self.path(), self.fields)
+    }
+
+    /// A watch that begins with what there is, the newest.
+    pub(super) fn stream(&self, seconds: u64) -> String {
+        format!(
+            "{}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true\
+             &timeoutSeconds={seconds}{}",
+            self.path(),
+            self.fields
+        )
+    }
+
+    /// A watch of what changes after this version.
+    pub(super) fn watch(&self, version: &str, seconds: u64) -> String {
+        format!(
+            "{}?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={}{}",
+            self.path(),
+            escape(version),
+            self.fields
+        )
+    }
+}
+
+/// A value of a query.
+fn escape(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}

@@ -1,0 +1,148 @@
+//! A real API server over a real etcd, as the tests write it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use bowline_cluster::source::Source;
+use bowline_cluster::source::kubernetes::{Access, Kubernetes};
+use bowline_lab::Lab;
+use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
+use http::{Method, Request};
+use kube_client::config::{KubeConfigOptions, Kubeconfig};
+use kube_client::{Client, Config};
+use tokio::runtime::Runtime;
+
+use crate::battery;
+
+/// One cluster: what each test has for itself.
+pub struct Site {
+    pub api: ApiServer,
+    pub etcd: Etcd,
+    pub place: Place,
+    pub lab: Lab,
+    runtime: Runtime,
+    client: Client,
+    /// The paths of the objects that were put under a key.
+    put: HashMap<String, BTreeSet<String>>,
+}
+
+/// What an API server makes by itself: the Service `kubernetes`, its slice, a ServiceCIDR, four Namespaces.
+const OWN: [(&str, usize); 4] = [
+    ("/api/v1/services", 1),
+    ("/apis/discovery.k8s.io/v1/endpointslices", 1),
+    ("/apis/networking.k8s.io/v1/servicecidrs", 1),
+    ("/api/v1/namespaces", 4),
+];
+
+impl Site {
+    pub fn new() -> Site {
+        Site::with(&ApiServerOptions::default(), &EtcdOptions::default())
+    }
+
+    pub fn with(options: &ApiServerOptions, etcd: &EtcdOptions) -> Site {
+        let lab = Lab::new("kubernetes").unwrap();
+        let place = Place::machine(&lab).unwrap();
+        let etcd = Etcd::start(&place, etcd).unwrap();
+        let api = ApiServer::start(&place, &etcd, options).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let client = runtime.block_on(client(api.admin()));
+        let site = Site { api, etcd, place, lab, runtime, client, put: HashMap::new() };
+        site.settle();
+        site
+    }
+
+    /// Waits until the server has made what it makes by itself.
+    pub fn settle(&self) {
+        bowline_lab::wait_for("the server's own objects", battery::PATIENCE, || {
+            OWN.iter().all(|(path, count)| {
+                let list = self.get(path);
+                let items = list["items"].as_array().unwrap();
+                let ready = |item: &serde_json::Value| item["status"]["conditions"][0]["status"] == "True";
+                items.len() == *count && (!path.ends_with("servicecidrs") || items.iter().all(ready))
+            })
+        })
+        .unwrap();
+    }
+
+    pub fn access(&self) -> Access {
+        Access { kubeconfig: Some(self.api.admin()), ..Access::default() }
+    }
+
+    pub fn request(&self, method: Method, path: &str, kind: &str, body: &str) -> Result<serde_json::Value, String> {
+        let request = Request::builder().method(method).uri(path).header("content-type", kind);
+        let request = request.body(body.as_bytes().to_vec()).unwrap();
+        self.runtime.block_on(self.client.request(request)).map_err(|error| error.to_string())
+    }
+
+    pub fn get(&self, path: &str) -> serde_json::Value {
+        self.request(Method::GET, path, "application/json", "").unwrap()
+    }
+
+    /// Applies one object, YAML; its path.
+    pub fn apply(&self, manifest: &str) -> String {
+        let path = path_of(manifest);
+        let query = format!("{path}?fieldManager=battery&force=true");
+        self.request(Method::PATCH, &query, "application/apply-patch+yaml", manifest).unwrap();
+        path
+    }
+
+    pub fn remove(&self, path: &str) {
+        self.request(Method::DELETE, path, "application/json", "").unwrap();
+    }
+}
+
+/// Where an object is.
+fn path_of(manifest: &str) -> String {
+    let object: serde_json::Value = serde_saphyr::from_str(manifest).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let (version, name) = (text(&object["apiVersion"]), text(&object["metadata"]["name"]));
+    let plural = text(&object["kind"]).to_lowercase() + if object["kind"] == "NetworkPolicy" { "" } else { "s" };
+    let plural = plural.replace("networkpolicy", "networkpolicies");
+    let api = if version.contains('/') { "apis" } else { "api" };
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+    match &*plural {
+        "nodes" | "namespaces" | "servicecidrs" | "customresourcedefinitions" => {
+            format!("/{api}/{version}/{plural}/{name}")
+        }
+        _ => format!("/{api}/{version}/namespaces/{namespace}/{plural}/{name}"),
+    }
+}
+
+async fn client(kubeconfig: PathBuf) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+impl battery::Place for Site {
+    fn source(&self) -> Box<dyn Source> {
+        Box::new(Kubernetes::new(self.access(), None))
+    }
+    fn own(&self) -> usize {
+        OWN.iter().map(|(_, count)| count).sum()
+    }
+    fn refused(&self, name: &str) -> [(String, &'static str); 2] {
+        // The server checks ports and addresses itself.
+        let refused = |annotation: &str, field| {
+            let manifest = battery::service(name, "10.0.0.1");
+            (manifest.replace("metadata:\n", &format!("metadata:\n  annotations: {{{annotation}}}\n")), field)
+        };
+        [
+            refused("bowline.dev/scheduler: fastest", "metadata.annotations.bowline.dev/scheduler"),
+            refused("bowline.dev/scheduler: RR", "metadata.annotations.bowline.dev/scheduler"),
+        ]
+    }
+    fn put(&mut self, key: &str, manifest: &str) {
+        let path = self.apply(manifest);
+        self.put.entry(key.to_owned()).or_default().insert(path);
+    }
+    fn delete(&mut self, key: &str) {
+        self.put.remove(key).unwrap().iter().for_each(|path| self.remove(path));
+    }
+    fn take_away(&mut self) {
+        self.api.kill().unwrap();
+    }
+    fn bring_back(&mut self) {
+        self.api.restart().unwrap();
+    }
+}
