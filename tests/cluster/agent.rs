@@ -1,1 +1,70 @@
+//! The agent is killed and upgraded while Services are used and Deployments change.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bowline_lab::kubernetes::Services;
+
+use crate::ground::{Ground, bowline, finish, storms};
+
+const KILLS: usize = 10;
+const UPGRADES: usize = 6;
+
+#[test]
+fn killed_under_load() {
+    let mut ground = Ground::new();
+    let program = bowline();
+    take_turns(&mut ground, "kill", KILLS, |_| program.clone());
+}
+
+/// Back and forth between this build and one with another layout of every map.
+#[test]
+fn upgraded_under_load() {
+    let mut ground = Ground::new();
+    let (here, next) = (bowline(), Services::Bowline { program: next_agent(), flags: Vec::new() });
+    take_turns(&mut ground, "upgrade", UPGRADES, |turn| if turn % 2 == 0 { next.clone() } else { here.clone() });
+}
+
+/// Kills the agents of all nodes, changes a Deployment while they are away, starts the next; again and again.
+fn take_turns(ground: &mut Ground, name: &str, turns: usize, next: impl Fn(usize) -> Services) {
+    let namespace = ground.namespace(name);
+    namespace.serve("web", 3);
+    namespace.client("client", "node-1");
+    let storms = storms(&namespace, &["client"], &namespace.addresses("web"), "web");
+    // The namespace would hold the ground.
+    std::mem::forget(namespace);
+    for turn in 0..turns {
+        for node in ground.cluster_mut().nodes_mut() {
+            node.services.server_mut().kill().unwrap();
+            node.services.set(next(turn));
+        }
+        storms.iter().for_each(|storm| storm.wait_for_more(50).unwrap());
+        // New pods, which nobody hears of yet. None goes: it would be asked in vain while no agent is there to tell.
+        let replicas = format!("--replicas={}", 4 + turn);
+        ground.kubectl(&["-n", name, "scale", "deployment/web", &replicas]);
+        ground.kubectl(&["-n", name, "rollout", "status", "--timeout=180s", "deployment/web"]);
+        ground.cluster_mut().start_services().unwrap();
+        storms.iter().for_each(|storm| storm.wait_for_more(100).unwrap());
+    }
+    // Now all that come and go are told.
+    ground.kubectl(&["-n", name, "scale", "deployment/web", "--replicas=2"]);
+    ground.kubectl(&["-n", name, "rollout", "restart", "deployment/web"]);
+    ground.kubectl(&["-n", name, "rollout", "status", "--timeout=180s", "deployment/web"]);
+    storms.iter().for_each(|storm| storm.wait_for_more(500).unwrap());
+    let report = finish(storms);
+    ground.kubectl(&["delete", "namespace", name, "--timeout=180s"]);
+    println!("{turns} turns: {} connects to {} pods, {} failed", report.connects, report.names.len(), report.failed);
+    assert_eq!(report.failed, 0, "{:#?}", report.failures);
+    // Those that came while no agent was there were found by the next.
+    assert!(report.names.len() >= 3 + turns, "{:?}", report.names);
+}
+
+/// The agent with another layout of every map, built once into a target folder of its own.
+fn next_agent() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = root.join("target/layout-next");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--features", "layout-next", "--bin", "bowline", "--target-dir"]).arg(&target);
+    assert!(cargo.current_dir(root).status().unwrap().success(), "the agent with the other layout does not build");
+    target.join("debug/bowline")
+}

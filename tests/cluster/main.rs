@@ -5,6 +5,8 @@
 //! instead, to see which of two is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+mod agent;
 mod basics;
 mod ground;
 mod load;
+mod rollouts;

@@ -160,6 +160,15 @@ impl Cluster {
         self.kubectl(&[&["wait", &timeout], args].concat()).map(drop)
     }
 
+    /// Ends the agents of Services with what they put into the kernel, and has others in their place.
+    pub fn replace_services(&mut self, services: &Services) -> Result<()> {
+        for node in &mut self.nodes {
+            node.services.clean_up(&node.machine)?;
+            node.services = ServiceAgent::new(&node.machine, self.plane.api(), services)?;
+        }
+        self.start_services()
+    }
+
     /// Starts the agent of Services on each node (again), and waits until all are ready.
     pub fn start_services(&mut self) -> Result<()> {
         for node in &mut self.nodes {

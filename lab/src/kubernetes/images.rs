@@ -93,7 +93,7 @@ pub fn image(name: &str) -> String {
     format!("{REGISTRY}/{name}:{TAG}")
 }
 
-/// What every cluster has: `pause`, `busybox`, `agnhost` and `coredns`.
+/// What every cluster has: `pause`, `busybox` (with curl), `agnhost` and `coredns`.
 pub(crate) fn usual() -> Result<Vec<Image>> {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let busybox = |name: &str, entrypoint: &[&str]| Image {
@@ -105,18 +105,28 @@ pub(crate) fn usual() -> Result<Vec<Image>> {
     Ok(vec![
         // It only has to be there; the runtime ends it by SIGKILL.
         busybox("pause", &["/bin/sleep", "2147483647"]),
-        busybox("busybox", &["/bin/sh"]),
+        // busybox's own wget can't ask for a name: it crashes where it is linked statically.
+        Image { programs: vec![(found("curl")?, "/usr/bin/curl".into())], ..busybox("busybox", &["/bin/sh"]) },
         Image::of("agnhost", binary("agnhost")?),
         Image::of("coredns", binary("coredns")?),
     ])
 }
 
+/// A program on PATH.
+fn found(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file());
+    found.with_context(|| format!("{name} isn't on PATH: run 'scripts/setup kubernetes'"))
+}
+
 /// busybox under all its names.
 fn add_shell(root: &Path) -> Result<()> {
-    let busybox = Path::new("/bin/busybox");
-    ensure!(busybox.is_file(), "{} isn't there: run 'scripts/setup kubernetes'", busybox.display());
-    copy(busybox, root, "/bin/busybox")?;
-    let listed = Command::new(busybox).arg("--list").output().context("cannot start busybox")?;
+    let busybox = found("busybox")?;
+    copy(&busybox, root, "/bin/busybox")?;
+    for library in libraries(&busybox)? {
+        copy(&library, root, &library.to_string_lossy())?;
+    }
+    let listed = Command::new(&busybox).arg("--list").output().context("cannot start busybox")?;
     for name in String::from_utf8_lossy(&listed.stdout).lines().filter(|&name| name != "busybox") {
         symlink("busybox", root.join("bin").join(name)).with_context(|| format!("cannot link {name}"))?;
     }

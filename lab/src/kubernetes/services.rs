@@ -98,6 +98,17 @@ impl ServiceAgent {
         self.server.wait_until(page, || machine.output("curl", &["-sf", "-m5", &url]).is_ok())
     }
 
+    /// Ends it, and has it take away what it put into the kernel.
+    pub fn clean_up(&mut self, machine: &Machine) -> Result<()> {
+        self.server.kill()?;
+        match &self.services {
+            Services::None => return Ok(()),
+            Services::Bowline { program, .. } => machine.output(program.canonicalize()?, &["cleanup"])?,
+            Services::KubeProxy { .. } => machine.output(binary("kube-proxy")?, &["--cleanup"])?,
+        };
+        Ok(())
+    }
+
     /// From the next start on, another program and other flags: an upgrade.
     pub fn set(&mut self, services: Services) {
         self.services = services;

@@ -1,0 +1,89 @@
+//! Rolling updates under load, in a cluster of 10,000 other Services: by Bowline without a failed request;
+//! and by kube-proxy, for comparison, in the same cluster.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::ground::{Ground, Namespace, bowline, finish, kube_proxy, storms};
+
+const OTHERS: u32 = 10_000;
+const ENDPOINTS: u32 = 10;
+const UPDATES: usize = 10;
+
+#[test]
+fn ten_rolling_updates_among_ten_thousand_services() {
+    let mut ground = Ground::new();
+    load_others(&ground);
+    let (failed, connects, text) = updates(&ground, "bowline", "by-bowline");
+    println!("{text}");
+    ground.cluster_mut().replace_services(&kube_proxy()).unwrap();
+    let (_, _, text) = updates(&ground, "kube-proxy (nftables)", "by-kube-proxy");
+    println!("{text}");
+    ground.cluster_mut().replace_services(&bowline()).unwrap();
+    assert!(connects > 1_000, "{connects} connects");
+    assert_eq!(failed, 0);
+}
+
+/// Ten updates, one after the other: failures, connects, and a line about them.
+fn updates(ground: &Ground, who: &str, namespace: &str) -> (u64, u64, String) {
+    let namespace: Namespace<'_> = ground.namespace(namespace);
+    namespace.serve("web", 4);
+    namespace.client("client", "node-2");
+    let addresses = namespace.addresses("web");
+    let storms = storms(&namespace, &["client"], &addresses, "web");
+    let began = Instant::now();
+    for _ in 0..UPDATES {
+        namespace.kubectl(&["rollout", "restart", "deployment/web"]);
+        namespace.rolled_out("web");
+    }
+    let seconds = began.elapsed().as_secs();
+    // What the last update broke may show after it.
+    storms.iter().for_each(|storm| storm.wait_for_more(500).unwrap());
+    let report = finish(storms);
+    let mut text = format!(
+        "{who}: {UPDATES} rolling updates in {seconds} s among {OTHERS} other Services: {} connects, {} failed",
+        report.connects, report.failed
+    );
+    for failure in report.failures.iter().take(5) {
+        text += &format!("\n    {failure:?}");
+    }
+    (report.failed, report.connects, text)
+}
+
+/// Services with endpoints that nobody runs.
+fn load_others(ground: &Ground) {
+    let began = Instant::now();
+    let namespace = ground.namespace("others");
+    // They stay: their end would take longer than the cluster's.
+    std::mem::forget(namespace);
+    let (mut services, mut slices) = (Vec::new(), Vec::new());
+    for n in 0..OTHERS {
+        let name = format!("other-{n}");
+        services.push((
+            "/api/v1/namespaces/others/services".to_owned(),
+            json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+                "spec": {"ports": [{"port": 80, "targetPort": 8080}]},
+            }),
+        ));
+        let address = |e: u32| {
+            let id = n * ENDPOINTS + e;
+            format!("10.{}.{}.{}", 200 + (id >> 16), (id >> 8) & 255, id & 255)
+        };
+        let endpoints: Vec<Value> =
+            (0..ENDPOINTS).map(|e| json!({"addresses": [address(e)], "conditions": {"ready": true}})).collect();
+        slices.push((
+            "/apis/discovery.k8s.io/v1/namespaces/others/endpointslices".to_owned(),
+            json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+                "endpoints": endpoints,
+                "ports": [{"port": 8080, "protocol": "TCP"}],
+            }),
+        ));
+    }
+    ground.cluster().api().create_all(&services).unwrap();
+    ground.cluster().api().create_all(&slices).unwrap();
+    println!("{OTHERS} Services of {ENDPOINTS} endpoints made in {} s", began.elapsed().as_secs());
+}
