@@ -9,6 +9,8 @@ use std::time::{Instant, SystemTime};
 
 use crate::object::{Object, ObjectKey};
 
+mod backoff;
+pub mod etcd;
 pub mod files;
 pub mod kubernetes;
 pub(crate) mod remote;

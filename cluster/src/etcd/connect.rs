@@ -67,7 +67,7 @@ impl Location {
 
     async fn try_connect(&self, endpoint: &str) -> Result<Connection, Error> {
         let objects = self.keys().objects();
-        let said = |error| Error::of(&error, endpoint, &objects);
+        let said = |error| Error::of_connect(&error, endpoint, &objects);
         let options = self.options(endpoint)?;
         let client = Client::connect([endpoint], Some(options)).await.map_err(said)?;
         let one = GetOptions::new().with_prefix().with_limit(1).with_keys_only();

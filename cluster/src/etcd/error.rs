@@ -28,8 +28,10 @@ pub enum ErrorKind {
     Compacted,
     /// The answer is larger than [`super::MAX_MESSAGE`].
     TooLarge,
-    /// Nobody answers there, or not in time, or there is no leader; later or elsewhere it may.
+    /// Nobody listens there, or there is no leader, or the connection broke; later or elsewhere it may work.
     Unreachable,
+    /// Somebody was connected or should be, and says nothing.
+    Silent,
     /// All else.
     Other,
 }
@@ -47,7 +49,7 @@ mod code {
 }
 
 impl Error {
-    pub(super) fn new(kind: ErrorKind, endpoint: &str, reason: impl std::fmt::Display) -> Error {
+    pub(crate) fn new(kind: ErrorKind, endpoint: &str, reason: impl std::fmt::Display) -> Error {
         Error { kind, text: format!("{endpoint}: {reason}") }
     }
 
@@ -59,12 +61,12 @@ impl Error {
     }
 
     /// Nothing came back in time.
-    pub(super) fn silent(endpoint: &str, after: std::time::Duration) -> Error {
+    pub(crate) fn silent(endpoint: &str, after: std::time::Duration) -> Error {
         let reason = format!(
             "no answer within {} s; is the address right, does a firewall drop it, has etcd a quorum?",
             after.as_secs()
         );
-        Error::new(ErrorKind::Unreachable, endpoint, reason)
+        Error::new(ErrorKind::Silent, endpoint, reason)
     }
 
     /// What etcd-client says; `prefix` is what was read or written.
@@ -75,11 +77,30 @@ impl Error {
             Said::TransportError(error) => (None, chain(&error.to_string(), error.source())),
             other => (None, other.to_string()),
         };
+        // So says the transport of a request that took too long.
+        if text.contains("Timeout expired") {
+            return Error::silent(endpoint, super::REQUEST_TIMEOUT);
+        }
         let (kind, what_to_do) = classify(status, &text);
         let what_to_do = what_to_do.replace("PREFIX", prefix);
         let text = text.strip_prefix("etcdserver: ").unwrap_or(&text);
         let reason = if what_to_do.is_empty() { text.to_owned() } else { format!("{text}; {what_to_do}") };
         Error::new(kind, endpoint, reason)
+    }
+
+    /// The same, of a connection that has not worked yet.
+    pub(super) fn of_connect(error: &etcd_client::Error, endpoint: &str, prefix: &str) -> Error {
+        let Error { kind, text } = Error::of(error, endpoint, prefix);
+        // A server that refuses what it was sent closes, and what it says of that may not come through.
+        if !["broken pipe", "connection closed", "reset by peer"].iter().any(|part| text.contains(part)) {
+            return Error { kind, text };
+        }
+        let hint = if endpoint.starts_with("https://") {
+            "if it stays so, the server may want another client's certificate; look at cert= and key=, and at its log"
+        } else {
+            "if it stays so, the server may speak TLS; write https://"
+        };
+        Error { kind, text: format!("{text}; {hint}") }
     }
 
     /// Why the server gave up a watch; `compacted` is the revision up to which changes are lost, or 0.
@@ -113,7 +134,7 @@ fn chain(text: &str, mut source: Option<&(dyn std::error::Error + 'static)>) -> 
 
 /// The sort of a failure by its code and text, and what to do.
 fn classify(status: Option<i32>, text: &str) -> (ErrorKind, &'static str) {
-    use ErrorKind::{Compacted, Forbidden, Local, Login, Other, Tls, Token, TooLarge, Unreachable};
+    use ErrorKind::{Compacted, Forbidden, Local, Login, Other, Silent, Tls, Token, TooLarge, Unreachable};
     const TEXTS: &[(&str, ErrorKind, &str)] = &[
         (
             "not valid for name",
@@ -144,6 +165,7 @@ fn classify(status: Option<i32>, text: &str) -> (ErrorKind, &'static str) {
             "the server refuses the client's certificate, or wants one; look at cert= and key=",
         ),
         ("received corrupt message", Tls, "the server does not speak TLS; write http:// if that is wanted"),
+        ("tls handshake eof", Tls, "the server has ended the handshake; if it does not speak TLS, write http://"),
         ("InvalidContentType", Tls, "the server does not speak TLS; write http:// if that is wanted"),
         (
             "invalid peer certificate",
@@ -164,6 +186,7 @@ fn classify(status: Option<i32>, text: &str) -> (ErrorKind, &'static str) {
         ),
         ("has been compacted", Compacted, ""),
         ("message length too large", TooLarge, ""),
+        ("request timed out", Silent, "has etcd a quorum?"),
         ("no leader", Unreachable, "most members must be there and reach each other"),
         ("Connection refused", Unreachable, "nothing listens there; is etcd running, is the port right?"),
         ("dns error", Unreachable, "the name of the host is not known; look at the URL"),
@@ -177,9 +200,8 @@ fn classify(status: Option<i32>, text: &str) -> (ErrorKind, &'static str) {
         Some(code::PERMISSION_DENIED) => (Forbidden, ""),
         Some(code::UNAUTHENTICATED) => (Token, ""),
         Some(code::OUT_OF_RANGE) => (TooLarge, ""),
-        Some(code::UNAVAILABLE | code::DEADLINE_EXCEEDED | code::CANCELLED | code::RESOURCE_EXHAUSTED) => {
-            (Unreachable, "")
-        }
+        Some(code::CANCELLED | code::UNAVAILABLE | code::RESOURCE_EXHAUSTED) => (Unreachable, ""),
+        Some(code::DEADLINE_EXCEEDED) => (Silent, ""),
         Some(code::UNKNOWN) | None => (Unreachable, ""),
         Some(_) => (Other, ""),
     }

@@ -1,0 +1,143 @@
+//! A way to etcd that can be cut, or stopped while it stays open.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often its threads look whether they should end.
+const NAP: Duration = Duration::from_millis(20);
+
+#[derive(Default)]
+struct Shared {
+    stopped: AtomicBool,
+    /// So many bytes from the server, and it stops by itself; 0 for never.
+    stop_after: AtomicU64,
+    brought: AtomicU64,
+    refusing: AtomicBool,
+    ended: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Passes TCP connections on to one address.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// To the server of this URL.
+    pub fn to(url: &str) -> Proxy {
+        let target: SocketAddr = url.split_once("://").unwrap().1.parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let inner = shared.clone();
+        let listening = Some(std::thread::spawn(move || listen(&listener, target, &inner)));
+        Proxy { address, shared, listening }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on nothing passes, in open connections or in new ones, and nobody is told.
+    pub fn stop(&self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, when so many more bytes have come from the server.
+    pub fn stop_after(&self, bytes: u64) {
+        self.shared.brought.store(0, Ordering::Relaxed);
+        self.shared.stop_after.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes have come from the server.
+    pub fn brought(&self) -> u64 {
+        self.shared.brought.load(Ordering::Relaxed)
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.shared.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Lets everything pass again; nothing is lost.
+    pub fn go_on(&self) {
+        self.shared.stop_after.store(0, Ordering::Relaxed);
+        self.shared.stopped.store(false, Ordering::Relaxed);
+    }
+
+    /// Closes all connections; new ones are closed at once if `refuse`.
+    pub fn cut(&self, refuse: bool) {
+        self.shared.refusing.store(refuse, Ordering::Relaxed);
+        for stream in self.shared.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        self.go_on();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        self.cut(true);
+        let _ = self.listening.take().unwrap().join();
+        let threads: Vec<_> = self.shared.threads.lock().unwrap().drain(..).collect();
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+fn listen(listener: &TcpListener, target: SocketAddr, shared: &Arc<Shared>) {
+    while !shared.ended.load(Ordering::Relaxed) {
+        let Ok((near, _)) = listener.accept() else {
+            std::thread::sleep(NAP);
+            continue;
+        };
+        if shared.refusing.load(Ordering::Relaxed) {
+            continue;
+        }
+        let Ok(far) = TcpStream::connect(target) else { continue };
+        let mut open = shared.open.lock().unwrap();
+        for (from, to, is_answer) in [(&near, &far, false), (&far, &near, true)] {
+            let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+            let inner = shared.clone();
+            shared.threads.lock().unwrap().push(std::thread::spawn(move || pass(from, to, is_answer, &inner)));
+        }
+        open.extend([near, far]);
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, is_answer: bool, shared: &Shared) {
+    from.set_read_timeout(Some(NAP)).unwrap();
+    let mut buffer = vec![0; 64 << 10];
+    while !shared.ended.load(Ordering::Relaxed) {
+        if shared.stopped.load(Ordering::Relaxed) {
+            std::thread::sleep(NAP);
+            continue;
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(bytes) => {
+                if is_answer {
+                    let brought = shared.brought.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+                    let stop_after = shared.stop_after.load(Ordering::Relaxed);
+                    if stop_after > 0 && brought > stop_after {
+                        shared.stopped.store(true, Ordering::Relaxed);
+                    }
+                }
+                if to.write_all(&buffer[..bytes]).is_err() {
+                    break;
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
