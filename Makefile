@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 # Workspaces of their own: the kernel programs have another target and compiler, fuzzing another profile.
 APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml)
 
-.PHONY: help setup build test demo cluster cluster-down bench fmt lint docs dependencies check clean
+.PHONY: help setup build test demo cluster cluster-down bench bench-sources fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
@@ -49,6 +49,10 @@ cluster-down: ## Remove that Kubernetes, without a trace
 bench: setup ## Measure every number that we claim, each beside its reference
 	@cargo build --release -p bowline -p bowline-bench
 	@target/release/bowline-bench
+
+bench-sources: setup ## Measure Kubernetes and etcd as sources, beside kube-proxy (15 minutes)
+	@cargo build --release -p bowline -p bowline-bench
+	@target/release/bowline-bench sources
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -13,8 +13,11 @@ use bowline_lab::{Node, Process};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::process::{kb, status_kb};
+
 const PATIENCE: Duration = Duration::from_secs(60);
-const METRICS: &str = "127.0.0.1:10249";
+/// Where programs serve their metrics, each in a network namespace of its own.
+pub(crate) const METRICS: &str = "127.0.0.1:10249";
 
 /// A line of the agent's log.
 #[derive(Debug)]
@@ -113,9 +116,7 @@ impl<'a> Agent<'a> {
 
     /// A field of /proc/PID/status, in kB.
     pub(crate) fn status_kb(&self, field: &str) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        kb(line.with_context(|| format!("/proc/PID/status has no {field}"))?)
+        status_kb(self.process.pid(), field)
     }
 
     /// How much of the kernel's arrays is mapped and present, in kB: a part of VmRSS.
@@ -207,16 +208,12 @@ fn is_warning(line: &Line) -> bool {
     matches!(line.fields.get("level").and_then(Value::as_str), Some("WARN" | "ERROR"))
 }
 
-fn kb(text: &str) -> Result<u64> {
-    Ok(text.trim().trim_end_matches("kB").trim_end().parse()?)
-}
-
 fn place<'c>(command: &'c mut Command, node: &Node) -> &'c mut Command {
     command.arg("--cgroup-root").arg(node.cgroup()).arg("--bpf-root").arg(node.bpf_root())
 }
 
 /// The command `bowline`: named by BOWLINE, or beside this program.
-fn bowline() -> Result<PathBuf> {
+pub(crate) fn bowline() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("BOWLINE") {
         return Ok(path.into());
     }

@@ -86,12 +86,7 @@ pub(crate) fn to_client(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<(
     let (client, a, b) = (node.pod("client")?, node.pod("a")?, node.pod("b")?);
     let mut servers = Vec::new();
     for (id, pod) in [(0, &a), (1, &b)] {
-        servers.push(ServeArgs::start(
-            pod,
-            id,
-            1,
-            &[Listen { address: pod.address(8080), cgroup: pod.cgroup().into() }],
-        )?);
+        servers.push(ServeArgs::start(pod, id, 1, &[Listen::at(pod, pod.address(8080))])?);
     }
     let cases = [
         (Files::Many, Format::Yaml, "a file for each Service, YAML", 10.0, bench.pick(300, 20)),
@@ -107,7 +102,7 @@ pub(crate) fn to_client(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<(
         folder.serve(services / 2, a.v4().into())?.publish()?;
         let agent = Agent::start(&node, folder.path())?;
         agent.ready()?;
-        let mut probe = ProbeArgs::start(&client, Folder::address(services / 2))?;
+        let mut probe = ProbeArgs::new(Folder::address(services / 2)).start(&client)?;
         let first = probe.next()?;
         let (mut last, mut times) = (first, Vec::new());
         for number in 1..=changes {
@@ -117,6 +112,7 @@ pub(crate) fn to_client(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<(
             change.publish()?;
             last = probe.next()?;
             ensure!(usize::from(last.id) == number % 2, "an old backend answered again");
+            ensure!(last.failed == 0, "{} connections failed", last.failed);
             times.push((last.at - renamed) as f64 / 1e6);
             // As in `to_kernel`; and what the last change left to do is done.
             std::thread::sleep(Duration::from_millis(5));

@@ -48,7 +48,8 @@ pub(crate) fn measure(bench: &Bench, lab: &Lab, tcp: bool, udp: bool, table: &mu
     let agent = Agent::start(&node, folder.path())?;
     agent.ready()?;
 
-    let listen = |port, cgroup: &std::path::Path| Listen { address: server.address(port), cgroup: cgroup.into() };
+    let listen =
+        |port, cgroup: &std::path::Path| Listen { address: server.address(port), cgroup: cgroup.into(), netns: None };
     let _server = ServeArgs::start(
         &server,
         1,
@@ -56,8 +57,8 @@ pub(crate) fn measure(bench: &Bench, lab: &Lab, tcp: bool, udp: bool, table: &mu
         &[listen(8080, server.cgroup()), listen(8081, beside.cgroup())],
     )?;
     let vip = Folder::address(services / 2);
-    let through = |port| Listen { address: (vip.ip(), port).into(), cgroup: client.cgroup().into() };
-    let direct = Listen { address: server.address(8081), cgroup: beside.cgroup().into() };
+    let through = |port| Listen::at(&client, (vip.ip(), port).into());
+    let direct = Listen::at(&beside, server.address(8081));
     let ways = [direct.clone(), through(80), through(81), direct];
 
     let modes = [

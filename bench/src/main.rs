@@ -7,8 +7,10 @@
 //! change     rows change, reach: from a change of a manifest to the kernel, and to a client
 //! start      rows start, memory: a cold start with everything, and what stays in memory
 //! agent      runs an agent in a lab's node and reads its log
+//! sources    its own command: from Kubernetes and etcd, beside kube-proxy
 //! manifests  writes folders of many Services
-//! traffic    the programs that run in hosts: server, client, prober
+//! traffic    the programs that run in hosts: server, client, probers
+//! process    what a process takes: memory, CPU
 //! report     rows of the table; stats: medians and their spread
 //! ```
 
@@ -16,7 +18,9 @@ mod agent;
 mod change;
 mod exchange;
 mod manifests;
+mod process;
 mod report;
+mod sources;
 mod start;
 mod stats;
 mod traffic;
@@ -34,7 +38,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::report::Table;
-use crate::traffic::{ClientArgs, ProbeArgs, ServeArgs};
+use crate::sources::SourcesArgs;
+use crate::traffic::{ClientArgs, ProbeArgs, ReachArgs, ServeArgs};
 
 /// Measures what Bowline claims, and prints one table
 ///
@@ -43,8 +48,8 @@ use crate::traffic::{ClientArgs, ProbeArgs, ServeArgs};
 #[derive(Debug, Parser)]
 #[command(name = "bowline-bench", version)]
 struct Cli {
-    /// A smoke run: 200 Services and few rounds, under 60 s; its numbers mean little
-    #[arg(long)]
+    /// A smoke run: few Services, rounds and changes; its numbers mean little
+    #[arg(long, global = true)]
     quick: bool,
     /// Only these rows
     #[arg(long, value_enum, value_delimiter = ',', value_name = "ROW")]
@@ -54,10 +59,10 @@ struct Cli {
     #[arg(long, default_value_t = 1, value_name = "N")]
     server_cpu: usize,
     /// Print each row as a JSON object too
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    inside: Option<Inside>,
+    command: Option<Command>,
 }
 
 /// Groups of rows.
@@ -77,15 +82,22 @@ enum Part {
     Memory,
 }
 
-/// What this program does inside a lab's hosts.
+/// Another table, and what this program does inside a lab's hosts.
 #[derive(Debug, Subcommand)]
-enum Inside {
+enum Command {
+    /// Compares with kube-proxy, on a real API server; and reads the same from a real etcd
+    ///
+    /// Needs the programs that `scripts/setup kubernetes` builds. Takes a quarter of an hour, since
+    /// kube-proxy takes its time with 10,000 Services.
+    Sources(SourcesArgs),
     #[command(hide = true)]
     Serve(ServeArgs),
     #[command(hide = true)]
     Client(ClientArgs),
     #[command(hide = true)]
     Probe(ProbeArgs),
+    #[command(hide = true)]
+    Reach(ReachArgs),
     #[command(hide = true)]
     Get { address: std::net::SocketAddr, path: String },
 }
@@ -120,12 +132,17 @@ impl Bench {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = match &cli.inside {
-        Some(Inside::Serve(args)) => traffic::serve(args),
-        Some(Inside::Client(args)) => traffic::client(args),
-        Some(Inside::Probe(args)) => traffic::probe(args),
-        Some(Inside::Get { address, path }) => traffic::get(*address, path),
-        None => measure(&cli),
+    let result = match &cli.command {
+        Some(Command::Serve(args)) => traffic::serve(args),
+        Some(Command::Client(args)) => traffic::client(args),
+        Some(Command::Probe(args)) => traffic::probe(args),
+        Some(Command::Reach(args)) => traffic::reach(args),
+        Some(Command::Get { address, path }) => traffic::get(*address, path),
+        Some(Command::Sources(args)) => measure(&cli, |bench, lab, table| sources::measure(bench, args, lab, table)),
+        None => measure(&cli, |bench, lab, table| {
+            let wanted = |part| cli.rows.is_empty() || cli.rows.contains(&part);
+            rows(bench, lab, &wanted, table)
+        }),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -136,13 +153,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(cli: &Cli) -> Result<()> {
+fn measure(cli: &Cli, rows: impl FnOnce(&Bench, &Lab, &mut Table) -> Result<()>) -> Result<()> {
     let began = Instant::now();
     let bench = Bench { quick: cli.quick, server_cpu: cli.server_cpu, interrupted: interruptible()? };
-    let wanted = |part| cli.rows.is_empty() || cli.rows.contains(&part);
     let mut table = Table::new()?;
     let lab = Lab::new("bench")?;
-    let measured = rows(&bench, &lab, &wanted, &mut table);
+    let measured = rows(&bench, &lab, &mut table);
     drop(lab);
     // What was measured before a failure is worth seeing.
     print!("{table}");
@@ -150,7 +166,7 @@ fn measure(cli: &Cli) -> Result<()> {
         table.json(&mut std::io::stdout())?;
     }
     if cli.quick {
-        println!("A smoke run ({} Services): the goals are for the full one.", bench.services());
+        println!("A smoke run: the goals are for the full one.");
     }
     println!("{:.0} s", began.elapsed().as_secs_f64());
     measured

@@ -62,7 +62,8 @@ impl Folder {
     pub(crate) fn write(lab: &Lab, name: &str, shape: Shape) -> Result<Folder> {
         let dir = lab.folder(&format!("{name}/state"))?;
         let next = lab.folder(&format!("{name}-next"))?.join("next");
-        let texts = (0..shape.services).map(|service| text(&shape, objects(service, &endpoints(&shape, service))));
+        let texts =
+            (0..shape.services).map(|service| text(&shape, objects(service, &endpoints(shape.endpoints, service))));
         let folder = Folder { dir, next, shape, texts: texts.collect() };
         match shape.files {
             Files::One => folder.write_one()?,
@@ -100,7 +101,7 @@ impl Folder {
 
     /// Another address for one endpoint of a Service.
     pub(crate) fn replace(&mut self, service: usize, index: usize, endpoint: IpAddr) -> Result<Change<'_>> {
-        let mut endpoints = endpoints(&self.shape, service);
+        let mut endpoints = endpoints(self.shape.endpoints, service);
         endpoints[index] = endpoint;
         self.change(service, objects(service, &endpoints))
     }
@@ -177,9 +178,10 @@ fn cluster_ip(service: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(10, 96, 1, 0).to_bits() + service as u32)
 }
 
-fn endpoints(shape: &Shape, service: usize) -> Vec<IpAddr> {
-    let first = Ipv4Addr::new(10, 128, 0, 0).to_bits() + (service * shape.endpoints) as u32;
-    (first..).take(shape.endpoints).map(|bits| Ipv4Addr::from_bits(bits).into()).collect()
+/// So many addresses that only this Service has, and nobody answers at.
+pub(crate) fn endpoints(count: usize, service: usize) -> Vec<IpAddr> {
+    let first = Ipv4Addr::new(10, 128, 0, 0).to_bits() + (service * count) as u32;
+    (first..).take(count).map(|bits| Ipv4Addr::from_bits(bits).into()).collect()
 }
 
 fn ports(port: impl Fn(&str, &str, u16) -> Value) -> Value {
@@ -187,7 +189,7 @@ fn ports(port: impl Fn(&str, &str, u16) -> Value) -> Value {
 }
 
 /// A Service and its slice.
-fn objects(service: usize, endpoints: &[IpAddr]) -> [Value; 2] {
+pub(crate) fn objects(service: usize, endpoints: &[IpAddr]) -> [Value; 2] {
     let address = cluster_ip(service);
     let namespace = format!("shop-{}", service % 100);
     let name = format!("web-{service}");

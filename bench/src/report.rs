@@ -140,7 +140,7 @@ fn busy() -> Result<f64> {
 }
 
 /// Year, month and day of a number of days since 1970 (the civil calendar, by eras of 400 years).
-fn date(days: i64) -> (i64, i64, i64) {
+pub(crate) fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let of_era = days.rem_euclid(146_097);

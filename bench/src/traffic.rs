@@ -4,20 +4,23 @@
 mod client;
 mod get;
 mod probe;
+mod reach;
 mod serve;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::thread::{CpuSet, Pid, sched_setaffinity};
+use rustix::thread::{CpuSet, LinkNameSpaceType, Pid, move_into_link_name_space, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 pub(crate) use client::{ClientArgs, Mode, Rounds, client};
 pub(crate) use get::get;
-pub(crate) use probe::{ProbeArgs, probe};
+pub(crate) use probe::{Probe, ProbeArgs, Seen, probe};
+pub(crate) use reach::{Reach, ReachArgs, reach};
 pub(crate) use serve::{Listen, ServeArgs, serve};
 
 /// Bytes of a request and of an answer; the first byte of an answer is the server's number.
@@ -38,6 +41,13 @@ fn pin(cpu: usize) -> Result<()> {
 fn enter(cgroup: &Path) -> Result<()> {
     fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
         .with_context(|| format!("cannot enter {}", cgroup.display()))
+}
+
+/// Moves this thread into a network namespace. The sockets that it makes from then on belong there.
+pub(crate) fn join(netns: &Path) -> Result<()> {
+    let joined = File::open(netns)
+        .and_then(|file| Ok(move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?));
+    joined.with_context(|| format!("cannot enter the network namespace {}", netns.display()))
 }
 
 /// Nanoseconds of the clock that all processes share.

@@ -1,6 +1,6 @@
 //! Rounds of exchanges, now this way, now that, each timed as a whole.
 //!
-//! One process goes all ways and moves from cgroup to cgroup in between: two processes would differ in
+//! One process goes all ways and moves from place to place in between: two processes would differ in
 //! where their memory lies, by more than what is to be measured.
 
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use bowline_lab::Host;
 use clap::{Args, ValueEnum};
 use rustix::net::sockopt::set_socket_linger;
 
-use super::{Listen, PATIENCE, SIZE, bad, enter, pin};
+use super::{Listen, PATIENCE, SIZE, bad, pin};
 
 /// Nanoseconds an exchange took on average, by round, then by way.
 pub(crate) type Rounds = Vec<Vec<f64>>;
@@ -33,7 +33,7 @@ pub(crate) enum Mode {
 pub(crate) struct ClientArgs {
     #[arg(long, value_enum)]
     pub(crate) mode: Mode,
-    /// Whom to ask, and from which cgroup, in turn.
+    /// Whom to ask, and from where, in turn.
     #[arg(long)]
     pub(crate) way: Vec<Listen>,
     #[arg(long)]
@@ -53,8 +53,8 @@ impl ClientArgs {
         let mut command = host.command(std::env::current_exe()?);
         command.args(["client", "--mode", mode.get_name(), "--limit", &self.limit.to_string()]);
         command.args(["--rounds", &self.rounds.to_string(), "--exchanges", &self.exchanges.to_string()]);
-        for Listen { address, cgroup } in &self.way {
-            command.arg("--way").arg(format!("{address}@{}", cgroup.display()));
+        for way in &self.way {
+            command.arg("--way").arg(way.to_string());
         }
         let mut process = host.spawn(command.stdout(Stdio::piped()))?;
         let mut text = String::new();
@@ -78,7 +78,7 @@ pub(crate) fn client(args: &ClientArgs) -> Result<()> {
             // CPU has slept before makes more of a difference than what is to be measured.
             let index = (number + index) % times.len();
             let way = &args.way[index];
-            enter(&way.cgroup)?;
+            way.enter()?;
             times[index] = round(args, way.address).with_context(|| format!("asking {}", way.address))?;
         }
         rounds.push(times);

@@ -8,16 +8,23 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bowline_lab::{Host, Process};
 use clap::Args;
+use rustix::net::sockopt::set_socket_linger;
 use serde::{Deserialize, Serialize};
 
 use super::{PATIENCE, SIZE, monotonic};
 
-/// Between two probes: the agent shall have a CPU for itself most of the time.
-const PAUSE: Duration = Duration::from_micros(200);
+/// One probe: a connection that is lost must not hide for long that the next one would succeed.
+const LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct ProbeArgs {
     target: SocketAddr,
+    /// Microseconds between two probes: who is measured shall have a CPU for itself most of the time.
+    #[arg(long, default_value_t = 200)]
+    pause: u64,
+    /// Seconds after which nothing has changed for too long.
+    #[arg(long, default_value_t = PATIENCE.as_secs())]
+    patience: u64,
 }
 
 /// Another server than before has answered.
@@ -27,8 +34,9 @@ pub(crate) struct Seen {
     pub(crate) id: u8,
     /// When the answer was there: nanoseconds, see [`monotonic`].
     pub(crate) at: i64,
-    /// How many probes were answered until then.
+    /// How many probes were answered until then, and how many were not.
     pub(crate) probes: u64,
+    pub(crate) failed: u64,
 }
 
 /// A prober in a host.
@@ -39,10 +47,22 @@ pub(crate) struct Probe {
 }
 
 impl ProbeArgs {
+    /// Probes this address at the usual pace.
+    pub(crate) fn new(target: SocketAddr) -> ProbeArgs {
+        ProbeArgs { target, pause: 200, patience: PATIENCE.as_secs() }
+    }
+
+    /// The same for one that takes its time: a probe a millisecond, and two minutes until it is too long.
+    pub(crate) fn slowly(self) -> ProbeArgs {
+        ProbeArgs { pause: 1_000, patience: 120, ..self }
+    }
+
     /// Starts a prober in a host.
-    pub(crate) fn start(host: &Host, target: SocketAddr) -> Result<Probe> {
+    pub(crate) fn start(&self, host: &Host) -> Result<Probe> {
         let mut command = host.command(std::env::current_exe()?);
-        let mut process = host.spawn(command.args(["probe", &target.to_string()]).stdout(Stdio::piped()))?;
+        command.args(["probe", &self.target.to_string()]);
+        command.args(["--pause", &self.pause.to_string(), "--patience", &self.patience.to_string()]);
+        let mut process = host.spawn(command.stdout(Stdio::piped()))?;
         let stdout = process.child.stdout.take().context("the prober has no output")?;
         Ok(Probe { _process: process, lines: BufReader::new(stdout) })
     }
@@ -57,29 +77,41 @@ impl Probe {
     }
 }
 
-/// Probes until killed; ends with an error when a probe fails, or nothing changes for long.
+/// Probes until killed; ends with an error when nothing changes for long.
 pub(crate) fn probe(args: &ProbeArgs) -> Result<()> {
-    let mut last = None;
+    let (mut last, mut failed, mut probes) = (None, 0, 0);
     let mut changed = monotonic();
-    for probes in 1.. {
-        let id = ask(args.target).with_context(|| format!("probe {probes} of {}", args.target))?;
-        let at = monotonic();
-        if last != Some(id) {
-            println!("{}", serde_json::to_string(&Seen { id, at, probes })?);
-            (last, changed) = (Some(id), at);
-        } else if at - changed > PATIENCE.as_nanos() as i64 {
-            bail!("the same server answers for {} s", PATIENCE.as_secs());
+    let mut why = String::new();
+    loop {
+        match ask(args.target, LIMIT) {
+            Ok(id) => {
+                probes += 1;
+                let at = monotonic();
+                if last != Some(id) {
+                    println!("{}", serde_json::to_string(&Seen { id, at, probes, failed })?);
+                    (last, changed) = (Some(id), at);
+                }
+            }
+            Err(error) => {
+                failed += 1;
+                why = format!("; the last of {failed} failures: {error}");
+            }
         }
-        std::thread::sleep(PAUSE);
+        if monotonic() - changed > args.patience as i64 * 1_000_000_000 {
+            bail!("{}: the same server ({last:?}) answers for {} s{why}", args.target, args.patience);
+        }
+        std::thread::sleep(Duration::from_micros(args.pause));
     }
-    Ok(())
 }
 
-fn ask(target: SocketAddr) -> std::io::Result<u8> {
-    let mut stream = TcpStream::connect(target)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+/// The number of who answers.
+pub(super) fn ask(target: SocketAddr, limit: Duration) -> std::io::Result<u8> {
+    let mut stream = TcpStream::connect_timeout(&target, limit)?;
+    stream.set_read_timeout(Some(limit))?;
     stream.write_all(&[1; SIZE])?;
     let mut answer = [0; SIZE];
     stream.read_exact(&mut answer)?;
+    // A reset: closed connections don't pile up, neither in sockets nor in connection tracking.
+    set_socket_linger(&stream, Some(Duration::ZERO))?;
     Ok(answer[0])
 }

@@ -1,5 +1,6 @@
 //! Answers on any number of addresses, each socket made in a cgroup of its own.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -10,21 +11,44 @@ use anyhow::{Context, Result, ensure};
 use bowline_lab::{Host, Process};
 use clap::Args;
 
-use super::{PATIENCE, SIZE, enter, pin};
+use super::{PATIENCE, SIZE, enter, join, pin};
 
-/// An address to serve, TCP and UDP, and the cgroup that its sockets belong to: `ADDRESS@CGROUP`.
+/// An address to serve or to ask, TCP and UDP, the cgroup that the sockets belong to, and their network
+/// namespace where it isn't the one that the process is started in: `ADDRESS@CGROUP[@NETNS]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     pub(crate) cgroup: PathBuf,
+    pub(crate) netns: Option<PathBuf>,
+}
+
+impl Listen {
+    /// In a host's cgroup.
+    pub(crate) fn at(host: &Host, address: SocketAddr) -> Listen {
+        Listen { address, cgroup: host.cgroup().into(), netns: None }
+    }
+
+    /// Makes this process's next sockets belong there.
+    pub(super) fn enter(&self) -> Result<()> {
+        enter(&self.cgroup)?;
+        self.netns.as_deref().map_or(Ok(()), join)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.address, self.cgroup.display())?;
+        self.netns.as_ref().map_or(Ok(()), |netns| write!(f, "@{}", netns.display()))
+    }
 }
 
 impl FromStr for Listen {
     type Err = String;
     fn from_str(text: &str) -> Result<Listen, String> {
-        let (address, cgroup) = text.split_once('@').ok_or("write ADDRESS@CGROUP")?;
+        let (address, place) = text.split_once('@').ok_or("write ADDRESS@CGROUP[@NETNS]")?;
         let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
-        Ok(Listen { address, cgroup: cgroup.into() })
+        let (cgroup, netns) = place.split_once('@').map_or((place, None), |(cgroup, netns)| (cgroup, Some(netns)));
+        Ok(Listen { address, cgroup: cgroup.into(), netns: netns.map(PathBuf::from) })
     }
 }
 
@@ -44,8 +68,8 @@ impl ServeArgs {
     pub(crate) fn start(host: &Host, id: u8, cpu: usize, listen: &[Listen]) -> Result<Process> {
         let mut command = host.command(std::env::current_exe()?);
         command.args(["serve", "--cpu", &cpu.to_string(), "--id", &id.to_string()]).stdout(Stdio::piped());
-        for Listen { address, cgroup } in listen {
-            command.arg("--listen").arg(format!("{address}@{}", cgroup.display()));
+        for listen in listen {
+            command.arg("--listen").arg(listen.to_string());
         }
         let mut process = host.spawn(&mut command)?;
         let stdout = process.child.stdout.as_mut().context("the server has no output")?;
@@ -62,8 +86,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<()> {
     let mut answer = [0; SIZE];
     answer[0] = args.id;
     let mut threads = Vec::new();
-    for Listen { address, cgroup } in &args.listen {
-        enter(cgroup)?;
+    for listen in &args.listen {
+        listen.enter()?;
+        let address = listen.address;
         let tcp = TcpListener::bind(address).with_context(|| format!("tcp {address}"))?;
         let udp = UdpSocket::bind(address).with_context(|| format!("udp {address}"))?;
         threads.push(std::thread::spawn(move || serve_tcp(&tcp, &answer)));
