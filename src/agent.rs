@@ -1,5 +1,6 @@
 //! The agent of a node: states ─> clusters ─> kernel, and what people and monitoring see of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -166,9 +167,9 @@ fn follow(
 ) -> Cluster {
     let options = state.options(&args.states.service_cluster_ip_range);
     // A folder is on a disk already.
-    let is_kept = state.is_remote() && !args.state_dir.as_os_str().is_empty();
+    let is_kept = state.is_remote() && !args.state_dir.is_empty();
     let max_age = Duration::from_secs(args.state_max_age);
-    let disk = is_kept.then(|| cluster::disk(&args.state_dir, &state.name, max_age));
+    let disk = is_kept.then(|| cluster::disk(Path::new(&args.state_dir), &state.name, max_age));
     Cluster::new(&state.name, source, options, disk, kernel, metrics)
 }
 

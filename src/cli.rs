@@ -1,5 +1,6 @@
 //! The arguments: one definition for parsing, --help, the man page and completions.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use bowline_dataplane::{Sizes, place};
@@ -120,7 +121,7 @@ pub(crate) struct NodeArgs {
     pub(crate) states: StateArgs,
     /// Folder in which the last known state of each server is kept, to start without it; empty: none
     #[arg(long, value_name = "DIR", default_value = "/var/lib/bowline")]
-    pub(crate) state_dir: PathBuf,
+    pub(crate) state_dir: OsString,
     /// How old, in seconds, a state from that folder may be to be served
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
     pub(crate) state_max_age: u64,

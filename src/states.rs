@@ -8,6 +8,7 @@
 //! [NAME=]kubernetes[:KUBECONFIG][?context=NAME&apiserver=URL,URL]
 //! ```
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -17,7 +18,9 @@ use bowline_cluster::source::etcd::Etcd;
 use bowline_cluster::source::files::Files;
 use bowline_cluster::source::kubernetes::{self, Access, Kubernetes};
 use bowline_cluster::state::Options;
-use clap::Args;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command};
 use http::Uri;
 use ipnet::IpNet;
 
@@ -99,6 +102,22 @@ impl FromStr for State {
     }
 }
 
+/// Reads a state without repeating it where it is refused: somebody may have written a password into it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quietly;
+
+impl TypedValueParser for Quietly {
+    type Value = State;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<State, clap::Error> {
+        let refuse = |message: &str| {
+            let message = format!("--state (or BOWLINE_STATE): {message}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        };
+        value.to_str().ok_or_else(|| refuse("is not UTF-8"))?.parse().map_err(|error: String| refuse(&error))
+    }
+}
+
 /// Addresses of one API server.
 #[derive(Clone, Debug)]
 struct Apiservers(Vec<Uri>);
@@ -117,7 +136,13 @@ pub(crate) struct StateArgs {
     /// `bowline apply` stored. kubernetes[:KUBECONFIG][?context=NAME&apiserver=URL,URL] reads a Kubernetes
     /// API server; in a pod, by the pod's service account. May be given several times, with a name each
     /// (east=kubernetes:FILE): the first is this node's own cluster, the others are followed beside it.
-    #[arg(long = "state", value_name = "[NAME=]SOURCE", env = "BOWLINE_STATE", value_delimiter = ' ')]
+    #[arg(
+        long = "state",
+        value_name = "[NAME=]SOURCE",
+        env = "BOWLINE_STATE",
+        value_delimiter = ' ',
+        value_parser = Quietly
+    )]
     states: Vec<State>,
     /// How to reach Kubernetes, for a state `kubernetes` that doesn't say it itself
     #[arg(long, value_name = "FILE")]

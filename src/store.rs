@@ -12,7 +12,7 @@ use clap::Args;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::states::{Place, State};
+use crate::states::{Place, Quietly, State};
 pub(crate) use input::{FileArgs, read};
 pub(crate) use output::{list, say, write};
 
@@ -25,7 +25,7 @@ pub(crate) struct StoreArgs {
     /// The state: etcd:URL,URL?prefix=/bowline&cacert=FILE&cert=FILE&key=FILE&user=NAME&password-file=FILE
     ///
     /// As `bowline node` has it; else what BOWLINE_STATE says.
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", value_parser = Quietly)]
     state: Option<State>,
     /// How long to wait for etcd, for each object, before giving up
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]

@@ -49,7 +49,8 @@ pub(crate) fn bowline_in(node: &Node, args: &[&str]) -> Ended {
     run(command.args(args).arg("--cgroup-root").arg(node.cgroup()).arg("--bpf-root").arg(node.bpf_root()))
 }
 
-fn run(command: &mut Command) -> Ended {
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Ended {
     let out = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ended { status: out.status, stdout: text(out.stdout), stderr: text(out.stderr) }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use bowline_lab::{Host, Lab, Node, Pod, Process, lab_net};
 use serde::Deserialize;
 
-pub(crate) use agent::{Agent, Ended, attached, bowline, bowline_in, put};
+pub(crate) use agent::{Agent, Ended, attached, bowline, bowline_in, put, run};
 pub(crate) use view::{Port, Ports};
 
 /// For a defect, not for a slow machine.
