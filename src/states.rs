@@ -94,7 +94,7 @@ impl FromStr for State {
             ("kubernetes", _) => Place::Kubernetes(source.parse()?),
             _ => {
                 return Err(format!(
-                    "`{source}` is no source; write files:DIR, etcd:URL,URL or kubernetes[:KUBECONFIG]"
+                    "`{kind}` is no source; write files:DIR, etcd:URL,URL or kubernetes[:KUBECONFIG]"
                 ));
             }
         };
