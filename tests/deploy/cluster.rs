@@ -1,0 +1,227 @@
+//! A live cluster, as docs/deploy.md leads through it: Bowline comes beside kube-proxy, kube-proxy goes, Bowline is
+//! updated, and is taken away; under load, from processes of both nodes and from a pod.
+
+use std::process::Command;
+use std::time::Duration;
+
+use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Image, Services, binary};
+use bowline_lab::{Lab, Storm, StormArgs, lab_net, wait_for};
+use serde_json::Value;
+
+use crate::image;
+use crate::overlay::Deploy;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const VIP: &str = "10.96.100.100:80";
+const PODS: [&str; 5] =
+    ["get", "pods", "--namespace=kube-system", "--output=json", "--selector=app.kubernetes.io/component=node"];
+
+/// Four servers on two nodes behind a Service, and a pod that asks.
+fn web(image: &str) -> String {
+    format!(
+        r#"
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: default}}
+spec: {{clusterIP: 10.96.100.100, selector: {{app: web}}, ports: [{{port: 80}}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: default}}
+spec:
+  replicas: 4
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      topologySpreadConstraints:
+        - {{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule,
+            labelSelector: {{matchLabels: {{app: web}}}}}}
+      containers:
+        - name: web
+          image: {image}
+          args: [serve, --id=web-$(POD_IP), "--tcp=0.0.0.0:80"]
+          env: [{{name: POD_IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: client, namespace: default}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{{name: client, image: {image}, command: [sleep, infinity]}}]
+"#
+    )
+}
+
+/// The load, and what it must not see.
+struct Storms(Vec<(String, Storm)>);
+
+impl Storms {
+    fn start(cluster: &Cluster) -> Storms {
+        let args = || StormArgs::new().threads(2).pause(2).target(VIP.parse().unwrap(), "web");
+        let nodes = cluster.nodes().iter();
+        let mut storms: Vec<_> =
+            nodes.map(|node| (node.machine.name().to_owned(), Storm::start(&node.machine, &args()).unwrap())).collect();
+        let exec = ["exec", "--stdin", "--namespace=default", "client", "--", "/lab-net"];
+        let exec = cluster.api().kubectl_command(&exec).unwrap();
+        storms.push(("client".into(), Storm::start_by(exec, &args()).unwrap()));
+        Storms(storms)
+    }
+
+    /// Each has gone on, and nothing has failed.
+    #[track_caller]
+    fn go_on(&self) {
+        for (who, storm) in &self.0 {
+            storm.wait_for_more(100).unwrap();
+            let count = storm.count().unwrap();
+            assert_eq!(count.failed, 0, "{who}: {count:?}");
+        }
+    }
+
+    #[track_caller]
+    fn finish(self) {
+        for (who, storm) in self.0 {
+            let report = storm.finish().unwrap();
+            println!("{who}: {} connections, {} failed", report.connects, report.failed);
+            assert_eq!(report.failed, 0, "{who}: {report:?}");
+        }
+    }
+}
+
+/// `kubectl apply` of an overlay.
+fn apply(cluster: &Cluster, overlay: &str) {
+    cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "--kustomize", overlay]).unwrap();
+}
+
+#[track_caller]
+fn rolled_out(cluster: &Cluster, daemonset: &str) {
+    let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+    let rollout = ["rollout", "status", "--namespace=kube-system", daemonset, &timeout];
+    if let Err(error) = cluster.kubectl(&rollout) {
+        let pods = cluster.kubectl(&["describe", "pods", "--namespace=kube-system"]).unwrap();
+        let logs = ["logs", "--namespace=kube-system", "--prefix", "--selector=app.kubernetes.io/part-of=bowline"];
+        panic!("{error}\n{pods}\n{}", cluster.kubectl(&logs).unwrap_or_default());
+    }
+}
+
+/// The pods of the agent.
+fn agents(cluster: &Cluster) -> Vec<Value> {
+    let pods: Value = serde_json::from_str(&cluster.kubectl(&PODS).unwrap()).unwrap();
+    pods["items"].as_array().unwrap().clone()
+}
+
+fn names(pods: &[Value]) -> Vec<String> {
+    pods.iter().map(|pod| pod.pointer("/metadata/name").unwrap().as_str().unwrap().to_owned()).collect()
+}
+
+fn curl(node: &ClusterNode, url: &str) -> anyhow::Result<String> {
+    node.machine.output("curl", &["-sf", "-m5", url])
+}
+
+/// How many connections the agent of a node has sent to a backend, by its metrics.
+fn scheduled(node: &ClusterNode, port: u16) -> u64 {
+    let page = curl(node, &format!("http://127.0.0.1:{port}/metrics")).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix("bowline_verdicts_total{verdict=\"scheduled\"} "));
+    line.unwrap_or_else(|| panic!("no such metric: {page}")).parse().unwrap()
+}
+
+#[test]
+fn the_way_of_a_live_cluster() {
+    let lab = Lab::new("deploy").unwrap();
+    let archive = image::build(&lab);
+    let deploy = Deploy::new(&lab);
+    let lab_net = Image { name: "lab-net".into(), ..Image::of("lab-net", lab_net().unwrap()) };
+    let (image, services) = (lab_net.full_name(), Services::KubeProxy { mode: "nftables".into() });
+    let options = ClusterOptions { nodes: 2, services, images: vec![lab_net], verbose: false };
+    let mut cluster = Cluster::start(lab, &options).unwrap();
+    for node in cluster.nodes() {
+        node.kubelet.import(&node.machine, &archive).unwrap();
+    }
+    cluster.apply(&web(&image)).unwrap();
+    cluster.kubectl_wait(&["--for=condition=Available", "deployment/web"]).unwrap();
+    cluster.kubectl_wait(&["--for=condition=Ready", "pod/client"]).unwrap();
+    wait_for("kube-proxy serves it", PATIENCE, || {
+        cluster
+            .nodes()
+            .iter()
+            .all(|node| node.machine.lab_net(&["connect", "--target", VIP]).is_ok_and(|seen| seen.contains("web-")))
+    })
+    .unwrap();
+    let storms = Storms::start(&cluster);
+    storms.go_on();
+
+    // Without the address of an API server it refuses, and kubectl shows why.
+    apply(&cluster, &deploy.overlay("nameless", "overlays/beside-kube-proxy", image::NAME, &[]));
+    let refusal = "/status/containerStatuses/0/lastState/terminated/message";
+    wait_for("the agent says why it does not start", PATIENCE, || {
+        let why =
+            |pod: &Value| pod.pointer(refusal).and_then(Value::as_str).is_some_and(|said| said.contains("--apiserver"));
+        agents(&cluster).iter().filter(|pod| why(pod)).count() == 2
+    })
+    .unwrap();
+
+    // Beside kube-proxy.
+    let apiserver = format!("apiserver={}", cluster.api().url());
+    apply(&cluster, &deploy.overlay("beside", "overlays/beside-kube-proxy", image::NAME, &[&apiserver]));
+    rolled_out(&cluster, "daemonset/bowline");
+    storms.go_on();
+    for node in cluster.nodes() {
+        let before = scheduled(node, 10349);
+        storms.go_on();
+        assert!(scheduled(node, 10349) > before, "sockets go to Bowline first");
+        curl(node, "http://127.0.0.1:10256/healthz").unwrap(); // kube-proxy's, untouched
+    }
+
+    // Alone. Connections that kube-proxy has translated are all over: a storm's are short.
+    for node in cluster.nodes_mut() {
+        node.services.server_mut().stop().unwrap();
+        node.machine.output(binary("kube-proxy").unwrap(), &["--cleanup"]).unwrap();
+    }
+    apply(&cluster, &deploy.overlay("alone", "overlays/alone", image::NAME, &[&apiserver]));
+    rolled_out(&cluster, "daemonset/bowline");
+    storms.go_on();
+    for node in cluster.nodes() {
+        assert_eq!(curl(node, "http://127.0.0.1:10256/readyz").unwrap(), "ok\n");
+    }
+    // The API server by its Service, and DNS, from a pod that nothing else serves.
+    cluster.kubectl(&["rollout", "restart", "--namespace=kube-system", "deployment/coredns"]).unwrap();
+    rolled_out(&cluster, "deployment/coredns");
+    let ask = ["exec", "--namespace=default", "client", "--", "nslookup", "web.default.svc.cluster.local"];
+    wait_for("an answer of the cluster's DNS", PATIENCE, || {
+        cluster.kubectl(&ask).is_ok_and(|said| said.contains("10.96.100.100"))
+    })
+    .unwrap();
+
+    // An update, as each change of the ConfigMap is one; and one that is taken back.
+    let before = names(&agents(&cluster));
+    apply(&cluster, &deploy.overlay("updated", "overlays/alone", image::NAME, &[&apiserver, "v=2"]));
+    rolled_out(&cluster, "daemonset/bowline");
+    let after = agents(&cluster);
+    assert!(after.len() == 2 && names(&after).iter().all(|name| !before.contains(name)), "{before:?}, {after:?}");
+    storms.go_on();
+    cluster.kubectl(&["rollout", "undo", "--namespace=kube-system", "daemonset/bowline"]).unwrap();
+    rolled_out(&cluster, "daemonset/bowline");
+    storms.go_on();
+    // What people look at, in the pod.
+    let get = ["exec", "--namespace=kube-system", "daemonset/bowline", "--", "bowline", "get", "services"];
+    assert!(cluster.kubectl(&get).unwrap().contains(VIP));
+
+    // Without the agent the kernel goes on.
+    cluster.kubectl(&["delete", "--kustomize", &deploy.path("alone")]).unwrap();
+    wait_for("no agent is left", PATIENCE, || agents(&cluster).is_empty()).unwrap();
+    storms.go_on();
+    storms.finish();
+
+    // Until it is cleaned.
+    apply(&cluster, &deploy.overlay("clean", "cleanup", image::NAME, &[]));
+    rolled_out(&cluster, "daemonset/bowline-cleanup");
+    for node in cluster.nodes() {
+        let left = node.machine.output("find", &["/sys/fs/bpf", "/var/lib/bowline", "-mindepth", "1"]).unwrap();
+        assert_eq!(left, "", "left on {}", node.machine.name());
+        let mut connect: Command = node.machine.command(bowline_lab::lab_net().unwrap());
+        let out = connect.args(["connect", "--target", VIP, "--timeout", "1000"]).output().unwrap();
+        assert!(!String::from_utf8_lossy(&out.stdout).contains("web-"), "still served: {out:?}");
+    }
+    cluster.kubectl(&["delete", "--kustomize", &deploy.path("clean")]).unwrap();
+}

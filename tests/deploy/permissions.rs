@@ -1,0 +1,136 @@
+//! The permissions of the agent's service account: all that the agent uses, and nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bowline_lab::Lab;
+use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
+use serde_json::{Value, json};
+
+use crate::common::Agent;
+use crate::overlay::Deploy;
+
+const ACCOUNT: &str = "system:serviceaccount:kube-system:bowline";
+/// What may be done: `watch services`, `list endpointslices.discovery.k8s.io`.
+type Deeds = BTreeSet<String>;
+
+/// Who did what, for whom it was allowed: one line a request, with no object in it.
+const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}]}"#;
+
+/// The CRD of ServiceImport, as far as an API server needs it to serve some.
+fn service_imports() -> String {
+    let open = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "serviceimports.multicluster.x-k8s.io",
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/mcs-api"},
+        },
+        "spec": {
+            "group": "multicluster.x-k8s.io",
+            "scope": "Namespaced",
+            "names": {"plural": "serviceimports", "singular": "serviceimport", "kind": "ServiceImport"},
+            "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": open}],
+        },
+    })
+    .to_string()
+}
+
+/// What an account may do in a namespace, by its own question to the API server.
+fn granted(api: &ApiServer, account: &str) -> Deeds {
+    let kubeconfig = api.account_kubeconfig("kube-system", account).unwrap();
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": "default"},
+    });
+    let file = api.folder().join("review.json");
+    std::fs::write(&file, review.to_string()).unwrap();
+    let mut kubectl = api.kubectl_command(&["create", "--validate=false", "--output=json", "--filename"]).unwrap();
+    let out = kubectl.arg(&file).arg("--kubeconfig").arg(kubeconfig).output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    let review: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let mut deeds = Deeds::new();
+    let words = |rule: &Value, field: &str| -> Vec<String> {
+        let all = rule.get(field).and_then(Value::as_array).into_iter().flatten();
+        all.map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    for rule in review.pointer("/status/resourceRules").unwrap().as_array().unwrap() {
+        assert_eq!(words(rule, "resourceNames").len(), 0);
+        for (verb, group) in
+            words(rule, "verbs").iter().flat_map(|v| words(rule, "apiGroups").into_iter().map(move |g| (v, g)))
+        {
+            deeds.extend(words(rule, "resources").iter().map(|resource| deed(verb, &group, resource)));
+        }
+    }
+    for rule in review.pointer("/status/nonResourceRules").unwrap().as_array().unwrap() {
+        for verb in words(rule, "verbs") {
+            deeds.extend(words(rule, "nonResourceURLs").iter().map(|url| format!("{verb} {url}")));
+        }
+    }
+    deeds
+}
+
+fn deed(verb: &str, group: &str, resource: &str) -> String {
+    let dot = if group.is_empty() { "" } else { "." };
+    format!("{verb} {resource}{dot}{group}")
+}
+
+/// What the account did, by the API server's audit log; that something was forbidden is a failure.
+fn done(log: &str) -> Deeds {
+    let mut deeds = Deeds::new();
+    // The last line may not be whole yet.
+    for event in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let text = |at: &str| event.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        if text("/user/username") != ACCOUNT || event["objectRef"].is_null() {
+            continue;
+        }
+        assert_ne!(event.pointer("/responseStatus/code").and_then(Value::as_u64), Some(403), "{event}");
+        deeds.insert(deed(text("/verb"), text("/objectRef/apiGroup"), text("/objectRef/resource")));
+    }
+    deeds
+}
+
+/// Once with a server that streams lists and once with one that doesn't: the agent then lists.
+#[test]
+fn the_agent_may_do_what_it_does_and_nothing_else() {
+    let mut used = Deeds::new();
+    let mut may = Deeds::new();
+    for streams in [true, false] {
+        let lab = Lab::new("permissions").unwrap();
+        let node = Arc::new(lab.node("worker-1").unwrap());
+        let place = Place::host(&lab, &node).unwrap();
+        let etcd = Etcd::start(&place, &EtcdOptions::default()).unwrap();
+        let (policy, log) =
+            (lab.folder("audit").unwrap().join("policy.yaml"), lab.folder("audit").unwrap().join("log"));
+        std::fs::write(&policy, AUDIT).unwrap();
+        let flags = vec![
+            format!("--audit-policy-file={}", policy.display()),
+            format!("--audit-log-path={}", log.display()),
+            "--audit-log-mode=blocking".into(),
+            format!("--feature-gates=WatchList={streams}"),
+        ];
+        let api =
+            ApiServer::start(&place, &etcd, &ApiServerOptions { rbac: true, flags, ..Default::default() }).unwrap();
+        api.apply(&service_imports()).unwrap();
+        api.kubectl(&["wait", "--for=condition=Established", "crd/serviceimports.multicluster.x-k8s.io"]).unwrap();
+        api.kubectl(&["apply", "--kustomize", &Deploy::new(&lab).path("overlays/alone")]).unwrap();
+        api.kubectl(&["create", "serviceaccount", "nobody", "--namespace=kube-system"]).unwrap();
+
+        let (ours, everybodys) = (granted(&api, "bowline"), granted(&api, "nobody"));
+        may = ours.difference(&everybodys).cloned().collect();
+        assert!(everybodys.is_subset(&ours));
+
+        let mut agent = Agent::new(&lab, &node);
+        let kubeconfig = api.account_kubeconfig("kube-system", "bowline").unwrap();
+        agent.state(&format!("kubernetes:{}", kubeconfig.display()));
+        agent.flags(&["--state-dir", lab.folder("state").unwrap().to_str().unwrap()]);
+        agent.start();
+        let read = || done(&std::fs::read_to_string(&log).unwrap());
+        let watched: Deeds = may.iter().filter(|deed| deed.starts_with("watch ")).cloned().collect();
+        agent.wait("it watches all that it may", |_| watched.is_subset(&read()));
+        used.extend(read().difference(&everybodys).cloned());
+        agent.stop();
+    }
+    assert_eq!(used, may, "used on the left, granted on the right");
+}
