@@ -173,6 +173,9 @@ fn drop_what_the_type_ends(spec: &mut ServiceSpec, old: &ServiceSpec) {
         if policy(spec) == policy(old) {
             spec.ip_family_policy = None;
         }
+        if spec.internal_traffic_policy == old.internal_traffic_policy {
+            spec.internal_traffic_policy = None;
+        }
     }
     if has_node_ports(old) && !has_node_ports(spec) {
         let had = |port: Option<i32>| old.ports.iter().flatten().any(|old| old.node_port == port);
