@@ -162,7 +162,11 @@ impl Cluster {
         }
         let done = match before {
             Some((revision, _)) if revision == snapshot.revision => saved::touch(path),
-            _ => saved::write(path, &self.source, &snapshot).map(|_| ()),
+            // On a host that no package has prepared the folder is not there yet.
+            _ => path
+                .parent()
+                .map_or(Ok(()), std::fs::create_dir_all)
+                .and_then(|()| saved::write(path, &self.source, &snapshot).map(|_| ())),
         };
         match done {
             Ok(()) => tracing::debug!(cluster = %self.name, path = %path.display(), "the state is on disk"),
