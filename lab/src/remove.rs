@@ -70,7 +70,7 @@ fn remove_cgroups(cgroup: &Path) -> Result<()> {
         result = gone(remove_tree(cgroup, false));
         !matches!(&result, Err(err) if err.kind() == ErrorKind::ResourceBusy)
     });
-    Ok(result.map_err(anyhow::Error::from).and(removed)?)
+    result.map_err(anyhow::Error::from).and(removed)
 }
 
 /// Ends every process in a cgroup and below, and waits until they are gone.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use bowline_lab::kubernetes::Services;
 
-use crate::ground::{Ground, bowline, finish, storms};
+use crate::ground::{Ground, bowline, finish, storms, wait_for_more};
 
 const KILLS: usize = 10;
 const UPGRADES: usize = 6;
@@ -38,19 +38,19 @@ fn take_turns(ground: &mut Ground, name: &str, turns: usize, next: impl Fn(usize
             node.services.server_mut().kill().unwrap();
             node.services.set(next(turn));
         }
-        storms.iter().for_each(|storm| storm.wait_for_more(50).unwrap());
+        wait_for_more(&storms, 50);
         // New pods, which nobody hears of yet. None goes: it would be asked in vain while no agent is there to tell.
         let replicas = format!("--replicas={}", 4 + turn);
         ground.kubectl(&["-n", name, "scale", "deployment/web", &replicas]);
         ground.kubectl(&["-n", name, "rollout", "status", "--timeout=180s", "deployment/web"]);
         ground.cluster_mut().start_services().unwrap();
-        storms.iter().for_each(|storm| storm.wait_for_more(100).unwrap());
+        wait_for_more(&storms, 100);
     }
     // Now all that come and go are told.
     ground.kubectl(&["-n", name, "scale", "deployment/web", "--replicas=2"]);
     ground.kubectl(&["-n", name, "rollout", "restart", "deployment/web"]);
     ground.kubectl(&["-n", name, "rollout", "status", "--timeout=180s", "deployment/web"]);
-    storms.iter().for_each(|storm| storm.wait_for_more(500).unwrap());
+    wait_for_more(&storms, 500);
     let report = finish(storms);
     ground.kubectl(&["delete", "namespace", name, "--timeout=180s"]);
     println!("{turns} turns: {} connects to {} pods, {} failed", report.connects, report.names.len(), report.failed);

@@ -137,7 +137,10 @@ impl Namespace<'_> {
     pub(crate) fn storm(&self, pod: &str, args: &StormArgs) -> Storm {
         let args = args.clone().pause(PAUSE);
         let words = ["-n", &self.name, "exec", "-i", pod, "--", "/lab-net"];
-        Storm::start_by(self.ground.cluster().api().kubectl_command(&words).unwrap(), &args).unwrap()
+        let mut command = self.ground.cluster().api().kubectl_command(&words).unwrap();
+        // By WebSocket kubectl gives up where a machine is too busy to answer its pings.
+        command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
+        Storm::start_by(command, &args).unwrap()
     }
 }
 
@@ -167,8 +170,17 @@ pub(crate) fn storms(namespace: &Namespace<'_>, pods: &[&str], addresses: &[Sock
     let args = addresses.iter().fold(StormArgs::new(), |args, &address| args.target(address, service));
     let nodes = namespace.ground.cluster().nodes().iter().map(|node| storm_on(&node.machine, &args));
     let storms: Vec<_> = nodes.chain(pods.iter().map(|pod| namespace.storm(pod, &args))).collect();
-    storms.iter().for_each(|storm| storm.wait_for_more(20).unwrap());
+    wait_for_more(&storms, 20);
     storms
+}
+
+/// Waits until each storm has got so many more answers: some fail where kube-proxy is at work, and take 5 s then.
+pub(crate) fn wait_for_more(storms: &[Storm], answers: u64) {
+    let goals: Vec<_> = storms.iter().map(|storm| storm.count().unwrap().answers + answers).collect();
+    for (storm, goal) in storms.iter().zip(goals) {
+        let what = format!("{answers} more answers to a storm");
+        wait_for(&what, PATIENCE, || storm.count().unwrap().answers >= goal).unwrap();
+    }
 }
 
 /// Ends storms; all they have seen, in one report.

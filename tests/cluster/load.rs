@@ -2,7 +2,7 @@
 
 use bowline_lab::wait_for;
 
-use crate::ground::{Ground, PATIENCE, finish, storms};
+use crate::ground::{Ground, PATIENCE, finish, storms, wait_for_more};
 
 #[test]
 fn scaled_up_and_down_under_load() {
@@ -17,7 +17,7 @@ fn scaled_up_and_down_under_load() {
         // Those that go have ended as well, so that a connection to one of them would fail.
         let pods = || ground.get(&["-n", "scale", "pods", "-l", "app=web"])["items"].as_array().map(Vec::len);
         wait_for(&format!("{replicas} pods"), PATIENCE, || pods() == Some(replicas)).unwrap();
-        storms.iter().for_each(|storm| storm.wait_for_more(200).unwrap());
+        wait_for_more(&storms, 200);
     }
     let report = finish(storms);
     println!("{} connects to {} pods, {} failed", report.connects, report.names.len(), report.failed);

@@ -1,15 +1,18 @@
 //! Rolling updates under load, in a cluster of 10,000 other Services: by Bowline without a failed request;
 //! and by kube-proxy, for comparison, in the same cluster.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bowline_lab::wait_for;
 use serde_json::{Value, json};
 
-use crate::ground::{Ground, Namespace, bowline, finish, kube_proxy, storms};
+use crate::ground::{Ground, Namespace, ask, bowline, finish, kube_proxy, storms, wait_for_more};
 
 const OTHERS: u32 = 10_000;
 const ENDPOINTS: u32 = 10;
 const UPDATES: usize = 10;
+/// For kube-proxy's first sync of so many Services.
+const MUCH_PATIENCE: Duration = Duration::from_secs(900);
 
 #[test]
 fn ten_rolling_updates_among_ten_thousand_services() {
@@ -31,6 +34,13 @@ fn updates(ground: &Ground, who: &str, namespace: &str) -> (u64, u64, String) {
     namespace.serve("web", 4);
     namespace.client("client", "node-2");
     let addresses = namespace.addresses("web");
+    // kube-proxy says that it is well before it has read all; then it takes its time.
+    for node in ground.cluster().nodes() {
+        for &address in &addresses {
+            let what = format!("{who} on {} to serve {address}", node.machine.name());
+            wait_for(&what, MUCH_PATIENCE, || ask(node, address).is_ok()).unwrap();
+        }
+    }
     let storms = storms(&namespace, &["client"], &addresses, "web");
     let began = Instant::now();
     for _ in 0..UPDATES {
@@ -39,7 +49,7 @@ fn updates(ground: &Ground, who: &str, namespace: &str) -> (u64, u64, String) {
     }
     let seconds = began.elapsed().as_secs();
     // What the last update broke may show after it.
-    storms.iter().for_each(|storm| storm.wait_for_more(500).unwrap());
+    wait_for_more(&storms, 500);
     let report = finish(storms);
     let mut text = format!(
         "{who}: {UPDATES} rolling updates in {seconds} s among {OTHERS} other Services: {} connects, {} failed",
