@@ -41,7 +41,7 @@ pub(crate) enum Command {
     ///
     /// Reads the state, programs the kernel, and follows every change. When it ends, or is killed, what
     /// the kernel has goes on; the next agent takes over without a gap. `bowline cleanup` takes it away.
-    Node(NodeArgs),
+    Node(Box<NodeArgs>),
     /// Puts manifests into a state in etcd, as `kubectl apply` does
     ///
     /// Objects are checked before they are stored. Fields that a manifest had when it was last applied and

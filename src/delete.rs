@@ -56,7 +56,7 @@ struct Object {
 /// Deletes; what can't be deleted keeps nothing else from it.
 pub(crate) fn run(args: &DeleteArgs) -> anyhow::Result<()> {
     let by_file = !args.files.filename.is_empty();
-    if by_file == !args.what.is_empty() {
+    if by_file != args.what.is_empty() {
         anyhow::bail!("what is to be deleted? give -f FILE, or a kind and names: bowline delete service web");
     }
     let store = args.store.open()?;

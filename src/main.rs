@@ -22,7 +22,7 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Node(args) => agent::run(args),
+        Command::Node(args) => agent::run(*args),
         Command::Apply(args) => apply::run(&args),
         Command::Delete(args) => delete::run(&args),
         Command::Diff(args) => return diff::run(&args),

@@ -75,7 +75,7 @@ pub(super) fn cells(resource: &Resource, object: &Value, alive: &BTreeMap<String
             or(text(&spec["type"]), "ClusterIP"),
             or(text(&spec["clusterIP"]), "<none>"),
             external(spec, status),
-            or(join(&spec["ports"], |port| service_port(port)), "<none>"),
+            or(join(&spec["ports"], service_port), "<none>"),
             age,
             or(labels(&spec["selector"]), "<none>"),
         ]);

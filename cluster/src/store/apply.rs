@@ -289,7 +289,7 @@ impl Store {
                 async move { client.kv_client().txn(txn).await }
             })
             .await?;
-        let at = answer.header().map_or(0, |header| header.revision());
+        let at = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
         let mut found = lists(&answer).into_iter();
         let mut view = View { at, ..View::default() };
         if let Some(got) = found.next().and_then(|list| list.into_iter().next()) {

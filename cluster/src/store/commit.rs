@@ -142,7 +142,7 @@ impl Store {
             })
             .await?;
         if answer.succeeded() {
-            return Ok((Done::Yes(answer.header().map_or(0, |header| header.revision())), again));
+            return Ok((Done::Yes(answer.header().map_or(0, etcd_client::ResponseHeader::revision)), again));
         }
         let mut found = values(&answer).into_iter();
         let object = found.next().flatten().unwrap_or_default();
@@ -181,7 +181,7 @@ impl Store {
                 })
                 .await?;
             if revision == 0 {
-                revision = answer.header().map_or(0, |header| header.revision());
+                revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
             }
             let more = answer.more();
             for kv in answer.take_kvs() {

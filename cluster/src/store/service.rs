@@ -235,7 +235,7 @@ fn settle_families(spec: &mut ServiceSpec, old: Option<&ServiceSpec>, has: &Fami
     {
         return;
     }
-    let by_hand = is_headless(spec) && spec.selector.as_ref().is_none_or(|selector| selector.is_empty());
+    let by_hand = is_headless(spec) && spec.selector.as_ref().is_none_or(std::collections::BTreeMap::is_empty);
     if spec.ip_family_policy.is_none() {
         let before = old.and_then(|old| old.ip_family_policy.clone());
         // Who lists the endpoints of a headless Service by hand may list either family.
