@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bowline_cluster::store::Error;
-use bowline_cluster::store::apply::DryRun;
+use bowline_cluster::store::apply::{DryRun, Outcome};
+use bowline_lab::kubernetes::{Etcd, EtcdOptions, Place};
+use bowline_lab::{Lab, wait_for};
 use serde_json::Value;
 
-use crate::ground::{Ground, object, run, service, text};
+use crate::ground::{Ground, PATIENCE, object, run, service, text};
 
 #[test]
 fn addresses_and_ports_left_out_are_given_and_given_back() {
@@ -115,7 +118,7 @@ fn ranges_of_service_cidrs_count_too() {
 fn the_first_settings_count() {
     let ground = Ground::with("10.96.0.0/24", "");
     ground.apply(&service("a", ""));
-    let later = Ground { settings: Default::default(), ..ground };
+    let later = ground.set(Default::default());
     let stored = run(later.store().settings(&later.settings)).unwrap();
     assert_eq!(stored.service_cluster_ip_range, ["10.96.0.0/24".parse().unwrap()]);
     let told = later.settings.differences(&stored);
@@ -249,4 +252,48 @@ fn many_writers_of_the_same_written_address_have_one_winner() {
     });
     assert_eq!(won.iter().filter(|won| **won).count(), 1);
     assert_eq!(consistent(ground), 1);
+}
+
+#[test]
+fn writers_whose_etcd_dies_and_comes_back_lose_and_double_nothing() {
+    let lab = Lab::new("store-fault").unwrap();
+    let mut etcd = Etcd::start(&Place::machine(&lab).unwrap(), &EtcdOptions::default()).unwrap();
+    let ground = &Ground::on(&etcd);
+    ground.apply(&service("first", ""));
+    let (written, stop) = (&AtomicU32::new(0), &AtomicBool::new(false));
+    let outcomes: Vec<(String, Outcome)> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                scope.spawn(move || {
+                    let (store, mut outcomes) = (ground.store(), Vec::new());
+                    run(async {
+                        for n in 0.. {
+                            if stop.load(Ordering::Relaxed) {
+                                break;
+                            }
+                            let name = format!("s-{writer}-{n}");
+                            let manifest = object(&service(&name, "type: NodePort"));
+                            let done = store.apply(&manifest, DryRun::No, &ground.settings).await.unwrap();
+                            outcomes.push((name, done.outcome));
+                            written.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                    outcomes
+                })
+            })
+            .collect();
+        for _ in 0..3 {
+            let before = written.load(Ordering::Relaxed);
+            wait_for("they write", PATIENCE, || written.load(Ordering::Relaxed) > before + 20).unwrap();
+            etcd.members_mut()[0].kill().unwrap();
+            etcd.members_mut()[0].start().unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+    });
+    // Each was told that it has created its object, whatever became of the answer.
+    assert!(outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Created), "{outcomes:?}");
+    assert_eq!(ground.raw("objects/services/default/").len(), outcomes.len() + 1);
+    println!("{} objects written while etcd died three times", outcomes.len());
+    assert_eq!(consistent(ground), 2 * outcomes.len() + 1);
 }

@@ -17,14 +17,15 @@ use serde_json::Value;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server; it goes with the last test that uses it.
-pub(crate) struct Server {
+struct Server {
     etcd: Etcd,
     _lab: Lab,
 }
 
 /// A part of an etcd that no other test looks at.
 pub(crate) struct Ground {
-    pub(crate) server: Arc<Server>,
+    urls: Vec<String>,
+    _server: Option<Arc<Server>>,
     pub(crate) prefix: String,
     pub(crate) settings: Settings,
 }
@@ -41,7 +42,18 @@ impl Ground {
         });
         *shared = Arc::downgrade(&server);
         let prefix = format!("/test-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        Ground { server, prefix, settings: Settings::default() }
+        let urls = server.etcd.urls();
+        Ground { urls, _server: Some(server), prefix, settings: Settings::default() }
+    }
+
+    /// On an etcd that is the caller's alone.
+    pub(crate) fn on(etcd: &Etcd) -> Ground {
+        Ground { urls: etcd.urls(), _server: None, prefix: "/bowline".to_string(), settings: Settings::default() }
+    }
+
+    /// With other settings than its own.
+    pub(crate) fn set(self, settings: Settings) -> Ground {
+        Ground { settings, ..self }
     }
 
     /// With these pools of Service addresses and of pod addresses.
@@ -54,7 +66,7 @@ impl Ground {
     }
 
     pub(crate) fn location(&self) -> Location {
-        format!("etcd:{}?prefix={}", self.server.etcd.urls().join(","), self.prefix).parse().unwrap()
+        format!("etcd:{}?prefix={}", self.urls.join(","), self.prefix).parse().unwrap()
     }
 
     pub(crate) fn store(&self) -> Store {
