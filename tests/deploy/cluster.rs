@@ -71,21 +71,25 @@ impl Storms {
 
     /// Each has gone on, and nothing has failed.
     #[track_caller]
-    fn go_on(&self) {
-        for (who, storm) in &self.0 {
+    fn go_on(&mut self) {
+        for (_, storm) in &self.0 {
             storm.wait_for_more(100).unwrap();
-            let count = storm.count().unwrap();
-            assert_eq!(count.failed, 0, "{who}: {count:?}");
+        }
+        if self.0.iter().any(|(_, storm)| storm.count().unwrap().failed > 0) {
+            Storms(std::mem::take(&mut self.0)).finish();
         }
     }
 
     #[track_caller]
     fn finish(self) {
-        for (who, storm) in self.0 {
-            let report = storm.finish().unwrap();
-            println!("{who}: {} connections, {} failed", report.connects, report.failed);
-            assert_eq!(report.failed, 0, "{who}: {report:?}");
-        }
+        let reports = self.0.into_iter().map(|(who, storm)| (who, storm.finish().unwrap()));
+        let failed: Vec<_> = reports
+            .filter(|(who, report)| {
+                println!("{who}: {} connections, {} failed, {:.1} s", report.connects, report.failed, report.seconds);
+                report.failed > 0
+            })
+            .collect();
+        assert!(failed.is_empty(), "{failed:#?}");
     }
 }
 
@@ -138,6 +142,11 @@ fn the_way_of_a_live_cluster() {
     for node in cluster.nodes() {
         node.kubelet.import(&node.machine, &archive).unwrap();
     }
+    for node in cluster.nodes() {
+        // Two minutes otherwise, and all are waited for below.
+        let time_wait = "net.netfilter.nf_conntrack_tcp_timeout_time_wait=1";
+        node.machine.output("sysctl", &["-w", time_wait]).unwrap();
+    }
     cluster.apply(&web(&image)).unwrap();
     cluster.kubectl_wait(&["--for=condition=Available", "deployment/web"]).unwrap();
     cluster.kubectl_wait(&["--for=condition=Ready", "pod/client"]).unwrap();
@@ -148,7 +157,7 @@ fn the_way_of_a_live_cluster() {
             .all(|node| node.machine.lab_net(&["connect", "--target", VIP]).is_ok_and(|seen| seen.contains("web-")))
     })
     .unwrap();
-    let storms = Storms::start(&cluster);
+    let mut storms = Storms::start(&cluster);
     storms.go_on();
 
     // Without the address of an API server it refuses, and kubectl shows why.
@@ -173,7 +182,13 @@ fn the_way_of_a_live_cluster() {
         curl(node, "http://127.0.0.1:10256/healthz").unwrap(); // kube-proxy's, untouched
     }
 
-    // Alone. Connections that kube-proxy has translated are all over: a storm's are short.
+    // Alone. As long as the kernel's connection tracking knows one that kube-proxy had translated, a direct one
+    // from the same port to the same pod needs kube-proxy's rules, or is dropped.
+    for node in cluster.nodes() {
+        let translated =
+            || node.machine.output("cat", &["/proc/net/nf_conntrack"]).unwrap().contains("dst=10.96.100.100 ");
+        wait_for("what kube-proxy had translated is over", PATIENCE, || !translated()).unwrap();
+    }
     for node in cluster.nodes_mut() {
         node.services.server_mut().stop().unwrap();
         node.machine.output(binary("kube-proxy").unwrap(), &["--cleanup"]).unwrap();
