@@ -81,7 +81,7 @@ fn labels(app: u8) -> Labels {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn a_start_from_it_changes_nothing_once_the_source_is_there(objects in world(), complete in any::<bool>()) {
