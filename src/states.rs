@@ -93,9 +93,7 @@ impl FromStr for State {
             }
             ("kubernetes", _) => Place::Kubernetes(source.parse()?),
             _ => {
-                return Err(format!(
-                    "`{kind}` is no source; write files:DIR, etcd:URL,URL or kubernetes[:KUBECONFIG]"
-                ));
+                return Err(format!("`{kind}` is no source; write files:DIR, etcd:URL,URL or kubernetes[:KUBECONFIG]"));
             }
         };
         Ok(State { name: name.to_owned(), place })
@@ -123,6 +121,10 @@ impl TypedValueParser for Quietly {
 struct Apiservers(Vec<Uri>);
 
 fn apiservers(text: &str) -> Result<Apiservers, String> {
+    if text.is_empty() {
+        // A manifest whose setting is still empty: the source itself says why it can't do without.
+        return Ok(Apiservers(Vec::new()));
+    }
     kubernetes::apiservers(text).map(Apiservers)
 }
 

@@ -164,8 +164,9 @@ fn the_way_of_a_live_cluster() {
     apply(&cluster, &deploy.overlay("nameless", "overlays/beside-kube-proxy", image::NAME, &[]));
     let refusal = "/status/containerStatuses/0/lastState/terminated/message";
     wait_for("the agent says why it does not start", PATIENCE, || {
-        let why =
-            |pod: &Value| pod.pointer(refusal).and_then(Value::as_str).is_some_and(|said| said.contains("--apiserver"));
+        let why = |pod: &Value| {
+            pod.pointer(refusal).and_then(Value::as_str).is_some_and(|said| said.contains("is that of a Service"))
+        };
         agents(&cluster).iter().filter(|pod| why(pod)).count() == 2
     })
     .unwrap();
