@@ -27,6 +27,9 @@ const BATCH: usize = 1024;
 /// Which collection of a [`Mirror`]: its place in the list it was made with.
 pub(crate) type Collection = usize;
 
+/// How many reasons are told at most before it is back.
+const MAX_REASONS: usize = 16;
+
 /// How many objects share a string before the ones nobody uses are swept.
 const SWEEP: usize = 100_000;
 
@@ -78,6 +81,8 @@ pub(crate) struct Mirror<'s> {
     refused: BTreeMap<Subject, Vec<Problem>>,
     problems_differ: bool,
     away: bool,
+    /// Why it is away, as far as that was told.
+    reasons: Vec<String>,
     swept: usize,
 }
 
@@ -103,6 +108,7 @@ impl<'s> Mirror<'s> {
             refused: BTreeMap::new(),
             problems_differ: false,
             away: false,
+            reasons: Vec::new(),
             swept: 0,
         }
     }
@@ -314,6 +320,17 @@ impl<'s> Mirror<'s> {
         if !std::mem::replace(&mut self.away, true) {
             // What came before it is told before it.
             self.flush();
+            self.reasons = vec![reason.clone()];
+            self.sink.update(Update::Away(reason));
+        }
+    }
+
+    /// The same, and tells why too where it is away already for another reason. Each reason once: servers may
+    /// fail in turn.
+    pub(crate) fn away_because(&mut self, c: Collection, reason: String) {
+        self.away(c, reason.clone());
+        if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&reason) {
+            self.reasons.push(reason.clone());
             self.sink.update(Update::Away(reason));
         }
     }

@@ -4,7 +4,12 @@
 
 #[path = "../battery/mod.rs"]
 mod battery;
+mod credentials;
+mod faults;
+mod objects;
 mod place;
+#[path = "../etcd/proxy.rs"]
+mod proxy;
 
 // An API server takes no object that isn't well-formed, and makes endpoints not from Pods itself.
 battery::battery! {

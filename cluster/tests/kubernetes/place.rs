@@ -7,6 +7,7 @@ use bowline_cluster::source::Source;
 use bowline_cluster::source::kubernetes::{Access, Kubernetes};
 use bowline_lab::Lab;
 use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
+use futures_util::StreamExt;
 use http::{Method, Request};
 use kube_client::config::{KubeConfigOptions, Kubeconfig};
 use kube_client::{Client, Config};
@@ -82,12 +83,54 @@ impl Site {
     pub fn apply(&self, manifest: &str) -> String {
         let path = path_of(manifest);
         let query = format!("{path}?fieldManager=battery&force=true");
-        self.request(Method::PATCH, &query, "application/apply-patch+yaml", manifest).unwrap();
+        let applied = self.request(Method::PATCH, &query, "application/apply-patch+yaml", manifest);
+        applied.unwrap_or_else(|error| panic!("{path}: {error}"));
         path
     }
 
+    /// Creates objects, JSON, many at a time; each with the path of its collection.
+    pub fn create(&self, objects: impl Iterator<Item = (String, String)>) {
+        let created = futures_util::stream::iter(objects).for_each_concurrent(64, async |(path, object)| {
+            let request = Request::post(path).header("content-type", "application/json");
+            let request = request.body(object.into_bytes()).unwrap();
+            self.client.request::<serde::de::IgnoredAny>(request).await.unwrap();
+        });
+        self.runtime.block_on(created);
+    }
+
     pub fn remove(&self, path: &str) {
-        self.request(Method::DELETE, path, "application/json", "").unwrap();
+        self.try_remove(path).unwrap();
+    }
+
+    pub fn try_remove(&self, path: &str) -> Result<serde_json::Value, String> {
+        self.request(Method::DELETE, path, "application/json", "")
+    }
+
+    /// Waits until there is such a collection.
+    pub fn until_served(&self, path: &str) {
+        let served = || self.request(Method::GET, path, "application/json", "").is_ok();
+        bowline_lab::wait_for(path, battery::PATIENCE, served).unwrap();
+    }
+
+    /// Waits until there is no such object.
+    pub fn until_gone(&self, path: &str) {
+        let gone = || self.request(Method::GET, path, "application/json", "").is_err_and(|error| error.contains("404"));
+        bowline_lab::wait_for(path, battery::PATIENCE, gone).unwrap();
+    }
+
+    /// A client of its own, from files that have changed.
+    pub fn reconnect(&mut self) {
+        self.client = self.runtime.block_on(client(self.api.admin()));
+    }
+
+    /// Makes etcd forget what was before now.
+    pub fn compact(&self) {
+        let urls = self.etcd.urls();
+        self.runtime.block_on(async {
+            let mut etcd = etcd_client::Client::connect(urls, None).await.unwrap();
+            let revision = etcd.get("nothing", None).await.unwrap().header().unwrap().revision();
+            etcd.compact(revision, None).await.unwrap();
+        });
     }
 }
 
@@ -100,11 +143,12 @@ fn path_of(manifest: &str) -> String {
     let plural = plural.replace("networkpolicy", "networkpolicies");
     let api = if version.contains('/') { "apis" } else { "api" };
     let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
-    match &*plural {
-        "nodes" | "namespaces" | "servicecidrs" | "customresourcedefinitions" => {
-            format!("/{api}/{version}/{plural}/{name}")
-        }
-        _ => format!("/{api}/{version}/namespaces/{namespace}/{plural}/{name}"),
+    let of_cluster =
+        ["nodes", "namespaces", "servicecidrs", "customresourcedefinitions", "clusterroles", "clusterrolebindings"];
+    if of_cluster.contains(&&*plural) {
+        format!("/{api}/{version}/{plural}/{name}")
+    } else {
+        format!("/{api}/{version}/namespaces/{namespace}/{plural}/{name}")
     }
 }
 

@@ -163,7 +163,10 @@ impl Servers {
             None => self.log_in(state).await?,
         };
         let started = Instant::now();
-        let identity = self.identify(&client).await.map_err(|failure| format!("{url}: {failure}"))?;
+        let identity = self.identify(&client).await.map_err(|failure| match failure {
+            Failure::Refused(status) if status.code == 401 => refused_us(&url, &status),
+            failure => format!("{url}: {failure}"),
+        })?;
         if let Some((uid, revision)) = identity {
             let is_other = uid != state.identity || revision.is_some_and(|revision| revision < self.newest.get());
             if is_other && state.identity.is_some() {
@@ -267,6 +270,11 @@ pub(super) fn jitter() -> f64 {
     0.5 + RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64 / 2.0
 }
 
+/// What to tell of a server that doesn't know who we are.
+pub(super) fn refused_us(url: &str, status: &Status) -> String {
+    format!("{url}: {status}; is the token or certificate still good?")
+}
+
 /// kube's client, on a connection of ours. It connects when it is first used.
 fn client(login: &Login, url: Uri) -> Result<Client, String> {
     let mut config = login.config.clone();
@@ -353,8 +361,14 @@ pub(super) fn explain(error: &(dyn std::error::Error + 'static)) -> String {
             continue;
         }
         let part = error.to_string();
-        if !text.contains(&part) {
-            text.extend([if text.is_empty() { "" } else { ": " }, &part]);
+        let is_wrapper = ["client error (", "error reading a body"].iter().any(|start| part.starts_with(start));
+        if is_wrapper && next.is_some() {
+            continue;
+        }
+        // rustls gives lessons.
+        let part = part.split(": https://docs.rs").next().unwrap_or_default();
+        if !text.contains(part) {
+            text.extend([if text.is_empty() { "" } else { ": " }, part]);
         }
     }
     text

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use kube_client::client::Body;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Failure, Link, Servers, explain, jitter, pause};
+use super::connection::{Failure, Link, Servers, explain, jitter, pause, refused_us};
 use super::resource::Resource;
 use super::wire::{Bookmark, Event, Lines, MAX_LINE, Page, Status};
 use crate::parse::Envelope;
@@ -220,14 +220,15 @@ impl<'m, 's> Follower<'m, 's> {
         let status = match failure {
             Failure::Refused(status) => status,
             Failure::Broken(reason) => {
-                self.away(format!("{url}: {name}: {reason}"));
+                // The same for all collections, so told once.
+                self.away(format!("{url}: {reason}"));
                 return self.servers.give_up(link).await;
             }
         };
         let mut wait = pause(self.failures);
         match status.code {
             401 => {
-                self.away(format!("{url}: {name}: {status}; is the token or certificate still good?"));
+                self.away(refused_us(url, &status));
                 return self.servers.give_up(link).await;
             }
             // The server no longer knows what came after our place.
@@ -268,7 +269,7 @@ impl<'m, 's> Follower<'m, 's> {
     }
 
     fn away(&self, reason: String) {
-        self.mirror.borrow_mut().away(self.c, reason);
+        self.mirror.borrow_mut().away_because(self.c, reason);
     }
 
     /// All else goes on without it.

@@ -232,6 +232,53 @@ fn away_is_told_once_and_back_when_all_are() {
 }
 
 #[test]
+fn another_reason_is_told_once() {
+    let told = Told::default();
+    let mut mirror = Mirror::new(&told, &["one", "other"]);
+    for reason in ["a is down", "b is down", "a is down", "b is down"] {
+        mirror.away_because(0, reason.into());
+    }
+    assert_eq!(told.take(), ["away: a is down", "away: b is down"]);
+    (0..100).for_each(|n| mirror.away_because(0, n.to_string()));
+    assert_eq!(told.take().len(), MAX_REASONS - 2);
+    mirror.back(0);
+    mirror.away_because(1, "a is down".into());
+    assert_eq!(told.take(), ["back", "away: a is down"]);
+}
+
+#[test]
+fn a_first_list_that_waits_for_others_keeps_what_counts() {
+    let told = Told::default();
+    let mut mirror = Mirror::new(&told, &["one", "other"]);
+    mirror.begin(0);
+    mirror.end(0);
+    for _ in 0..10 * BATCH {
+        put(&mut mirror, 0, "a");
+        put(&mut mirror, 0, "b");
+        mirror.delete_sent(0, node("b").as_bytes());
+    }
+    assert!(mirror.shelves[0].first.len() <= BATCH + 4);
+    mirror.hindered(1, problem(&"x".into(), None, "forbidden"));
+    mirror.flush();
+    let told = told.take();
+    assert!(told[0].starts_with("all:") && told[0].contains("+a") && !told[0].ends_with("+b"), "{told:?}");
+}
+
+#[test]
+fn what_is_known_stays_where_it_becomes_forbidden() {
+    let told = Told::default();
+    let mut mirror = Mirror::new(&told, &["one"]);
+    mirror.begin(0);
+    put(&mut mirror, 0, "a");
+    mirror.end(0);
+    told.take();
+    mirror.hindered(0, problem(&"x".into(), None, "forbidden"));
+    assert_eq!((told.take().len(), mirror.count(0)), (1, 1), "the problem alone is told");
+    mirror.absent(0, None);
+    assert_eq!(mirror.count(0), 0);
+}
+
+#[test]
 fn a_version_and_a_trigger_are_read_from_an_object() {
     let strings = Strings::default();
     let sent = parse::sent(node("a").as_bytes(), None, &strings);
