@@ -135,9 +135,10 @@ pub(crate) struct StateArgs {
     ///
     /// files:DIR reads a folder of Kubernetes manifests (YAML or JSON).
     /// etcd:URL,URL?prefix=/bowline&cacert=FILE&cert=FILE&key=FILE&user=NAME&password-file=FILE reads what
-    /// `bowline apply` stored. kubernetes[:KUBECONFIG][?context=NAME&apiserver=URL,URL] reads a Kubernetes
-    /// API server; in a pod, by the pod's service account. May be given several times, with a name each
-    /// (east=kubernetes:FILE): the first is this node's own cluster, the others are followed beside it.
+    /// `bowline apply` stored; all after ? may be left out. kubernetes:KUBECONFIG?context=NAME&apiserver=URL,URL
+    /// reads a Kubernetes API server; all after `kubernetes` may be left out, and in a pod its service account
+    /// serves. May be given several times, with a name each (east=kubernetes:FILE): the first is this node's own
+    /// cluster, the others are followed beside it.
     #[arg(
         long = "state",
         value_name = "[NAME=]SOURCE",

@@ -116,9 +116,10 @@ impl Kernel {
         if let Some(since_event) = since_event {
             self.metrics.programming.observe(since_event.as_secs_f64());
         }
+        // What they say is another machine's time of day, which may be ahead of ours.
+        let now = SystemTime::now();
         for triggered in heard.triggered {
-            // Another machine's clock may be ahead.
-            self.metrics.latency.observe(triggered.elapsed().unwrap_or_default().as_secs_f64());
+            self.metrics.latency.observe(now.duration_since(triggered).unwrap_or_default().as_secs_f64());
         }
         self.metrics.changes.inc_by(changed.len() as u64);
         for (map, count) in &done.full {
