@@ -3,7 +3,7 @@
 //!
 //! `cargo test --release -p bowline-cluster --test kubernetes_scale -- --nocapture` prints the numbers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-#![allow(unreachable_pub, dead_code, reason = "the battery and its place are shared by test programs")]
+#![allow(unreachable_pub, dead_code, unused_macros, unused_imports, reason = "the battery is shared by test programs")]
 
 mod battery;
 #[path = "kubernetes/place.rs"]
@@ -47,10 +47,10 @@ fn many_objects_are_read_soon_and_a_second_list_takes_little_memory() {
             let told = events.iter().map(|event| if let Event::Some(changes) = event { *changes } else { 0 });
             told.sum::<usize>() > 2 * COUNT
         });
+        running.until("the Service of the other cluster", |snapshot| count(snapshot) == (COUNT + 1, COUNT + 1));
         let peak = status("VmHWM");
         println!("{how}: {before} kB resident, {peak} kB at most while listing again");
         assert!(peak < before + before / 4, "{before} kB, then {peak} kB");
-        assert_eq!(count(&running.snapshot()), (COUNT + 1, COUNT + 1));
     }
 }
 

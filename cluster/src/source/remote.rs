@@ -274,11 +274,6 @@ impl<'s> Mirror<'s> {
         self.queue.len() >= BATCH
     }
 
-    /// Whether every collection has been listed once, and that was told.
-    pub(crate) fn is_synced(&self) -> bool {
-        self.told_all
-    }
-
     /// Tells what is queued. To be called whenever nothing more is there to take in at once.
     pub(crate) fn flush(&mut self) {
         if self.told_all {

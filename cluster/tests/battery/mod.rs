@@ -231,6 +231,7 @@ impl Running {
         self.shared.lock().history.clone()
     }
 
+    #[allow(dead_code, reason = "most tests wait for what they want of it")]
     pub fn snapshot(&self) -> Snapshot {
         self.shared.lock().state.snapshot()
     }

@@ -57,6 +57,21 @@ fn a_server_that_goes_silent_is_noticed_and_waited_for() {
 }
 
 #[test]
+fn a_server_without_http2_does_too() {
+    let flags = vec!["--disable-http2-serving=true".to_owned()];
+    let mut site = Site::with(&ApiServerOptions { flags, ..ApiServerOptions::default() }, &EtcdOptions::default());
+    site.put("a", &service("a", "10.0.0.1"));
+    let running = Running::synced(site.source());
+    site.put("a", &service("a", "10.0.0.2"));
+    running.until_ip("a", Some("10.0.0.2"));
+    site.take_away();
+    running.until_event(Event::Away);
+    site.bring_back();
+    site.put("a", &service("a", "10.0.0.3"));
+    running.until_ip("a", Some("10.0.0.3"));
+}
+
+#[test]
 fn a_way_that_drops_everything_is_noticed_and_another_taken() {
     let mut site = Site::new();
     let (first, second) = (Proxy::to(&site.api.url()), Proxy::to(&site.api.url()));

@@ -1,6 +1,6 @@
 //! Kubernetes as a source, on a real API server: the battery, and the faults that servers have.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-#![allow(unreachable_pub, reason = "the battery is shared by test programs")]
+#![allow(unreachable_pub, dead_code, reason = "battery and proxy are shared by test programs")]
 
 #[path = "../battery/mod.rs"]
 mod battery;

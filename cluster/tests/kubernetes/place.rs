@@ -20,7 +20,8 @@ pub struct Site {
     pub api: ApiServer,
     pub etcd: Etcd,
     pub place: Place,
-    pub lab: Lab,
+    /// Goes last, and takes everything with it.
+    _lab: Lab,
     runtime: Runtime,
     client: Client,
     /// The paths of the objects that were put under a key.
@@ -47,7 +48,7 @@ impl Site {
         let api = ApiServer::start(&place, &etcd, options).unwrap();
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(client(api.admin()));
-        let site = Site { api, etcd, place, lab, runtime, client, put: HashMap::new() };
+        let site = Site { api, etcd, place, _lab: lab, runtime, client, put: HashMap::new() };
         site.settle();
         site
     }

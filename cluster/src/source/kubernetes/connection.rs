@@ -9,7 +9,6 @@
 //! newest revision. Where they say that the data is other, the epoch changes and all is listed again.
 
 use std::cell::Cell;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +27,7 @@ use tower::ServiceBuilder;
 
 use super::access::{Access, AccessError, Files, Login};
 use super::wire::{Identity, Status};
+use crate::source::backoff::chance;
 
 #[cfg(test)]
 mod tests;
@@ -267,7 +267,7 @@ pub(super) fn pause(n: u32) -> Duration {
 
 /// At random from 0.5 to 1.
 pub(super) fn jitter() -> f64 {
-    0.5 + RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64 / 2.0
+    0.5 + chance() / 2.0
 }
 
 /// What to tell of a server that doesn't know who we are.

@@ -22,7 +22,8 @@ use crate::source::{Origin, Problem};
 const PAGE: u32 = 500;
 /// How long a watch lasts, from and to: not all nodes come back at the same moment.
 const LIFE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(600));
-/// Bookmarks come about once a minute; without one for so long it is checked what the matter is.
+/// Bookmarks come about once a minute; without one for so long it is checked what the matter is. All there is
+/// where pings don't reach the server: behind a proxy that speaks HTTP itself, and without HTTP/2.
 const SILENCE: Duration = Duration::from_secs(100);
 /// After so many frames others get their turn.
 const FRAMES: u32 = 64;
@@ -119,13 +120,17 @@ impl<'m, 's> Follower<'m, 's> {
             self.mirror.borrow_mut().begin(self.c);
         }
         self.mirror.borrow_mut().back(self.c);
-        self.take(body, link, listing).await?;
+        self.take(body, link, &mut listing).await?;
+        if listing.is_some() {
+            tracing::debug!(url = %link.url, "a streamed list had no end; reading lists in pages");
+            link.streams.set(Some(false));
+        }
         Ok(if began.elapsed() + Duration::from_secs(5) > life { End::Over } else { End::Early })
     }
 
     /// Takes in the events of a watch up to its end; of one that has a list before it, if `listing` says
     /// since when.
-    async fn take(&mut self, mut body: Body, link: &Link, mut listing: Option<Instant>) -> Result<(), Failure> {
+    async fn take(&mut self, mut body: Body, link: &Link, listing: &mut Option<Instant>) -> Result<(), Failure> {
         let mut lines = Lines::default();
         for turn in 1_u32.. {
             let frame = match timeout(SILENCE, body.frame()).await {
@@ -138,7 +143,7 @@ impl<'m, 's> Follower<'m, 's> {
             };
             lines.feed(frame.data_ref().map_or(&[], |data| data));
             while let Some(line) = lines.next() {
-                self.event(lines.text(line), link, &mut listing)?;
+                self.event(lines.text(line), link, listing)?;
             }
             if lines.is_too_long() {
                 return Err(Failure::Broken(format!("a line of more than {MAX_LINE} bytes")));
@@ -208,7 +213,7 @@ impl<'m, 's> Follower<'m, 's> {
     }
 
     fn listed(&self, mirror: &Mirror<'_>, began: Instant, how: &str) {
-        let (resource, objects) = (self.resource.name(), mirror.count(self.c));
+        let (resource, objects) = (mirror.name(self.c), mirror.count(self.c));
         tracing::info!(resource, objects, how, milliseconds = began.elapsed().as_millis() as u64, "listed");
     }
 

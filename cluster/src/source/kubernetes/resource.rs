@@ -32,8 +32,7 @@ impl Resource {
             Resource::new(Kind::ServiceImport, "multicluster.x-k8s.io", "v1alpha1", false),
         ];
         if let Some(node) = node {
-            // Names of nodes need no escapes in a query.
-            let fields = format!("&fieldSelector=spec.nodeName%3D{node}");
+            let fields = format!("&fieldSelector=spec.nodeName%3D{}", escape(node));
             all.push(Resource { fields, ..Resource::new(Kind::Pod, "", "v1", false) });
         }
         all
