@@ -52,7 +52,15 @@ struct Inner {
     told: bool,
     /// NetworkPolicies that were said not to be enforced.
     policies: BTreeSet<ObjectName>,
-    saved: Option<(u64, Instant)>,
+    saved: Option<Saved>,
+}
+
+/// The last attempt to write to disk.
+#[derive(Clone, Copy, Debug)]
+struct Saved {
+    /// Which revision of the snapshot the disk has; None where it could not be written.
+    revision: Option<u64>,
+    at: Instant,
 }
 
 impl Cluster {
@@ -157,25 +165,22 @@ impl Cluster {
             }
             (inner.state.snapshot(), inner.saved)
         };
-        if !now && before.is_some_and(|(_, at)| at.elapsed() < SAVE) {
+        if !now && before.is_some_and(|saved| saved.at.elapsed() < SAVE) {
             return;
         }
+        // The file is younger only by what it says: after a write that failed it is not touched.
         let done = match before {
-            Some((revision, _)) if revision == snapshot.revision => saved::touch(path),
-            // On a host that no package has prepared the folder is not there yet.
-            _ => path
-                .parent()
-                .map_or(Ok(()), std::fs::create_dir_all)
-                .and_then(|()| saved::write(path, &self.source, &snapshot).map(|_| ())),
+            Some(Saved { revision: Some(revision), .. }) if revision == snapshot.revision => saved::touch(path),
+            _ => saved::write(path, &self.source, &snapshot).map(|_| ()),
         };
-        match done {
+        match &done {
             Ok(()) => tracing::debug!(cluster = %self.name, path = %path.display(), "the state is on disk"),
             Err(error) => tracing::warn!(
                 cluster = %self.name, path = %path.display(), %error,
                 "the state can't be kept on disk; make room, or give another folder by --state-dir"
             ),
         }
-        self.lock().saved = Some((snapshot.revision, Instant::now()));
+        self.lock().saved = Some(Saved { revision: done.is_ok().then_some(snapshot.revision), at: Instant::now() });
     }
 
     /// What the disk has is taken in when the source can't be read at the start. A kernel that serves
