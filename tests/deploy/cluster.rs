@@ -123,6 +123,20 @@ fn curl(node: &ClusterNode, url: &str) -> anyhow::Result<String> {
     node.machine.output("curl", &["-sf", "-m5", url])
 }
 
+/// Whether connection tracking knows a connection to the servers with another address or port on one side than on
+/// the other.
+fn has_translated(node: &ClusterNode) -> bool {
+    let table = node.machine.output("cat", &["/proc/net/nf_conntrack"]).unwrap();
+    let all = |line: &str, key: &str| -> Vec<String> {
+        line.split(' ').filter_map(|word| word.strip_prefix(key)).map(str::to_owned).collect()
+    };
+    table.lines().filter(|line| line.contains(" dport=80 ") || line.contains(" sport=80 ")).any(|line| {
+        let (from, to) = (all(line, "src="), all(line, "dst="));
+        let (from_port, to_port) = (all(line, "sport="), all(line, "dport="));
+        from[0] != to[1] || to[0] != from[1] || from_port[0] != to_port[1] || to_port[0] != from_port[1]
+    })
+}
+
 /// How many connections the agent of a node has sent to a backend, by its metrics.
 fn scheduled(node: &ClusterNode, port: u16) -> u64 {
     let page = curl(node, &format!("http://127.0.0.1:{port}/metrics")).unwrap();
@@ -144,8 +158,10 @@ fn the_way_of_a_live_cluster() {
     }
     for node in cluster.nodes() {
         // Two minutes otherwise, and all are waited for below.
-        let time_wait = "net.netfilter.nf_conntrack_tcp_timeout_time_wait=1";
-        node.machine.output("sysctl", &["-w", time_wait]).unwrap();
+        for timeout in ["time_wait=1", "close=1"] {
+            let timeout = format!("net.netfilter.nf_conntrack_tcp_timeout_{timeout}");
+            node.machine.output("sysctl", &["-w", &timeout]).unwrap();
+        }
     }
     cluster.apply(&web(&image)).unwrap();
     cluster.kubectl_wait(&["--for=condition=Available", "deployment/web"]).unwrap();
@@ -183,13 +199,10 @@ fn the_way_of_a_live_cluster() {
         curl(node, "http://127.0.0.1:10256/healthz").unwrap(); // kube-proxy's, untouched
     }
 
-    // Alone. As long as the kernel's connection tracking knows one that kube-proxy had translated, a direct one
-    // from the same port to the same pod needs kube-proxy's rules, or is dropped.
-    for node in cluster.nodes() {
-        let translated =
-            || node.machine.output("cat", &["/proc/net/nf_conntrack"]).unwrap().contains("dst=10.96.100.100 ");
-        wait_for("what kube-proxy had translated is over", PATIENCE, || !translated()).unwrap();
-    }
+    // Alone. As long as connection tracking knows one that was translated, a direct one from the same port to the
+    // same pod gets another port by kube-proxy's rules; without these it is dropped.
+    wait_for("what was translated is over", PATIENCE, || cluster.nodes().iter().all(|node| !has_translated(node)))
+        .unwrap();
     for node in cluster.nodes_mut() {
         node.services.server_mut().stop().unwrap();
         node.machine.output(binary("kube-proxy").unwrap(), &["--cleanup"]).unwrap();
