@@ -30,7 +30,7 @@ impl OnEtcd {
         let place = Place::host(&ground.lab, &ground.node).unwrap();
         let etcd = Etcd::start(&place, &EtcdOptions::default()).unwrap();
         let state = format!("etcd:{}", etcd.urls().join(","));
-        let folder = ground.lab.folder("disk").unwrap();
+        let folder = ground.lab.folder("disk").unwrap().join("made");
         ground.agent.state(&state);
         ground.agent.flags(&["--state-dir", folder.to_str().unwrap(), "--node-ip", "192.168.0.1"]);
         OnEtcd { ground, etcd, state, disk: folder.join("local.snapshot") }

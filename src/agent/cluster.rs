@@ -171,7 +171,11 @@ impl Cluster {
         // The file is younger only by what it says: after a write that failed it is not touched.
         let done = match before {
             Some(Saved { revision: Some(revision), .. }) if revision == snapshot.revision => saved::touch(path),
-            _ => saved::write(path, &self.source, &snapshot).map(|_| ()),
+            // On a host that no package has prepared the folder is not there yet.
+            _ => path
+                .parent()
+                .map_or(Ok(()), std::fs::create_dir_all)
+                .and_then(|()| saved::write(path, &self.source, &snapshot).map(|_| ())),
         };
         match &done {
             Ok(()) => tracing::debug!(cluster = %self.name, path = %path.display(), "the state is on disk"),
