@@ -1,5 +1,6 @@
-//! Rolling updates under load, in a cluster of 10,000 other Services: by Bowline without a failed request;
-//! and by kube-proxy, for comparison, in the same cluster.
+//! Rolling updates under load, in a cluster of 10,000 other Services: by Bowline without a failed request.
+//! `make bench-rollouts` shows kube-proxy's failures beside: in the same cluster, which then takes it a quarter of
+//! an hour.
 
 use std::time::{Duration, Instant};
 
@@ -20,10 +21,12 @@ fn ten_rolling_updates_among_ten_thousand_services() {
     load_others(&ground);
     let (failed, connects, text) = updates(&ground, "bowline", "by-bowline");
     println!("{text}");
-    ground.cluster_mut().replace_services(&kube_proxy()).unwrap();
-    let (_, _, text) = updates(&ground, "kube-proxy (nftables)", "by-kube-proxy");
-    println!("{text}");
-    ground.cluster_mut().replace_services(&bowline()).unwrap();
+    if std::env::var_os("BOWLINE_TEST_PEER").is_some() {
+        ground.cluster_mut().replace_services(&kube_proxy()).unwrap();
+        let (_, _, text) = updates(&ground, "kube-proxy (nftables)", "by-kube-proxy");
+        println!("{text}");
+        ground.cluster_mut().replace_services(&bowline()).unwrap();
+    }
     assert!(connects > 1_000, "{connects} connects");
     assert_eq!(failed, 0);
 }
