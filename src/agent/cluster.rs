@@ -1,7 +1,8 @@
 //! One cluster that the agent follows: its source, what is known of it, and how old that is.
 //!
 //! Each has its own thread and its own locks, so that one that is dead or slow holds up no other. The
-//! node's own cluster is the one that the kernel serves.
+//! node's own cluster is the one that the kernel serves. The kernel takes a cluster's lock while it holds its
+//! own, so nothing here asks the kernel anything while it holds the cluster's.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -103,6 +104,8 @@ impl Cluster {
 
     /// Brings the metrics up to now.
     pub(crate) fn measure(&self) {
+        // Before the lock: the kernel's comes first.
+        let remarks = self.kernel.as_ref().map_or(0, |kernel| kernel.measure());
         let inner = self.lock();
         let s = inner.state.snapshot();
         let counts = [
@@ -118,7 +121,6 @@ impl Cluster {
         for (kind, count) in counts {
             self.metrics.set_objects(&self.name, kind, count);
         }
-        let remarks = self.kernel.as_ref().map_or(0, |kernel| kernel.measure());
         self.counts.problems.set((inner.state.problems().len() + remarks) as i64);
         self.counts.policies.set(s.network_policies.len() as i64);
         self.counts.away.set(inner.age().as_secs_f64());
@@ -261,6 +263,9 @@ impl Inner {
 
 impl Sink for Cluster {
     fn update(&self, update: Update) {
+        let is_away = matches!(update, Update::Away(_));
+        // Before the lock: the kernel's comes first.
+        let serving = is_away && self.kernel.as_ref().is_some_and(|kernel| kernel.is_serving());
         let mut inner = self.lock();
         let mut heard = Heard::default();
         let mut whole = false;
@@ -284,14 +289,12 @@ impl Sink for Cluster {
             }
             Update::Problems(_) => {}
         }
-        let is_away = matches!(update, Update::Away(_));
         let applied = inner.state.apply(update);
         if inner.told && inner.state.away().is_none() {
             inner.stale_since = None;
         }
         let changed = self.note(applied, &mut inner);
         if is_away && !inner.told && inner.from_disk.is_none() {
-            let serving = self.kernel.as_ref().is_some_and(|kernel| kernel.is_serving());
             whole = self.load(&mut inner) && !serving;
         }
         // Before the first whole read, what comes is not served; from disk, only what was read there.
