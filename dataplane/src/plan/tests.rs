@@ -86,12 +86,20 @@ fn a_port_and_a_family_each() {
 fn headless_external_and_foreign_services_need_nothing() {
     let headless = Service { headless: true, cluster_ips: vec![], ..service() };
     let external = Service { kind: ServiceType::ExternalName, cluster_ips: vec![], ..service() };
-    let proxied = Service { labels: Box::new([(OTHER_PROXY.into(), "x".into())]), ..service() };
-    let hidden = Service { labels: Box::new([(HEADLESS.into(), "".into())]), ..service() };
+    let proxied =
+        Service { labels: Box::new([("service.kubernetes.io/service-proxy-name".into(), "x".into())]), ..service() };
+    let hidden = Service { labels: Box::new([("service.kubernetes.io/headless".into(), "".into())]), ..service() };
     for s in [headless, external, proxied, hidden] {
         assert_eq!(planned(s, vec![]), Plan::default());
     }
     assert_eq!(plan(&Snapshot::default(), &name()), Plan::default());
+}
+
+#[test]
+fn a_slice_that_its_labels_hide_takes_no_traffic() {
+    let shown = slice("a", "http", Some(80), &[("10.0.0.1", READY)]);
+    let hidden = EndpointSlice { hidden: true, ..slice("b", "http", Some(80), &[("10.0.0.2", READY)]) };
+    assert_eq!(backends(&planned(service(), vec![shown, hidden])), [endpoint("10.0.0.1".parse().unwrap(), 80)]);
 }
 
 #[test]
