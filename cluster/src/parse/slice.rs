@@ -17,7 +17,9 @@ pub(super) fn read(
     strings: &Strings,
 ) -> Read<EndpointSlice> {
     let (service, hidden) = match metadata.field.map_at("labels")? {
-        Some(labels) => (labels.shared_at(SERVICE_NAME, strings)?, labels.node().entries().any(|(key, _)| is_hiding(key))),
+        Some(labels) => {
+            (labels.shared_at(SERVICE_NAME, strings)?, labels.node().entries().any(|(key, _)| is_hiding(key)))
+        }
         None => (None, false),
     };
     let family = match root.text_at("addressType")? {
