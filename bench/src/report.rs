@@ -71,7 +71,8 @@ impl Table {
 
     /// Adds a row, and shows it to whoever waits.
     pub(crate) fn add(&mut self, row: Row) {
-        eprintln!("  {}: {} ({})", row.what, row.measured, row.reference);
+        let reference = if row.reference.is_empty() { String::new() } else { format!(" ({})", row.reference) };
+        eprintln!("  {}: {}{reference}", row.what, row.measured);
         self.rows.push(row);
     }
 

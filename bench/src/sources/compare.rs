@@ -84,8 +84,8 @@ pub(crate) fn changes(
     effort: Effort,
 ) -> Result<Changes> {
     let service = shape.changing();
-    let args = ProbeArgs::new(objects::address(service));
-    let args = if running.side.kind == Kind::Bowline { args } else { args.slowly() };
+    let args = ProbeArgs::new(objects::address(service)).patient();
+    let args = if running.side.kind == Kind::Bowline { args } else { args.slow() };
     let mut probe = args.start(&running.side.client)?;
     let first = probe.next()?;
     let (mut last, mut reach, mut write) = (first, Vec::new(), Vec::new());

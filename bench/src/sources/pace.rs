@@ -119,7 +119,7 @@ pub(crate) fn measure(
     theirs: (&str, ServersCpu<'_>),
     table: &mut Table,
 ) -> Result<()> {
-    let seen = read(ProbeArgs::new(objects::address(shape.changing())).start(&running.side.client)?);
+    let seen = read(ProbeArgs::new(objects::address(shape.changing())).patient().start(&running.side.client)?);
     let first = seen.recv().context("the prober did not start")?;
     let quiet = writer.runtime.block_on(async {
         let end = Instant::now() + Duration::from_secs(2);

@@ -101,6 +101,10 @@ impl Side {
                     From::Kubernetes(kubeconfig) => format!("--state=kubernetes:{}", kubeconfig.display()),
                     From::Etcd(url) => format!("--state=etcd:{url}"),
                 });
+                if let From::Etcd(_) = from {
+                    // What it registers itself with: a lab's node has no route to the world to tell it by.
+                    args.push(format!("--node-ip={}", self.node.v4()));
+                }
                 args.push(format!("--state-dir={}", self.folder.join("state").display()));
                 args.push(format!("--hostname-override={}", self.node.name()));
                 args.push(format!("--cgroup-root={}", self.node.cgroup().display()));
@@ -228,9 +232,10 @@ impl Children {
         let (peak, end) = (children.peak.clone(), children.end.clone());
         std::thread::spawn(move || {
             while !end.load(Ordering::Relaxed) {
+                let program = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
                 for pid in cgroup_pids(&group).unwrap_or_default() {
-                    // It may have ended since.
-                    if let (true, Ok(kb)) = (pid != parent, status_kb(pid, "VmHWM")) {
+                    // It may have ended since. Between fork and exec, its memory is the parent's.
+                    if let (true, Ok(kb)) = (program(pid) != program(parent), status_kb(pid, "VmHWM")) {
                         peak.fetch_max(kb, Ordering::Relaxed);
                     }
                 }

@@ -52,9 +52,14 @@ impl ProbeArgs {
         ProbeArgs { target, pause: 200, patience: PATIENCE.as_secs() }
     }
 
-    /// The same for one that takes its time: a probe a millisecond, and two minutes until it is too long.
-    pub(crate) fn slowly(self) -> ProbeArgs {
-        ProbeArgs { pause: 1_000, patience: 120, ..self }
+    /// The same, for two minutes until it is too long.
+    pub(crate) fn patient(self) -> ProbeArgs {
+        ProbeArgs { patience: 120, ..self }
+    }
+
+    /// The same, a probe a millisecond: for one that takes its time.
+    pub(crate) fn slow(self) -> ProbeArgs {
+        ProbeArgs { pause: 1_000, ..self }
     }
 
     /// Starts a prober in a host.
