@@ -226,7 +226,7 @@ impl ApiServer {
         result
     }
 
-    /// Creates many objects, some at the same time: about a thousand a second on two cores. Each is given with
+    /// Creates many objects, some at the same time. Each is given with
     /// the path of its collection, such as `/api/v1/namespaces/default/services`.
     pub fn create_all(&self, objects: &[(String, Value)]) -> Result<()> {
         let (token, url) = (self.token()?, self.url());
