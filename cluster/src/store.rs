@@ -18,10 +18,10 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use etcd_client::Client;
+use etcd_client::{Client, KvClient};
 use tokio::sync::Mutex;
 
-use crate::etcd::{self, Connection, ErrorKind, Keys, Location};
+use crate::etcd::{self, Connection, ErrorKind, Keys, Location, MAX_MESSAGE};
 
 pub mod apply;
 mod bands;
@@ -158,7 +158,7 @@ impl Store {
                     },
                     Err(error) => error,
                 };
-                if !matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Token) {
+                if !matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Silent | ErrorKind::Token) {
                     return Err(Error::Etcd(error));
                 }
                 // Certificates and passwords are read anew, another endpoint is found.
@@ -184,7 +184,13 @@ impl Store {
         }
         match tokio::time::timeout(rest, &mut work).await {
             Ok(done) => done,
-            Err(_) => Err(Error::Deadline { waited: started.elapsed(), last: why() }),
+            Err(_) => {
+                // The next operation is to find another endpoint. Where it is locked, it is being made.
+                if let Ok(mut held) = self.connection.try_lock() {
+                    *held = None;
+                }
+                Err(Error::Deadline { waited: started.elapsed(), last: why() })
+            }
         }
     }
 }
@@ -193,6 +199,11 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("location", &self.location.to_string()).finish_non_exhaustive()
     }
+}
+
+/// For reads and writes of keys; gRPC's own bound for an answer, 4 MiB, is that of two large objects.
+fn kv(client: &Client) -> KvClient {
+    client.kv_client().max_decoding_message_size(MAX_MESSAGE)
 }
 
 /// 64 random bits, unlike those of any other process.

@@ -286,7 +286,7 @@ impl Store {
         let (answer, _) = self
             .call(|client| {
                 let txn = txn.clone();
-                async move { client.kv_client().txn(txn).await }
+                async move { super::kv(&client).txn(txn).await }
             })
             .await?;
         let at = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
@@ -344,7 +344,7 @@ impl Store {
         let (mut answer, _) = self
             .call(|client| {
                 let key = key.clone();
-                async move { client.kv_client().get(key, None).await }
+                async move { super::kv(&client).get(key, None).await }
             })
             .await?;
         let Some(kv) = answer.take_kvs().into_iter().next() else {

@@ -7,8 +7,8 @@ use etcd_client::{Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse, Txn
 use super::claims::Holder;
 use super::{Claim, Error, Refusal, Store};
 
-/// More claims at once than etcd takes in a transaction (128 operations, as it comes).
-const MAX_CLAIMS: usize = 100;
+/// How much etcd takes in a transaction, as it comes: compares, operations and reads, each for itself.
+const MAX_OPERATIONS: usize = 128;
 
 /// A key as it was read.
 #[derive(Clone, Debug, Default)]
@@ -83,10 +83,6 @@ impl Store {
     pub(super) async fn commit(&self, change: &Change<'_>) -> Result<(Done, bool), Error> {
         let keys = self.keys();
         let new: Vec<Claim> = change.wanted.difference(change.held).copied().collect();
-        if change.wanted.union(change.held).count() > MAX_CLAIMS {
-            let message = format!("has more than {MAX_CLAIMS} addresses and node ports; make several objects of it");
-            return Err(Error::Refused(vec![Refusal::new("", message)]));
-        }
         let ours = change.holder.text();
         let mut compares = vec![Compare::mod_revision(change.key, CompareOp::Equal, change.revision)];
         let mut operations = match &change.value {
@@ -131,6 +127,11 @@ impl Store {
         if let Some((prefix, revision)) = &change.guard {
             compares.push(Compare::mod_revision(prefix.clone(), CompareOp::Less, revision + 1).with_prefix());
         }
+        // A node port is compared twice, as its rival is; and what can be stored can be deleted.
+        if compares.len().max(operations.len()).max(reads.len()) > MAX_OPERATIONS {
+            let message = "has more addresses and node ports than etcd changes at once; make several objects of it";
+            return Err(Error::Refused(vec![Refusal::new("", message)]));
+        }
         if change.dry {
             operations.clear();
         }
@@ -138,7 +139,7 @@ impl Store {
         let (answer, again) = self
             .call(|client| {
                 let txn = txn.clone();
-                async move { client.kv_client().txn(txn).await }
+                async move { super::kv(&client).txn(txn).await }
             })
             .await?;
         if answer.succeeded() {
@@ -162,7 +163,11 @@ impl Store {
 
     /// Everything below a prefix, and the revision at which it was so.
     pub(super) async fn below(&self, prefix: &str, keys_only: bool) -> Result<(Vec<Got>, i64), Error> {
-        const PAGE: i64 = 1000;
+        // The first, of which nothing is known, is to fit into a message also if each object is the largest that
+        // etcd takes; keys are small.
+        const PAGES: (i64, i64) = (40, 1000);
+        const PAGE_BYTES: usize = 4 << 20;
+        let mut limit = if keys_only { PAGES.1 } else { PAGES.0 };
         let (mut found, mut revision, mut from) = (Vec::new(), 0, prefix.as_bytes().to_vec());
         let mut end = prefix.as_bytes().to_vec();
         // The prefixes that we have end in `/`, so the next key is never too long.
@@ -170,25 +175,30 @@ impl Store {
             *last += 1;
         }
         loop {
-            let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE).with_revision(revision);
+            let mut options = GetOptions::new().with_range(end.clone()).with_limit(limit).with_revision(revision);
             if keys_only {
                 options = options.with_keys_only();
             }
             let (mut answer, _) = self
                 .call(|client| {
                     let (from, options) = (from.clone(), options.clone());
-                    async move { client.kv_client().get(from, Some(options)).await }
+                    async move { super::kv(&client).get(from, Some(options)).await }
                 })
                 .await?;
             if revision == 0 {
                 revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
             }
             let more = answer.more();
+            let (mut bytes, mut count) = (0, 1);
             for kv in answer.take_kvs() {
+                (bytes, count) = (bytes + kv.value().len(), count + 1);
                 let (mod_revision, lease) = (kv.mod_revision(), kv.lease());
                 let (key, value) = kv.into_key_value();
                 let key = String::from_utf8_lossy(&key).into_owned();
                 found.push(Got { key, value, mod_revision, lease });
+            }
+            if !keys_only {
+                limit = i64::try_from(PAGE_BYTES / (bytes / count + 1)).unwrap_or(PAGES.1).clamp(1, PAGES.1);
             }
             match found.last() {
                 Some(last) if more => from = [last.key.as_bytes(), b"\0"].concat(),

@@ -43,7 +43,7 @@ impl Store {
             let (mut answer, _) = self
                 .call(|client| {
                     let key = key.clone();
-                    async move { client.kv_client().get(key, None).await }
+                    async move { super::kv(&client).get(key, None).await }
                 })
                 .await?;
             let Some(kv) = answer.take_kvs().into_iter().next() else {

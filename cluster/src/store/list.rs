@@ -10,6 +10,7 @@ use super::apply::{stored, versioned};
 use super::commit::Got;
 use super::node::Alive;
 use super::{Error, Resource, Store};
+use crate::etcd::MAX_MESSAGE;
 use crate::source::{Origin, Problem};
 
 /// What there is of a resource.
@@ -46,7 +47,7 @@ impl Store {
         let (mut answer, _) = self
             .call(|client| {
                 let key = key.clone();
-                async move { client.kv_client().get(key, None).await }
+                async move { super::kv(&client).get(key, None).await }
             })
             .await?;
         match answer.take_kvs().into_iter().next() {
@@ -183,9 +184,11 @@ impl Store {
         loop {
             let (mut stream, _) = self
                 .call(|client| {
+                    // What was missed comes at once, a thousand changes, unless it is cut.
                     let options = WatchOptions::new().with_prefix().with_prev_key().with_start_revision(next);
-                    let prefix = prefix.to_owned();
-                    async move { client.watch_client().watch(prefix, Some(options)).await }
+                    let (options, prefix) = (options.with_fragment(), prefix.to_owned());
+                    let mut client = client.watch_client().max_decoding_message_size(MAX_MESSAGE);
+                    async move { client.watch(prefix, Some(options)).await }
                 })
                 .await?;
             loop {

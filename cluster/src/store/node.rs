@@ -99,6 +99,8 @@ impl Registration {
                 () = self.keep(&mut report) => {}
             }
         });
+        // A name that is being looked up holds a thread, for as long as the resolver takes.
+        runtime.shutdown_background();
         Ok(())
     }
 
@@ -165,6 +167,13 @@ impl Registration {
     fn object(&self, live: Option<&Value>) -> Value {
         let new = || json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name}});
         let mut node = live.cloned().unwrap_or_else(new);
+        // What somebody put past us may be anything there.
+        if !node["metadata"]["labels"].is_object() {
+            node["metadata"]["labels"] = json!({});
+        }
+        if !node["status"].is_object() {
+            node["status"] = json!({});
+        }
         for (key, value) in
             [("kubernetes.io/hostname", &*self.name), ("kubernetes.io/os", "linux"), ("kubernetes.io/arch", arch())]
         {
@@ -213,7 +222,7 @@ impl Store {
         self.call(|client| {
             let (key, value) = (key.clone(), value.clone());
             let options = PutOptions::new().with_lease(lease);
-            async move { client.kv_client().put(key, value, Some(options)).await }
+            async move { super::kv(&client).put(key, value, Some(options)).await }
         })
         .await?;
         Ok(lease)
@@ -241,7 +250,7 @@ impl Store {
         let (answer, _) = self
             .call(|client| {
                 let txn = txn.clone();
-                async move { client.kv_client().txn(txn).await }
+                async move { super::kv(&client).txn(txn).await }
             })
             .await?;
         let found = values(&answer);

@@ -125,7 +125,7 @@ impl Store {
                     .when([Compare::version(key.clone(), CompareOp::Equal, 0)])
                     .and_then([TxnOp::put(key.clone(), value.clone(), None)])
                     .or_else([TxnOp::get(key.clone(), None)]);
-                async move { client.kv_client().txn(txn).await }
+                async move { super::kv(&client).txn(txn).await }
             })
             .await?;
         if answer.succeeded() {

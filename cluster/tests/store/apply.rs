@@ -1,7 +1,7 @@
 //! One object: created, changed, merged, compared, deleted.
 
-use bowline_cluster::store::LAST_APPLIED;
 use bowline_cluster::store::apply::{DryRun, Outcome};
+use bowline_cluster::store::{LAST_APPLIED, Resource};
 use serde_json::json;
 
 use crate::ground::{Ground, object, run, service, text};
@@ -172,4 +172,20 @@ fn many_merges_of_one_object_lose_none() {
     let object = ground.get("svc", "web");
     assert_eq!(object["metadata"]["labels"].as_object().unwrap().len(), 1);
     assert_eq!(ground.claims().len(), 1);
+}
+
+#[test]
+fn large_objects_are_listed_whole() {
+    let ground = Ground::new();
+    let filler = "x".repeat(1 << 20);
+    let names: Vec<String> = (0..9).map(|n| format!("large-{n}")).collect();
+    for name in &names {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}, "data": {"text": filler}});
+        ground.put_raw(&format!("objects/configmaps/default/{name}"), &map.to_string());
+    }
+    let configmaps = Resource::parse("configmaps").unwrap();
+    let listed = run(ground.store().list(&configmaps, None)).unwrap();
+    assert_eq!(listed.problems, []);
+    let found: Vec<&str> = listed.objects.iter().map(|object| text(&object["metadata"]["name"])).collect();
+    assert_eq!(found, names);
 }

@@ -8,6 +8,7 @@ use bowline_cluster::store::Error;
 use bowline_cluster::store::apply::{DryRun, Outcome};
 use bowline_lab::kubernetes::{Etcd, EtcdOptions, Place};
 use bowline_lab::{Lab, wait_for};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::ground::{Ground, PATIENCE, object, run, service, text};
@@ -296,4 +297,36 @@ fn writers_whose_etcd_dies_and_comes_back_lose_and_double_nothing() {
     assert_eq!(ground.raw("objects/services/default/").len(), outcomes.len() + 1);
     println!("{} objects written while etcd died three times", outcomes.len());
     assert_eq!(consistent(ground), 2 * outcomes.len() + 1);
+}
+
+#[test]
+fn a_member_that_falls_silent_is_left_for_another() {
+    let lab = Lab::new("store-silent").unwrap();
+    let options = EtcdOptions { members: 3, ..EtcdOptions::default() };
+    let etcd = Etcd::start(&Place::machine(&lab).unwrap(), &options).unwrap();
+    let ground = Ground::on(&etcd);
+    let store = ground.store();
+    run(async {
+        let apply = async |name| store.apply(&object(&service(name, "")), DryRun::No, &ground.settings).await;
+        apply("before").await.unwrap();
+        // The store is connected to the first.
+        etcd.members()[0].server().signal(Signal::STOP).unwrap();
+        assert_eq!(apply("after").await.unwrap().outcome, Outcome::Created);
+    });
+    assert_eq!(consistent(&ground), 2);
+}
+
+#[test]
+fn more_node_ports_than_one_transaction_takes_are_refused() {
+    let ground = Ground::new();
+    let spec = |count: u32| {
+        let ports: Vec<String> = (1..=count).map(|port| format!("{{name: p{port}, port: {port}}}")).collect();
+        format!("type: NodePort, ports: [{}]", ports.join(", "))
+    };
+    // Each is compared with a port for health checks, too.
+    assert!(ground.refused(&service("many", &spec(64))).contains("make several objects of it"));
+    ground.apply(&service("many", &spec(60)));
+    assert_eq!(consistent(&ground), 61);
+    ground.delete("service", "many").unwrap();
+    assert_eq!(ground.claims().len(), 0);
 }

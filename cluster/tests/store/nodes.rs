@@ -193,6 +193,15 @@ fn a_lost_lease_or_a_deleted_node_registers_anew() {
 }
 
 #[test]
+fn a_node_object_of_another_shape_is_made_right() {
+    let ground = Ground::with("10.96.0.0/16", "10.244.0.0/16");
+    let odd = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node", "labels": "x"}, "status": [1]});
+    ground.put_raw("objects/nodes/node", &odd.to_string());
+    until(&[registration(&ground, "node")], |told| has_registered(&told[0]));
+    assert_eq!(ground.get("node", "node")["metadata"]["labels"]["rack"], "7");
+}
+
+#[test]
 fn a_flag_that_does_not_count_is_told() {
     let ground = Ground::with("10.96.0.0/16", "10.244.0.0/16");
     run(ground.store().settings(&ground.settings)).unwrap();
