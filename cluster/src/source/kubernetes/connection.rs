@@ -122,10 +122,15 @@ impl Servers {
                 if fresh && !link.files.have_changed() {
                     return link;
                 }
-            }
-            let pause = state.pause();
-            if !pause.is_zero() {
-                sleep(pause).await;
+                // What was wrong before it is over: a token that was rotated is nothing to wait for.
+                if link.since.elapsed() > GOOD {
+                    state.failures = 0;
+                }
+            } else {
+                let pause = state.pause();
+                if !pause.is_zero() {
+                    sleep(pause).await;
+                }
             }
             match self.connect(&mut state).await {
                 Ok(link) => return link,

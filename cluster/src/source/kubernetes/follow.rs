@@ -175,7 +175,8 @@ impl<'m, 's> Follower<'m, 's> {
             "ERROR" => return Err(Failure::Refused(Status::event(event.object()))),
             _ => None,
         };
-        if let Some(version) = version {
+        // From an empty one a watch would begin anywhere.
+        if let Some(version) = version.filter(|version| !version.is_empty()) {
             self.servers.note(&version);
             if listing.is_none() {
                 self.place = Some((link.epoch, version));
