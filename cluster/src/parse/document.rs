@@ -7,7 +7,6 @@ use super::split::{Format, Splitter};
 use super::yaml::{self, Unreadable};
 use super::{Envelope, MAX_FILE, MAX_PIECE};
 use crate::intern::Strings;
-use crate::object::ObjectKey;
 use crate::source::{Origin, Problem};
 
 #[cfg(test)]
@@ -113,12 +112,13 @@ fn read(file: &str, text: &[u8], format: Format) -> (Documents, bool) {
             (Value::Array(items), true) => items.into_iter().for_each(|item| flatten(item, list, 1, &mut values)),
             (value, _) => flatten(value, list, 0, &mut values),
         }
-        let refused = found.trouble.as_ref().map_or(&[][..], |trouble| &trouble.refused);
+        // The reader has told what is wrong with them, but not always whose it is.
+        if !found.faults().is_empty() {
+            values.retain(|value| super::sent(value.to_string().as_bytes(), None, &strings).found.faults().is_empty());
+        }
         for value in values {
             match name(&value) {
-                Some(_) if refused.iter().any(|key| is(&value, key)) => {}
                 Some(_) => out.documents.push(Document { origin: origin.clone(), value }),
-                None if found.unreadable => {}
                 None => refuse(
                     value.get("kind").and_then(Value::as_str).map(ToString::to_string),
                     "has no name; write it as metadata.name (generateName works only in Kubernetes)".to_string(),
@@ -137,12 +137,6 @@ fn name(value: &Value) -> Option<&str> {
     let text = |value: Option<&'_ Value>| value.and_then(Value::as_str).is_some_and(|text| !text.is_empty());
     let name = value.get("metadata")?.get("name")?.as_str()?;
     (!name.is_empty() && text(value.get("kind")) && text(value.get("apiVersion"))).then_some(name)
-}
-
-fn is(value: &Value, key: &ObjectKey) -> bool {
-    let namespace = value["metadata"]["namespace"].as_str().unwrap_or_default();
-    let namespace = if namespace.is_empty() && !key.kind.is_cluster_wide() { "default" } else { namespace };
-    value["kind"] == key.kind.as_str() && name(value) == Some(&key.name.name) && namespace == &*key.name.namespace
 }
 
 /// Takes lists apart; gives their items what those leave out.

@@ -53,8 +53,13 @@ fn what_the_reader_refuses_does_not_come_out_and_the_others_do() {
     assert_eq!(names(&read), ["Service a", "Service c"]);
     let lines: Vec<&str> = read.problems.iter().map(|problem| &*problem.origin).collect();
     assert_eq!(lines, ["x.yaml:9", "x.yaml:11"]);
+    // Also where it can't be told whose it is.
+    for metadata in ["{name: s, namespace: [a]}", "{name: S_1}", "hello"] {
+        let read = documents("-", format!("{{kind: Service, apiVersion: v1, metadata: {metadata}}}").as_bytes());
+        assert_eq!((names(&read), read.problems.len()), (vec![], 1), "{metadata}");
+    }
     // In one piece too.
-    let list = "{kind: List, apiVersion: v1, items: [{kind: Namespace, apiVersion: v1, metadata: {name: ok}}, {kind: Namespace, apiVersion: v1, metadata: {name: -}}, {kind: Service, apiVersion: v1, metadata: {name: s}}]}";
+    let list = "{kind: List, apiVersion: v1, items: [{kind: Namespace, apiVersion: v1, metadata: {name: ok}}, {kind: Namespace, apiVersion: v1, metadata: {name: x_}}, {kind: Service, apiVersion: v1, metadata: {name: s}}]}";
     let read = documents("-", list.as_bytes());
     assert_eq!((names(&read), read.problems.len()), (vec!["Namespace ok".to_string()], 2));
 }
