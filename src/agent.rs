@@ -73,10 +73,12 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     if states.is_empty() {
         anyhow::bail!("--state is missing: say where the objects come from (`bowline node --help` shows how)");
     }
-    let node = args
-        .hostname_override
-        .clone()
-        .unwrap_or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned());
+    // As the kubelet writes it, and kube-proxy.
+    let node = match &args.hostname_override {
+        Some(name) => name.clone(),
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
+    };
+    let node = node.trim().to_lowercase();
     let config = Config {
         bpf_root: args.place.bpf_root.clone(),
         cgroup_root: args.place.cgroup_root()?,
@@ -152,6 +154,8 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
             tracing::error!("a source's thread had ended by itself");
         }
     }
+    // Waits for what still writes to disk: two at once would get into each other's way.
+    drop(runtime);
     agent.clusters.iter().for_each(|cluster| cluster.save(true));
     tracing::info!("ended; what the kernel has goes on (`bowline cleanup` takes it away)");
     ended

@@ -63,16 +63,14 @@ struct Reader {
 #[derive(Default)]
 struct Read {
     state: state::State,
-    problems: Vec<Problem>,
     ended: Option<String>,
+    /// It was waited for long enough.
+    is_late: bool,
 }
 
 impl Sink for Reader {
     fn update(&self, update: Update) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Update::Problems(problems) = &update {
-            read.problems.clone_from(problems);
-        }
         read.state.apply(update);
         self.changed.notify_all();
     }
@@ -102,16 +100,19 @@ fn read(state: &State, ranges: &[IpNet]) -> anyhow::Result<(Snapshot, Vec<Proble
                 eprintln!("reading {} ({} s at most) ...", state.name, PATIENCE.as_secs());
             }
         }
+        read.is_late = Instant::now() >= deadline;
         stop.stop();
-        match (&read.ended, read.state.synced()) {
-            (_, true) => Ok((read.state.snapshot(), read.state.problems())),
-            (Some(why), false) => anyhow::bail!("{why}"),
-            (None, false) => {
-                let why = read.state.away().unwrap_or("it is slow");
-                anyhow::bail!("it could not be read within {} s: {why}", PATIENCE.as_secs())
-            }
+    });
+    // The source has ended: whatever it had to tell of what it refused has come, too.
+    let read = reader.read.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match (&read.ended, read.state.synced()) {
+        (_, true) => Ok((read.state.snapshot(), read.state.problems())),
+        (Some(why), false) if !read.is_late => anyhow::bail!("{why}"),
+        (_, false) => {
+            let why = read.state.away().unwrap_or("it is slow");
+            anyhow::bail!("it could not be read within {} s: {why}", PATIENCE.as_secs())
         }
-    })
+    }
 }
 
 /// Prints what of a state would not be served, and what in it is refused.

@@ -150,6 +150,10 @@ async fn delete(store: &Store, args: &DeleteArgs, object: &Object) -> anyhow::Re
     }
     for object in list.iter().chain([object]) {
         let label = object.resource.label();
+        if failed > 0 && object.resource.is("Namespace") {
+            eprintln!("bowline: {label} \"{}\": stays, since not all that is in it is gone", object.name);
+            return Ok(failed + 1);
+        }
         let deleted =
             store.delete(&object.resource, &object.namespace, &object.name, &Only::default(), args.dry_run.get()).await;
         match deleted {

@@ -49,6 +49,8 @@ struct Inner {
     stale_since: Option<Instant>,
     /// How old it was when it came from disk; None when it came from the source.
     from_disk: Option<Duration>,
+    /// Whether the disk was asked for what it has.
+    looked_on_disk: bool,
     /// Whether the source has told the whole.
     told: bool,
     /// NetworkPolicies that were said not to be enforced.
@@ -78,6 +80,7 @@ impl Cluster {
             state: State::new(options),
             stale_since: None,
             from_disk: None,
+            looked_on_disk: false,
             told: false,
             policies: BTreeSet::new(),
             saved: None,
@@ -294,7 +297,8 @@ impl Sink for Cluster {
             inner.stale_since = None;
         }
         let changed = self.note(applied, &mut inner);
-        if is_away && !inner.told && inner.from_disk.is_none() {
+        // Once: each reason for being away is told by itself.
+        if is_away && !inner.told && !std::mem::replace(&mut inner.looked_on_disk, true) {
             whole = self.load(&mut inner) && !serving;
         }
         // Before the first whole read, what comes is not served; from disk, only what was read there.
