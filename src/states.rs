@@ -63,12 +63,14 @@ impl State {
         Options { service_cidrs: ranges.to_vec(), complete: self.is_bare() }
     }
 
-    /// What reads it, for the node of this name.
+    /// What reads it, for the node of this name; for none, where it is empty.
     pub(crate) fn source(&self, node: &str) -> Box<dyn Source> {
         match &self.place {
             Place::Files(folder) => Box::new(Files::new(folder.clone())),
             Place::Etcd(location) => Box::new(Etcd::new(location.clone())),
-            Place::Kubernetes(access) => Box::new(Kubernetes::new(access.clone(), Some(node.to_owned()))),
+            Place::Kubernetes(access) => {
+                Box::new(Kubernetes::new(access.clone(), (!node.is_empty()).then(|| node.to_owned())))
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube_client::Client;
 use kube_client::client::{AuthError, Body, ConfigExt};
 use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
@@ -42,6 +43,8 @@ const PONG: Duration = Duration::from_secs(8);
 const ANSWER: Duration = Duration::from_secs(15);
 /// How long reading the files may take, plugins included.
 const LOGIN: Duration = Duration::from_secs(60);
+/// How many plugins may hang at once before no more are started.
+const MAX_HUNG: usize = 8;
 /// The biggest answer that is read whole, in bytes.
 const MAX_BODY: usize = 256 << 20;
 /// The first pause before trying again, and the longest.
@@ -105,6 +108,8 @@ struct State {
     /// How many URLs there were the last time.
     urls: usize,
     failures: u32,
+    /// What reads the files, or runs a plugin, for longer than it may; it can't be stopped.
+    hung: Vec<AbortHandle>,
 }
 
 impl Servers {
@@ -197,6 +202,10 @@ impl Servers {
 
     /// A client for the server whose turn it is, from the files as they are now.
     async fn log_in(&self, state: &mut State) -> Result<(Client, Arc<str>, Files), String> {
+        state.hung.retain(|task| !task.is_finished());
+        if state.hung.len() >= MAX_HUNG {
+            return Err(format!("the kubeconfig's plugin has been started {MAX_HUNG} times and hangs; end those"));
+        }
         let (access, turn) = (self.access.clone(), state.turn);
         // It reads files, and may run a plugin.
         let task = tokio::task::spawn_blocking(move || {
@@ -209,10 +218,14 @@ impl Servers {
             let client = client(&login, url).map_err(|reason| format!("{name}: {reason}"))?;
             Ok::<_, String>((client, name, login.files, count))
         });
+        let handle = task.abort_handle();
         let (client, name, files, count) = match timeout(LOGIN, task).await {
             Ok(Ok(result)) => result?,
             Ok(Err(_)) => return Err("reading the credentials has failed".to_owned()),
-            Err(_) => return Err(format!("the credentials were not to be had within {} s", LOGIN.as_secs())),
+            Err(_) => {
+                state.hung.push(handle);
+                return Err(format!("the credentials were not to be had within {} s", LOGIN.as_secs()));
+            }
         };
         state.urls = count;
         Ok((client, name, files))
