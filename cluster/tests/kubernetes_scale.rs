@@ -10,7 +10,7 @@ mod battery;
 mod place;
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use battery::{Event, Place, Running};
 use bowline_cluster::snapshot::Snapshot;
@@ -37,6 +37,9 @@ fn many_objects_are_read_soon_and_a_second_list_takes_little_memory() {
         running.forget_history();
         let count = |snapshot: &Snapshot| (snapshot.services.len(), snapshot.slices.len());
         assert_eq!(count(&running.snapshot()), (COUNT + 1, COUNT + 1));
+        let mut times: Vec<_> = (0..100).map(|n| change(&site, &running, n)).collect();
+        times.sort();
+        println!("{how}: from the API write to the snapshot p50 {:?}, p99 {:?}", times[50], times[98]);
         let before = forget_peak();
         // Another Service `kubernetes` is taken for another cluster: everything is listed again.
         site.remove("/api/v1/namespaces/default/services/kubernetes");
@@ -52,6 +55,15 @@ fn many_objects_are_read_soon_and_a_second_list_takes_little_memory() {
         println!("{how}: {before} kB resident, {peak} kB at most while listing again");
         assert!(peak < before + before / 4, "{before} kB, then {peak} kB");
     }
+}
+
+/// How long one change takes to arrive.
+fn change(site: &Site, running: &Running, n: usize) -> Duration {
+    let (name, ip) = (format!("web-{n}"), format!("10.0.0.{}", n + 1));
+    let began = Instant::now();
+    site.apply(&battery::service(&name, &ip).replace("spec:\n", "spec:\n  clusterIP: None\n"));
+    running.until_ip(&name, Some(&ip));
+    began.elapsed()
 }
 
 /// Reads it as the agent does: endpoints come as they are.

@@ -120,6 +120,9 @@ fn what_was_missed_and_is_no_longer_known_is_listed_again() {
     running.until_ip("stays", Some(&ip(19)));
     assert_eq!(running.past_ips("stays").len(), 2, "{:?}", running.past_ips("stays"));
     assert_eq!(running.past_ips("goes").len(), 2, "{:?}", running.past_ips("goes"));
+    // A watch that went on where it stopped would have told each of the twenty.
+    let told = running.events().iter().map(|event| if let Event::Some(changes) = event { *changes } else { 0 }).sum();
+    assert!((1..20_usize).contains(&told), "listed again: {:?}", running.events());
 }
 
 #[test]
