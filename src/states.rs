@@ -145,7 +145,6 @@ pub(crate) struct StateArgs {
         long = "state",
         value_name = "[NAME=]SOURCE",
         env = "BOWLINE_STATE",
-        value_delimiter = ' ',
         value_parser = Quietly
     )]
     states: Vec<State>,

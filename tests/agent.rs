@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bowline_lab::wait_for;
 use common::manifest::{service, simple};
@@ -307,6 +308,27 @@ fn a_folder_may_hold_json_lists_many_documents_subfolders_and_other_kinds() {
     });
     assert_eq!(ground.agent.metric("bowline_problems{cluster=\"local\"}"), Some(0.0));
     assert_eq!(ground.agent.metric("bowline_objects{cluster=\"local\",kind=\"Service\"}"), Some(6.0));
+}
+
+#[test]
+fn changes_go_on_while_others_ask_for_metrics_and_readiness() {
+    let ground = Ground::new("scraped", 1);
+    let (agent, done) = (&ground.agent, &AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    assert!(agent.metrics().contains("bowline_ready 1") && agent.readyz().is_ok());
+                }
+            });
+        }
+        for n in 0..100 {
+            agent.put("web.yaml", &simple("web", at("10.96.1.1", 80 + n)).to([server(1)]).yaml());
+        }
+        agent.barrier();
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(tcp1(&ground.client, at("10.96.1.1", 179)), "s-1");
 }
 
 #[test]

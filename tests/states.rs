@@ -74,6 +74,7 @@ fn check_lists_what_needs_kube_proxy_and_what_is_not_enforced() {
     let all = service("node-port", "type: NodePort, ports: [{port: 80, nodePort: 30080}]")
         + &service("outside", "externalIPs: [192.0.2.1], ports: [{port: 80}]")
         + &service("inside", "internalTrafficPolicy: Local, ports: [{port: 80}]")
+        + &service("near", "trafficDistribution: PreferClose, ports: [{port: 80}]")
         + &service("sctp", "ports: [{port: 80, protocol: SCTP}]")
         + "---\n"
         + POLICY;
@@ -83,6 +84,7 @@ fn check_lists_what_needs_kube_proxy_and_what_is_not_enforced() {
     assert!(row("default/node-port").contains("node ports"));
     assert!(row("default/outside").contains("externalIPs"));
     assert!(row("default/inside").contains("internalTrafficPolicy"));
+    assert!(row("default/near").contains("trafficDistribution"));
     assert!(row("default/sctp").contains("SCTP"));
     assert!(row("default/deny").contains("not enforced"));
     assert!(!said.contains("default/plain") && !said.contains("refused"), "{said}");

@@ -382,6 +382,9 @@ pub struct Service {
     pub scheduler: Option<Scheduler>,
     /// `spec.internalTrafficPolicy: Local`.
     pub internal_local: bool,
+    /// `spec.trafficDistribution`, or the annotation `service.kubernetes.io/topology-mode`, asks for endpoints
+    /// near the client.
+    pub prefers_near: bool,
     /// How it is reached from outside, other than by the node ports of its ports; few Services have it.
     pub external: Option<Box<External>>,
 }

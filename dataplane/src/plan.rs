@@ -82,6 +82,9 @@ pub fn not_served(service: &Service) -> Vec<String> {
     if service.internal_local {
         missing.push("internalTrafficPolicy Local is not kept yet; endpoints of all nodes are used".to_owned());
     }
+    if service.prefers_near {
+        missing.push("trafficDistribution is not kept yet; endpoints of all zones are used".to_owned());
+    }
     for port in service.ports.iter().filter(|port| port.protocol == Protocol::Sctp) {
         missing.push(format!("port {}/SCTP is not served yet", port.port));
     }

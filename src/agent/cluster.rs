@@ -86,7 +86,6 @@ impl Cluster {
             saved: None,
         };
         let counts = metrics.of_cluster(name);
-        counts.up.set(1);
         Cluster { name: name.to_owned(), source, inner: Mutex::new(inner), disk, kernel, metrics, counts }
     }
 
@@ -269,6 +268,10 @@ impl Sink for Cluster {
         let is_away = matches!(update, Update::Away(_));
         // Before the lock: the kernel's comes first.
         let serving = is_away && self.kernel.as_ref().is_some_and(|kernel| kernel.is_serving());
+        if is_away {
+            // What came since the disk was written last must not be lost with this process.
+            self.save(true);
+        }
         let mut inner = self.lock();
         let mut heard = Heard::default();
         let mut whole = false;
@@ -277,6 +280,7 @@ impl Sink for Cluster {
                 whole = true;
                 inner.told = true;
                 inner.from_disk = None;
+                self.counts.up.set(i64::from(inner.state.away().is_none()));
             }
             Update::Some { read_at, triggered, .. } => {
                 heard = Heard { read_at: Some(*read_at), triggered: triggered.clone() };

@@ -104,7 +104,8 @@ pub(crate) fn keep(registration: &Registration, stop: &Stop) {
             let ranges: Vec<String> = pod_cidrs.iter().map(ToString::to_string).collect();
             tracing::info!(%node, pod_cidrs = %ranges.join(","), "the node is registered");
         }
-        Event::Ignored(what) => tracing::warn!(%node, "{what}"),
+        // The flags may be defaults that nobody wrote.
+        Event::Ignored(what) => tracing::info!(%node, "{what}"),
         Event::Refused(why) => tracing::error!(%node, "the node can't be registered; trying again: {why}"),
         Event::Away(why) => tracing::warn!(%node, "the node can't be shown as alive; trying again: {why}"),
         Event::Lost => tracing::warn!(%node, "the node's lease had run out: it counted as gone; registering anew"),

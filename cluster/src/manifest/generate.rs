@@ -187,10 +187,10 @@ pub(crate) fn service() -> impl Strategy<Value = Service> {
     let scheduler = of(proptest::sample::select(&Scheduler::ALL[..]));
     let selector = of(labels().prop_filter("an empty one is none", |labels| !labels.is_empty()));
     let head = (name, created, labels(), kind, families_and_ips(), policy());
-    let body = (service_ports(), selector, affinity, any::<(bool, bool)>(), subdomain(), scheduler, external());
+    let body = (service_ports(), selector, affinity, any::<(bool, bool, bool)>(), subdomain(), scheduler, external());
     (head, body).prop_map(|(head, body)| {
         let (name, created, labels, (kind, headless), (families, cluster_ips), family_policy) = head;
-        let (ports, selector, affinity, (publish_not_ready, internal_local), other, scheduler, external) = body;
+        let (ports, selector, affinity, (publish_not_ready, internal_local, prefers_near), other, scheduler, external) = body;
         let is_name = kind == ServiceType::ExternalName;
         Service {
             name,
@@ -208,6 +208,7 @@ pub(crate) fn service() -> impl Strategy<Value = Service> {
             external_name: is_name.then(|| Str::from(other)),
             scheduler,
             internal_local,
+            prefers_near,
             external,
         }
     })

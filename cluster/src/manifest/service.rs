@@ -34,6 +34,8 @@ pub(super) struct Spec<'a> {
     external_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     internal_traffic_policy: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic_distribution: Option<&'static str>,
     #[serde(rename = "externalIPs", skip_serializing_if = "<[_]>::is_empty")]
     external_ips: &'a [IpAddr],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +130,7 @@ pub(super) fn manifest(service: &Service) -> Manifest<'_, Pairs<'_>, Spec<'_>, S
         publish_not_ready_addresses: service.publish_not_ready,
         external_name: service.external_name.as_deref(),
         internal_traffic_policy: service.internal_local.then_some("Local"),
+        traffic_distribution: service.prefers_near.then_some("PreferClose"),
         external_ips: external.map_or(&[], |external| &external.ips),
         external_traffic_policy: external.is_some_and(|external| external.local).then_some("Local"),
         health_check_node_port: external.map_or(0, |external| external.health_check_node_port),

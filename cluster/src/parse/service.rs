@@ -10,6 +10,9 @@ use crate::object::{External, Family, FamilyPolicy, Scheduler, Service, ServiceP
 /// The annotation that chooses a scheduler.
 const SCHEDULER: &str = "bowline.dev/scheduler";
 
+/// The annotation that asks for endpoints of the client's zone.
+const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
+
 /// `timeoutSeconds` of sessionAffinity where it is left out: three hours.
 const AFFINITY_SECONDS: u32 = 10_800;
 
@@ -72,8 +75,17 @@ pub(super) fn read(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, st
         external_name,
         scheduler,
         internal_local: policy_is_local(&spec, "internalTrafficPolicy")?,
+        prefers_near: prefers_near(metadata, &spec)?,
         external: external(root, &spec)?,
     })
+}
+
+fn prefers_near(metadata: &Metadata<'_, '_, '_>, spec: &Field<'_, '_, '_>) -> Read<bool> {
+    if spec.text_at("trafficDistribution")?.is_some() {
+        return Ok(true);
+    }
+    let Some(annotations) = metadata.field.map_at("annotations")? else { return Ok(false) };
+    Ok(matches!(annotations.text_at(TOPOLOGY_MODE)?, Some("Auto" | "auto")))
 }
 
 fn policy_is_local(spec: &Field<'_, '_, '_>, key: &str) -> Read<bool> {

@@ -48,6 +48,7 @@ fn service(text: &str) -> Service {
         external_name: None,
         scheduler: None,
         internal_local: false,
+        prefers_near: false,
         external: None,
         name,
     }

@@ -31,6 +31,7 @@ fn service() -> Service {
         external_name: None,
         scheduler: None,
         internal_local: false,
+        prefers_near: false,
         external: None,
     }
 }
