@@ -16,13 +16,13 @@ APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml)
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
-	@echo 'Bowline gives a node its Service addresses by eBPF. On Debian 12 with rustup, as root:'
+	@echo 'Bowline gives a node its Service addresses by eBPF. On Debian 12 with rustup (and Go, for tests), as root:'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 	@echo
 	@echo 'New here? Run `make demo`. Each command installs first what it needs (see scripts/setup).'
 
-setup: ## Install what building, tests and demo need, and say what and why
+setup: ## Install what building, tests and benches need, and say what and why
 	@scripts/setup test
 
 build: ## Build target/release/bowline
@@ -34,7 +34,8 @@ test: ## Run every test (loads eBPF programs, makes network namespaces; takes al
 	@scripts/setup test
 	@cargo test --workspace
 
-demo: setup build ## Show it on this machine: two nodes, a few pods, the Kubernetes guestbook
+demo: build ## Show it on this machine: two nodes, a few pods, the Kubernetes guestbook
+	@scripts/setup demo
 	@examples/guestbook/demo
 
 cluster: build ## Start a real Kubernetes of two nodes on this machine, with Services by Bowline
