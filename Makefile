@@ -18,7 +18,7 @@ APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml)
 help: ## Explain these commands
 	@echo 'Bowline gives a node its Service addresses by eBPF. On Debian 12 with rustup (and Go, for tests), as root:'
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 	@echo
 	@echo 'New here? Run `make demo`. Each command installs first what it needs (see scripts/setup).'
 
