@@ -33,7 +33,7 @@ use self::side::{From, Kind, Side};
 use self::writer::Writer;
 use crate::Bench;
 use crate::process::cpu;
-use crate::report::Table;
+use crate::report::{Row, Table};
 use crate::traffic::{Listen, ServeArgs, join};
 
 /// What is compared.
@@ -99,55 +99,110 @@ pub(crate) fn measure(bench: &Bench, args: &SourcesArgs, lab: &Lab, table: &mut 
     Ok(())
 }
 
+/// A source with what is in it, and who writes to it.
+pub(crate) struct Stage<'a> {
+    bench: &'a Bench,
+    lab: &'a Lab,
+    pub(crate) servers: &'a Servers,
+    /// Its name in rows.
+    pub(crate) name: &'static str,
+    from: From,
+    pub(crate) writer: Writer,
+    /// The processes behind it.
+    pids: Vec<u32>,
+    pub(crate) shape: Shape,
+}
+
+impl Stage<'_> {
+    /// Loads the Services that are not there yet.
+    fn load(&mut self, services: usize) -> Result<()> {
+        self.bench.go_on(&format!("loading {services} Services into {}", self.name))?;
+        let there = std::mem::replace(&mut self.shape.services, services);
+        let shape = self.shape;
+        let objects = (there..services).flat_map(|index| match objects::service(index, &shape.endpoints(index)) {
+            Ok(objects) => objects.map(Ok).into(),
+            Err(error) => vec![Err(error)],
+        });
+        self.writer.create_all(objects)?;
+        // Some were there as one of many, and now lead to a server.
+        shape.real().iter().try_for_each(|&of| self.writer.replace(&objects::slice(of, &shape.endpoints(of))?))
+    }
+
+    /// A new node for a program.
+    fn side(&self, kind: Kind) -> Result<Side> {
+        let side = Side::new(self.lab, kind, &format!("{}-{}", self.name.to_lowercase(), self.shape.services))?;
+        self.writer.register(&objects::node(side.node.name(), side.node.v4())?)?;
+        Ok(side)
+    }
+
+    /// How many Services there are, in words.
+    pub(crate) fn what(&self) -> String {
+        format!("{} Services from {}", self.shape.services, self.name)
+    }
+
+    /// One program, from its first sync to the last change.
+    fn one(&self, side: &Side) -> Result<Measured> {
+        self.bench.go_on(&format!("{}: {}", side.kind.name(), self.what()))?;
+        let (running, sync) = compare::sync(side, &self.from, &self.shape)?;
+        let changes = compare::changes(&running, self, effort(self.bench, side.kind))?;
+        running.stop()?;
+        Ok(Measured::new(side, sync, changes))
+    }
+
+    /// A thousand changes a second, for an agent that takes over what is programmed.
+    fn keep_pace(&self, side: &Side, table: &mut Table) -> Result<()> {
+        self.bench.go_on("a thousand changes a second")?;
+        let running = side.start(&self.from)?;
+        running.settle()?;
+        pace::measure(&running, self, self.bench.pick(60, 10), table)?;
+        running.stop()
+    }
+
+    /// Milliseconds of CPU that the processes behind it have taken.
+    pub(crate) fn cpu(&self) -> Result<f64> {
+        self.pids.iter().map(|&pid| cpu(pid)).sum()
+    }
+}
+
 fn kubernetes(bench: &Bench, args: &SourcesArgs, lab: &Lab, servers: &Servers, table: &mut Table) -> Result<()> {
-    let control = lab.node("control")?;
-    let plain = lab.node("plain")?;
-    let plain = (plain.pod("client")?, plain).0;
+    let (control, elsewhere) = (lab.node("control")?, lab.node("elsewhere")?);
+    let plain = elsewhere.pod("client")?;
     let place = Place::host(lab, &control)?;
     let etcd = Etcd::start(&place, &EtcdOptions::default())?;
     let api = ApiServer::start(&place, &etcd, &ApiServerOptions::default())?;
     // What is written from here on is written from where the API server is.
     join(&control.netns())?;
-    let writer = Writer::kubernetes(&api.admin())?;
+    let (writer, from) = (Writer::kubernetes(&api.admin())?, From::Kubernetes(api.admin()));
     writer.create_all(objects::namespaces()?.into_iter().map(Ok))?;
-    let from = From::Kubernetes(api.admin());
-    let pids = [api.server().pid(), etcd.members()[0].server().pid()];
-    let theirs = || pids.iter().flatten().map(|&pid| cpu(pid)).sum::<Result<f64>>();
-    let mut loaded = 0;
+    let pids = [api.server().pid(), etcd.members()[0].server().pid()].into_iter().flatten().collect();
+    let shape = Shape { services: 0, server: servers.pods[0].v4() };
+    let mut stage = Stage { bench, lab, servers, name: "Kubernetes", from, writer, pids, shape };
     for &services in &args.services {
-        let shape = load(bench, &writer, servers, &mut loaded, services, "Kubernetes")?;
-        let mut sides = Vec::new();
+        stage.load(services)?;
+        let (mut sides, mut measured) = (Vec::new(), Vec::new());
         for &kind in &args.programs {
-            let side = Side::new(lab, kind, &services.to_string())?;
-            writer.register(&objects::node(side.node.name(), side.node.v4())?)?;
-            sides.push(side);
+            let side = stage.side(kind)?;
+            match stage.one(&side) {
+                Ok(one) => {
+                    measured.push(one);
+                    sides.push(side);
+                }
+                // A peer that can't is a result too; without ours there is none.
+                Err(error) if kind != Kind::Bowline => {
+                    eprintln!("{error:#}");
+                    let what = format!("kube-proxy {}, {}", kind.name(), stage.what());
+                    table.add(Row::plain(what, "", format!("failed: {}", error.root_cause())));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let mut measured = Vec::new();
-        let what = format!("{services} Services");
-        for side in &sides {
-            let name = side.kind.name();
-            bench.go_on(&format!("{name}: first sync, {what} from Kubernetes"))?;
-            let (running, sync) = compare::sync(side, &from, &shape)?;
-            bench.go_on(&format!("{name}: changes"))?;
-            let changes = compare::changes(&running, &writer, &shape, servers, effort(bench, side.kind))?;
-            measured.push(Measured::new(side, sync, changes));
-            running.stop()?;
-        }
-        if let [ours, peers @ ..] = &measured[..] {
-            compare::rows(&format!("{what} from Kubernetes"), ours, peers, table)?;
-        }
+        let [ours, peers @ ..] = &measured[..] else { continue };
+        compare::rows(&stage.what(), ours, peers, table)?;
         bench.go_on("exchanges")?;
-        let direct = (&plain, servers.pods[0].address(8080));
-        let vip = objects::address(services - 1);
-        exchange::measure(bench, direct, vip, &sides.iter().collect::<Vec<_>>(), &what, table)?;
+        exchange::measure(&stage, &plain, &sides, table)?;
         let ours = sides.iter().find(|side| side.kind == Kind::Bowline);
         if let (Some(side), true) = (ours, args.services.last() == Some(&services)) {
-            bench.go_on("a thousand changes a second")?;
-            let running = side.start(&from)?;
-            running.settle()?;
-            let theirs = ("API server and etcd", &theirs as pace::ServersCpu<'_>);
-            pace::measure(&running, &writer, &shape, servers, bench.pick(60, 10), theirs, table)?;
-            running.stop()?;
+            stage.keep_pace(side, table)?;
         }
     }
     Ok(())
@@ -158,53 +213,20 @@ fn etcd(bench: &Bench, args: &SourcesArgs, lab: &Lab, servers: &Servers, table: 
     let etcd = Etcd::start(&Place::host(lab, &control)?, &EtcdOptions::default())?;
     join(&control.netns())?;
     let url = etcd.urls().first().context("an etcd without a URL")?.clone();
-    let writer = Writer::etcd(&url)?;
+    let (writer, from) = (Writer::etcd(&url)?, From::Etcd(url));
     writer.create_all(objects::namespaces()?.into_iter().map(Ok))?;
-    let from = From::Etcd(url);
-    let pid = etcd.members()[0].server().pid();
-    let theirs = || pid.map_or(Ok(0.0), cpu);
-    let mut loaded = 0;
+    let pids = etcd.members()[0].server().pid().into_iter().collect();
+    let shape = Shape { services: 0, server: servers.pods[0].v4() };
+    let mut stage = Stage { bench, lab, servers, name: "etcd", from, writer, pids, shape };
     for &services in &args.services {
-        let shape = load(bench, &writer, servers, &mut loaded, services, "etcd")?;
-        let side = Side::new(lab, Kind::Bowline, &format!("etcd-{services}"))?;
-        let what = format!("{services} Services from etcd");
-        bench.go_on(&format!("first sync, {what}"))?;
-        let (running, sync) = compare::sync(&side, &from, &shape)?;
-        bench.go_on("changes")?;
-        let changes = compare::changes(&running, &writer, &shape, servers, effort(bench, Kind::Bowline))?;
-        compare::rows(&what, &Measured::new(&side, sync, changes), &[], table)?;
+        stage.load(services)?;
+        let side = stage.side(Kind::Bowline)?;
+        compare::rows(&stage.what(), &stage.one(&side)?, &[], table)?;
         if args.services.last() == Some(&services) {
-            bench.go_on("a thousand changes a second")?;
-            let theirs = ("etcd", &theirs as pace::ServersCpu<'_>);
-            pace::measure(&running, &writer, &shape, servers, bench.pick(60, 10), theirs, table)?;
+            stage.keep_pace(&side, table)?;
         }
-        running.stop()?;
     }
     Ok(())
-}
-
-/// Loads the Services that are not there yet.
-fn load(
-    bench: &Bench,
-    writer: &Writer,
-    servers: &Servers,
-    loaded: &mut usize,
-    services: usize,
-    to: &str,
-) -> Result<Shape> {
-    bench.go_on(&format!("loading {services} Services into {to}"))?;
-    let shape = Shape { services, server: servers.pods[0].v4() };
-    let objects = (*loaded..services).flat_map(|index| match objects::service(index, &shape.endpoints(index)) {
-        Ok(objects) => objects.map(Ok).into(),
-        Err(error) => vec![Err(error)],
-    });
-    writer.create_all(objects)?;
-    // Some were there as one of many, and now lead to a server.
-    for index in shape.real() {
-        writer.replace(&objects::slice(index, &shape.endpoints(index))?)?;
-    }
-    *loaded = services;
-    Ok(shape)
 }
 
 /// kube-proxy waits a second between two syncs; a change that comes later is programmed at once.
@@ -213,5 +235,5 @@ fn effort(bench: &Bench, kind: Kind) -> Effort {
         Kind::Bowline => (bench.pick(500, 50), 20),
         Kind::Nftables | Kind::Iptables => (bench.pick(30, 5), 1_500),
     };
-    Effort { changes, limit: Duration::from_secs(150), pause: Duration::from_millis(pause) }
+    Effort { changes, limit: Duration::from_secs(120), pause: Duration::from_millis(pause) }
 }

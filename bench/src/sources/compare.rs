@@ -8,8 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::metric::Histogram;
 use super::objects::{self, ENDPOINTS, Shape};
 use super::side::{Cost, From, Kind, Running, Side, asker};
-use super::writer::Writer;
-use super::{Servers, ms};
+use super::{Stage, ms};
 use crate::report::{Row, Table};
 use crate::stats::percentile;
 use crate::traffic::{ProbeArgs, monotonic};
@@ -76,13 +75,8 @@ pub(crate) fn sync<'a>(side: &'a Side, from: &From, shape: &Shape) -> Result<(Ru
 }
 
 /// Changes the one endpoint of a Service to and fro.
-pub(crate) fn changes(
-    running: &Running<'_>,
-    writer: &Writer,
-    shape: &Shape,
-    servers: &Servers,
-    effort: Effort,
-) -> Result<Changes> {
+pub(crate) fn changes(running: &Running<'_>, stage: &Stage<'_>, effort: Effort) -> Result<Changes> {
+    let Stage { writer, servers, shape, .. } = stage;
     let service = shape.changing();
     let args = ProbeArgs::new(objects::address(service)).patient();
     let args = if running.side.kind == Kind::Bowline { args } else { args.slow() };
@@ -115,8 +109,10 @@ pub(crate) fn changes(
 }
 
 impl Measured {
-    /// Of one side.
+    /// Of one side; shown at once to whoever waits.
     pub(crate) fn new(side: &Side, sync: Sync, changes: Changes) -> Measured {
+        let name = side.kind.name();
+        eprintln!("  {name}: first sync {}, write to client p50 {}", ms(sync.reached), each(&changes.reach, 0.5));
         Measured { kind: side.kind, sync, changes }
     }
 }

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use super::compare::says;
 use super::objects::{self, ENDPOINTS, Shape};
 use super::side::Running;
-use super::writer::{Store, Writer};
-use super::{Servers, ms};
+use super::writer::Store;
+use super::{Servers, Stage, ms};
 use crate::agent::bowline;
 use crate::report::{Row, Table};
 use crate::stats::percentile;
@@ -28,9 +28,6 @@ const RATE: usize = 1_000;
 const WRITERS: usize = 64;
 /// Milliseconds after its write by which the last change is there.
 const GOAL_LAST: f64 = 100.0;
-
-/// CPU of the servers, in milliseconds until now: what the same writes take there.
-pub(crate) type ServersCpu<'a> = &'a dyn Fn() -> Result<f64>;
 
 /// What has been changed.
 struct Work {
@@ -110,15 +107,8 @@ fn read(mut probe: Probe) -> Receiver<Seen> {
 }
 
 /// Adds the rows.
-pub(crate) fn measure(
-    running: &Running<'_>,
-    writer: &Writer,
-    shape: &Shape,
-    servers: &Servers,
-    seconds: usize,
-    theirs: (&str, ServersCpu<'_>),
-    table: &mut Table,
-) -> Result<()> {
+pub(crate) fn measure(running: &Running<'_>, stage: &Stage<'_>, seconds: usize, table: &mut Table) -> Result<()> {
+    let Stage { writer, servers, shape, .. } = stage;
     let seen = read(ProbeArgs::new(objects::address(shape.changing())).patient().start(&running.side.client)?);
     let first = seen.recv().context("the prober did not start")?;
     let quiet = writer.runtime.block_on(async {
@@ -126,7 +116,7 @@ pub(crate) fn measure(
         flip(&writer.store, shape, servers, &seen, first.id, Duration::from_millis(100), end).await
     })?;
     let id = if quiet.len() % 2 == 0 { first.id } else { 1 - first.id };
-    let (latency, cpu, cpu_theirs) = (running.latency()?, running.cost()?.cpu, theirs.1()?);
+    let (latency, cpu, cpu_theirs) = (running.latency()?, running.cost()?.cpu, stage.cpu()?);
     let began = Instant::now();
     let work = Arc::new(Work {
         shape: *shape,
@@ -148,11 +138,11 @@ pub(crate) fn measure(
         let last = flip(&writer.store, shape, servers, &seen, id, Duration::ZERO, Instant::now()).await?;
         anyhow::Ok((times, took, last))
     })?;
-    let (cost, cpu_theirs) = (running.cost()?, theirs.1()? - cpu_theirs);
+    let (cost, cpu_theirs) = (running.cost()?, stage.cpu()? - cpu_theirs);
     let latency = running.latency()?.since(&latency);
     let rate = work.total as f64 / took.as_secs_f64();
     let at = |times: &[f64], share| percentile(times, share).context("nothing was seen");
-    let name = format!("{rate:.0} changes a second for {:.0} s, {} Services", took.as_secs_f64(), shape.services);
+    let name = format!("{rate:.0} changes a second for {:.0} s, {}", took.as_secs_f64(), stage.what());
     let measured = format!("write to client p99 {}, p50 {}", ms(at(&times, 0.99)?), ms(at(&times, 0.5)?));
     let reference = format!("without: p99 {}, p50 {}", ms(at(&quiet, 0.99)?), ms(at(&quiet, 0.5)?));
     let kept = rate >= 0.95 * RATE as f64;
@@ -173,7 +163,7 @@ pub(crate) fn measure(
     table.add(Row::plain(
         "- CPU of the agent",
         format!("{:.0} % of a CPU, {:.0} µs a change", share(ours), each(ours)),
-        format!("{}: {:.0} %, {:.0} µs a change", theirs.0, share(cpu_theirs), each(cpu_theirs)),
+        format!("{} itself: {:.0} %, {:.0} µs a change", stage.name, share(cpu_theirs), each(cpu_theirs)),
     ));
     let memory = format!("{:.1} MB, peak {:.0}", cost.resident as f64 * 1.024e-3, cost.peak as f64 * 1.024e-3);
     table.add(Row::plain("- VmRSS then", memory, String::new()));
