@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ struct Work {
     next: AtomicUsize,
     total: usize,
     began: Instant,
+    /// After that no change is begun.
+    patience: Duration,
 }
 
 impl Work {
@@ -49,7 +51,8 @@ impl Work {
 
     /// One of the writers: takes the next change when its time has come.
     async fn write(&self) -> Result<()> {
-        loop {
+        // A store that can't take so many is not waited for much longer.
+        while self.began.elapsed() < self.patience {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             if number >= self.total {
                 return Ok(());
@@ -61,6 +64,12 @@ impl Work {
                 self.store.replace(&objects::slice(service, &endpoints)?.triggered()?).await?;
             }
         }
+        Ok(())
+    }
+
+    /// How many changes were begun.
+    fn written(&self) -> usize {
+        self.next.load(Ordering::Relaxed).min(self.total)
     }
 }
 
@@ -76,10 +85,10 @@ async fn flip(
     seen: &Receiver<Seen>,
     mut id: u8,
     pause: Duration,
-    end: Instant,
+    goes_on: impl Fn() -> bool,
 ) -> Result<Vec<f64>> {
     let mut times = Vec::new();
-    while times.is_empty() || Instant::now() < end {
+    while times.is_empty() || goes_on() {
         id = 1 - id;
         let endpoint = IpAddr::from(servers.pods[usize::from(id)].v4());
         let slice = objects::slice(shape.changing(), &[endpoint])?.triggered()?;
@@ -113,7 +122,7 @@ pub(crate) fn measure(running: &Running<'_>, stage: &Stage<'_>, seconds: usize, 
     let first = seen.recv().context("the prober did not start")?;
     let quiet = writer.runtime.block_on(async {
         let end = Instant::now() + Duration::from_secs(2);
-        flip(&writer.store, shape, servers, &seen, first.id, Duration::from_millis(100), end).await
+        flip(&writer.store, shape, servers, &seen, first.id, Duration::from_millis(100), || Instant::now() < end).await
     })?;
     let id = if quiet.len() % 2 == 0 { first.id } else { 1 - first.id };
     let (latency, cpu, cpu_theirs) = (running.latency()?, running.cost()?.cpu, stage.cpu()?);
@@ -124,23 +133,26 @@ pub(crate) fn measure(running: &Running<'_>, stage: &Stage<'_>, seconds: usize, 
         next: AtomicUsize::new(0),
         total: RATE * seconds,
         began,
+        patience: Duration::from_secs(seconds as u64 * 3 / 2),
     });
-    let end = began + Duration::from_secs(seconds as u64);
+    let done = AtomicBool::new(false);
     let (times, took, last) = writer.runtime.block_on(async {
         let all = async {
-            try_join_all((0..WRITERS).map(|_| work.write())).await?;
-            anyhow::Ok(began.elapsed())
+            let all = try_join_all((0..WRITERS).map(|_| work.write())).await;
+            done.store(true, Ordering::Relaxed);
+            all.map(|_| began.elapsed())
         };
-        let client = flip(&writer.store, shape, servers, &seen, id, Duration::from_millis(100), end);
+        let goes_on = || !done.load(Ordering::Relaxed);
+        let client = flip(&writer.store, shape, servers, &seen, id, Duration::from_millis(100), goes_on);
         let (took, times) = tokio::try_join!(all, client)?;
         // Written after all others: once it is there, so are they.
         let id = if times.len() % 2 == 0 { id } else { 1 - id };
-        let last = flip(&writer.store, shape, servers, &seen, id, Duration::ZERO, Instant::now()).await?;
+        let last = flip(&writer.store, shape, servers, &seen, id, Duration::ZERO, || false).await?;
         anyhow::Ok((times, took, last))
     })?;
     let (cost, cpu_theirs) = (running.cost()?, stage.cpu()? - cpu_theirs);
     let latency = running.latency()?.since(&latency);
-    let rate = work.total as f64 / took.as_secs_f64();
+    let rate = work.written() as f64 / took.as_secs_f64();
     let at = |times: &[f64], share| percentile(times, share).context("nothing was seen");
     let name = format!("{rate:.0} changes a second for {:.0} s, {}", took.as_secs_f64(), stage.what());
     let measured = format!("write to client p99 {}, p50 {}", ms(at(&times, 0.99)?), ms(at(&times, 0.5)?));
@@ -158,7 +170,7 @@ pub(crate) fn measure(running: &Running<'_>, stage: &Stage<'_>, seconds: usize, 
         format!("of {checked}"),
     );
     table.add(row.goal("0", wrong == 0));
-    let (share, each) = (|cpu: f64| cpu / took.as_secs_f64() / 10.0, |cpu: f64| cpu * 1e3 / work.total as f64);
+    let (share, each) = (|cpu: f64| cpu / took.as_secs_f64() / 10.0, |cpu: f64| cpu * 1e3 / work.written() as f64);
     let ours = cost.cpu - cpu;
     table.add(Row::plain(
         "- CPU of the agent",
@@ -180,7 +192,7 @@ struct Backend {
 /// How many of the changed Services the kernel has otherwise than they were written last.
 fn differences(running: &Running<'_>, work: &Work) -> Result<(usize, usize)> {
     let mut wanted = BTreeMap::new();
-    for number in 0..work.total {
+    for number in 0..work.written() {
         if let Some((service, endpoints)) = work.change(number) {
             wanted.insert(format!("web-{service}"), endpoints.into_iter().collect::<BTreeSet<_>>());
         }
