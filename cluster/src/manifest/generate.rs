@@ -190,7 +190,8 @@ pub(crate) fn service() -> impl Strategy<Value = Service> {
     let body = (service_ports(), selector, affinity, any::<(bool, bool, bool)>(), subdomain(), scheduler, external());
     (head, body).prop_map(|(head, body)| {
         let (name, created, labels, (kind, headless), (families, cluster_ips), family_policy) = head;
-        let (ports, selector, affinity, (publish_not_ready, internal_local, prefers_near), other, scheduler, external) = body;
+        let (ports, selector, affinity, (publish_not_ready, internal_local, prefers_near), other, scheduler, external) =
+            body;
         let is_name = kind == ServiceType::ExternalName;
         Service {
             name,
