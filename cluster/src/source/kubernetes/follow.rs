@@ -255,7 +255,7 @@ impl<'m, 's> Follower<'m, 's> {
             }
             403 => self.away(format!("{url}: {status}; {}", self.advice())),
             429 | 503 | 504 if self.resource.is_required || self.failures < 4 => {
-                self.away(format!("{url}: {name}: {status}"))
+                self.away(format!("{url}: {name}: {status}"));
             }
             _ => {
                 // Whatever it is about our place that the server can't do: it can list.
