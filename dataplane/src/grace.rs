@@ -5,7 +5,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use crate::sys::Rcu;
+use bowline_sys::Rcu;
 
 /// Waits for grace periods in the background.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use aya::{Ebpf, EbpfLoader};
 use bowline_ebpf::layout::VERSION;
 
 use crate::records::{OURS, Records};
-use crate::sys::{self, Map};
+use bowline_sys::{self as sys, Map};
 
 /// The object that build.rs made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bowline.bpf.o"));

@@ -17,7 +17,6 @@ pub mod node;
 pub mod place;
 pub mod plan;
 mod records;
-mod sys;
 mod table;
 
 pub use kernel::{KernelError, Sizes, kernel_version};
@@ -25,5 +24,5 @@ pub use table::{TableError, Usage};
 
 /// Keeps the agent's memory small: all threads share one heap. Called first thing.
 pub fn one_heap() {
-    sys::one_heap();
+    bowline_sys::one_heap();
 }

@@ -14,8 +14,8 @@ use std::path::Path;
 
 use crate::kernel::{Folder, KernelError, Sizes, attach, load_programs, path_error};
 use crate::records::{OURS, Records};
-use crate::sys::Rcu;
 use crate::table::Readable;
+use bowline_sys::Rcu;
 
 /// Opens the maps of a folder to read the Services from them.
 pub(crate) fn readable(folder: &Folder, records: Records) -> Result<Readable, KernelError> {

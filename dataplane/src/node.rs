@@ -16,8 +16,8 @@ use crate::migrate::{Previous, readable, switch};
 use crate::place::{Lock, LockError, make_root};
 use crate::plan::plan;
 use crate::records::OURS;
-use crate::sys::{Map, Mapped, trim_heap};
 use crate::table::{Found, Store, Table, TableError, Usage};
+use bowline_sys::{Map, Mapped, trim_heap};
 
 /// Where and how large.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use bowline_ebpf::layout::{Endpoint, FrontendKey, HEADER, SLOTS, Word};
 
 use super::{Arena, Port, PortKey, Table, TableError};
 use crate::records::Records;
-use crate::sys::{Map, Mapped};
+use bowline_sys::{Map, Mapped};
 
 /// One port as found.
 #[derive(Clone, Debug, PartialEq, Eq)]

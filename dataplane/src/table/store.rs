@@ -8,7 +8,7 @@ use bowline_ebpf::layout::{Backend, Endpoint, FrontendKey, HEADER, Header, Word,
 
 use super::{PortKey, TableError};
 use crate::records::OURS;
-use crate::sys::{Map, Mapped};
+use bowline_sys::{Map, Mapped};
 
 /// The maps that the table writes.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! The one module of the agent with unsafe code: bpf(2), mapped arrays, RCU grace periods. What leaves it
-//! is safe to use with any argument.
+//! The one module with unsafe code, beside the kernel programs: bpf(2), mapped arrays, RCU grace periods, batches
+//! of datagrams. What leaves it is safe to use with any argument.
 #![allow(unsafe_code, reason = "system calls and memory shared with the kernel; this is the one place for them")]
 
 mod map;
@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-pub(crate) use map::Map;
-pub(crate) use mapped::Mapped;
+pub use map::Map;
+pub use mapped::Mapped;
 
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_OBJ_GET: libc::c_int = 7;
@@ -39,7 +39,7 @@ struct ObjectAttr {
 }
 
 /// Opens what is pinned at a path (BPF_OBJ_GET).
-pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut attr = ObjectAttr { path: path.as_ptr() as u64, ..Default::default() };
     let fd = bpf(BPF_OBJ_GET, &mut attr)?;
@@ -64,17 +64,17 @@ fn info<T>(fd: i32, into: &mut T) -> io::Result<()> {
 
 /// What a cgroup link says of itself (`struct bpf_link_info`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LinkInfo {
+pub struct LinkInfo {
     /// The program's id.
-    pub(crate) program: u32,
+    pub program: u32,
     /// Inode number of the cgroup's folder; 0 once the cgroup is gone.
-    pub(crate) cgroup: u64,
+    pub cgroup: u64,
     /// `enum bpf_attach_type`.
-    pub(crate) attach_type: u32,
+    pub attach_type: u32,
 }
 
 /// Reads a cgroup link's info.
-pub(crate) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
+pub fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
     #[repr(C)]
     #[derive(Default)]
     struct Raw {
@@ -92,7 +92,7 @@ pub(crate) fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
 }
 
 /// The ids of the maps that a program uses.
-pub(crate) fn maps_of_program(id: u32) -> io::Result<Vec<u32>> {
+pub fn maps_of_program(id: u32) -> io::Result<Vec<u32>> {
     let mut ids = vec![0u32; 64];
     let (count, _) = program_info(id, &mut ids)?;
     ids.truncate(count);
@@ -140,7 +140,7 @@ fn program_info(id: u32, maps: &mut [u32]) -> io::Result<(usize, String)> {
 ///
 /// # Errors
 /// ENOLINK where the link's cgroup is gone.
-pub(crate) fn link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
+pub fn link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
     #[repr(C)]
     struct Attr {
         link: u32,
@@ -158,14 +158,14 @@ pub(crate) fn link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()>
 /// at its beginning has ended (kernel/bpf/syscall.c, maybe_wait_bpf_programs). membarrier(2) would do the
 /// same, but not on kernels with nohz_full, nor with one CPU.
 #[derive(Debug)]
-pub(crate) struct Rcu {
+pub struct Rcu {
     outer: Map,
     inner: OwnedFd,
 }
 
 impl Rcu {
     /// The two maps that it takes.
-    pub(crate) fn new() -> io::Result<Rcu> {
+    pub fn new() -> io::Result<Rcu> {
         const ARRAY: u32 = 2;
         const ARRAY_OF_MAPS: u32 = 12;
         let inner = create_map(ARRAY, 4, 4, 1, 0)?;
@@ -174,7 +174,7 @@ impl Rcu {
     }
 
     /// Returns when every program that ran at the time of the call has ended; about 10 ms.
-    pub(crate) fn grace_period(&self) -> io::Result<()> {
+    pub fn grace_period(&self) -> io::Result<()> {
         self.outer.put(&0u32.to_ne_bytes(), &self.inner.as_raw_fd().to_ne_bytes())
     }
 }
@@ -198,7 +198,7 @@ fn create_map(kind: u32, key: u32, value: u32, entries: u32, inner: u32) -> io::
 }
 
 /// The names of the programs that a cgroup runs at a hook, and their ids (BPF_PROG_QUERY).
-pub(crate) fn programs_of_cgroup(cgroup: impl AsFd, attach_type: u32) -> io::Result<Vec<(u32, String)>> {
+pub fn programs_of_cgroup(cgroup: impl AsFd, attach_type: u32) -> io::Result<Vec<(u32, String)>> {
     #[repr(C)]
     #[derive(Default)]
     struct Query {
@@ -224,13 +224,13 @@ pub(crate) fn programs_of_cgroup(cgroup: impl AsFd, attach_type: u32) -> io::Res
 
 /// Makes all threads share one heap. The agent allocates little once it runs; several heaps would each
 /// keep their own free memory. Called before there are threads.
-pub(crate) fn one_heap() {
+pub fn one_heap() {
     // SAFETY: mallopt has no preconditions.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
 /// Gives memory that the heap holds but doesn't use back to the kernel.
-pub(crate) fn trim_heap() {
+pub fn trim_heap() {
     // SAFETY: malloc_trim has no preconditions.
     unsafe { libc::malloc_trim(0) };
 }

@@ -34,7 +34,7 @@ impl Drop for Window {
 /// A mapped array. Offsets are in bytes from its first element; an access beyond its end, or not
 /// aligned, reads zero and writes nothing.
 #[derive(Debug)]
-pub(crate) struct Mapped {
+pub struct Mapped {
     map: Map,
     bytes: usize,
     windows: Vec<Option<Window>>,
@@ -42,19 +42,19 @@ pub(crate) struct Mapped {
 
 impl Mapped {
     /// The array of a map that was made with BPF_F_MMAPABLE.
-    pub(crate) fn new(map: Map) -> Mapped {
+    pub fn new(map: Map) -> Mapped {
         let bytes = map.value_size().next_multiple_of(8) * map.max_entries() as usize;
         let windows = (0..bytes.div_ceil(WINDOW)).map(|_| None).collect();
         Mapped { map, bytes, windows }
     }
 
     /// The map.
-    pub(crate) fn map(&self) -> &Map {
+    pub fn map(&self) -> &Map {
         &self.map
     }
 
     /// Bytes that are mapped now.
-    pub(crate) fn mapped_bytes(&self) -> usize {
+    pub fn mapped_bytes(&self) -> usize {
         self.windows.iter().flatten().map(|w| w.1).sum()
     }
 
@@ -62,7 +62,7 @@ impl Mapped {
     ///
     /// # Errors
     /// Beyond the end, or what mmap(2) says.
-    pub(crate) fn reach(&mut self, offset: usize, length: usize) -> io::Result<()> {
+    pub fn reach(&mut self, offset: usize, length: usize) -> io::Result<()> {
         let end = offset.checked_add(length).filter(|end| *end <= self.bytes);
         let Some(end) = end else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "beyond the end of a mapped array"));
@@ -96,13 +96,13 @@ impl Mapped {
     }
 
     /// Reads a word of 32 bits.
-    pub(crate) fn load32(&self, offset: usize) -> u32 {
+    pub fn load32(&self, offset: usize) -> u32 {
         // SAFETY: aligned and mapped, by `at`; shared memory is read by an atomic.
         self.at(offset, 4).map_or(0, |p| unsafe { AtomicU32::from_ptr(p.cast().as_ptr()).load(Ordering::Relaxed) })
     }
 
     /// Writes a word of 32 bits.
-    pub(crate) fn store32(&self, offset: usize, value: u32) {
+    pub fn store32(&self, offset: usize, value: u32) {
         if let Some(p) = self.at(offset, 4) {
             // SAFETY: as in `load32`.
             unsafe { AtomicU32::from_ptr(p.cast().as_ptr()).store(value, Ordering::Relaxed) }
@@ -110,13 +110,13 @@ impl Mapped {
     }
 
     /// Reads a word of 64 bits; sees all that was stored before the value that it finds was published.
-    pub(crate) fn load64(&self, offset: usize) -> u64 {
+    pub fn load64(&self, offset: usize) -> u64 {
         // SAFETY: as in `load32`.
         self.at(offset, 8).map_or(0, |p| unsafe { AtomicU64::from_ptr(p.cast().as_ptr()).load(Ordering::Acquire) })
     }
 
     /// Writes a word of 64 bits after all that was stored before it: whoever reads it sees all of that.
-    pub(crate) fn publish64(&self, offset: usize, value: u64) {
+    pub fn publish64(&self, offset: usize, value: u64) {
         if let Some(p) = self.at(offset, 8) {
             // SAFETY: as in `load32`.
             unsafe { AtomicU64::from_ptr(p.cast().as_ptr()).store(value, Ordering::Release) }
@@ -124,14 +124,14 @@ impl Mapped {
     }
 
     /// Reads bytes, whole words of 32 bits at a time.
-    pub(crate) fn load(&self, offset: usize, into: &mut [u8]) {
+    pub fn load(&self, offset: usize, into: &mut [u8]) {
         for (i, chunk) in into.chunks_exact_mut(4).enumerate() {
             chunk.copy_from_slice(&self.load32(offset + i * 4).to_ne_bytes());
         }
     }
 
     /// Writes bytes, whole words of 32 bits at a time; what doesn't fill a word is left out.
-    pub(crate) fn store(&self, offset: usize, from: &[u8]) {
+    pub fn store(&self, offset: usize, from: &[u8]) {
         for (i, chunk) in from.chunks_exact(4).enumerate() {
             self.store32(offset + i * 4, u32::from_ne_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
         }

@@ -25,7 +25,7 @@ struct ElementAttr {
 
 /// A map of the kernel.
 #[derive(Debug)]
-pub(crate) struct Map {
+pub struct Map {
     fd: OwnedFd,
     id: u32,
     kind: u32,
@@ -36,7 +36,7 @@ pub(crate) struct Map {
 
 impl Map {
     /// The map behind a descriptor.
-    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Map> {
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Map> {
         // The head of `struct bpf_map_info`.
         #[repr(C)]
         #[derive(Default)]
@@ -61,37 +61,37 @@ impl Map {
     }
 
     /// The map that is pinned at a path.
-    pub(crate) fn open(path: &Path) -> io::Result<Map> {
+    pub fn open(path: &Path) -> io::Result<Map> {
         Map::from_fd(open_pin(path)?)
     }
 
     /// The same map by another descriptor.
-    pub(crate) fn again(&self) -> io::Result<Map> {
+    pub fn again(&self) -> io::Result<Map> {
         Map::from_fd(self.fd.try_clone()?)
     }
 
     /// The kernel's id of the map.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.id
     }
     /// `enum bpf_map_type`.
-    pub(crate) fn kind(&self) -> u32 {
+    pub fn kind(&self) -> u32 {
         self.kind
     }
     /// Bytes of a key.
-    pub(crate) fn key_size(&self) -> usize {
+    pub fn key_size(&self) -> usize {
         self.key_size
     }
     /// Bytes of a value.
-    pub(crate) fn value_size(&self) -> usize {
+    pub fn value_size(&self) -> usize {
         self.value_size
     }
     /// How many entries fit.
-    pub(crate) fn max_entries(&self) -> u32 {
+    pub fn max_entries(&self) -> u32 {
         self.max_entries
     }
     /// Its descriptor.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+    pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
@@ -118,7 +118,7 @@ impl Map {
     }
 
     /// Looks a key up. The value of a map with one value a CPU is all of them, each padded to 8 bytes.
-    pub(crate) fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    pub fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let size =
             if self.is_per_cpu() { self.value_size.next_multiple_of(8) * possible_cpus() } else { self.value_size };
         let mut value = vec![0u8; size];
@@ -145,12 +145,12 @@ impl Map {
     ///
     /// # Errors
     /// E2BIG where a hash is full.
-    pub(crate) fn put(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
+    pub fn put(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.update(key, value, 0)
     }
 
     /// Writes an entry if there is none; says whether it did.
-    pub(crate) fn put_new(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
+    pub fn put_new(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
         match self.update(key, value, BPF_NOEXIST) {
             Ok(()) => Ok(true),
             Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(false),
@@ -159,7 +159,7 @@ impl Map {
     }
 
     /// Removes an entry; says whether there was one.
-    pub(crate) fn remove(&self, key: &[u8]) -> io::Result<bool> {
+    pub fn remove(&self, key: &[u8]) -> io::Result<bool> {
         let mut attr = self.attr(key, std::ptr::null(), 0)?;
         match bpf(BPF_MAP_DELETE_ELEM, &mut attr) {
             Ok(_) => Ok(true),
@@ -170,7 +170,7 @@ impl Map {
 
     /// Hands every key to `each`, which may remove it. A key may come twice, since one that is removed
     /// meanwhile makes the kernel begin again; it ends after four times what the map can hold.
-    pub(crate) fn each_key(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    pub fn each_key(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         let mut at: Option<Vec<u8>> = None;
         let mut next = vec![0u8; self.key_size];
         for _ in 0..u64::from(self.max_entries) * 4 {
@@ -192,7 +192,7 @@ impl Map {
     }
 
     /// Every entry whose value could still be read, in the order of the keys.
-    pub(crate) fn entries(&self) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub fn entries(&self) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let mut entries = BTreeMap::new();
         self.each_key(|key| {
             if let Some(value) = self.get(key)? {

@@ -1,0 +1,1 @@
+//! The DNS server: Corefile, plugins, answers compiled from the snapshot.
