@@ -1,1 +1,2 @@
 //! The DNS server: Corefile, plugins, answers compiled from the snapshot.
+pub mod wire;
