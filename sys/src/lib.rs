@@ -1,7 +1,9 @@
 //! The one module with unsafe code, beside the kernel programs: bpf(2), mapped arrays, RCU grace periods, batches
-//! of datagrams. What leaves it is safe to use with any argument.
+//! of datagrams and the sockets for them. What leaves it is safe to use with any argument.
 #![allow(unsafe_code, reason = "system calls and memory shared with the kernel; this is the one place for them")]
 
+pub mod datagrams;
+pub mod listen;
 mod map;
 mod mapped;
 
