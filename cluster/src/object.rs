@@ -435,7 +435,9 @@ pub struct EndpointPort {
 pub struct EndpointSlice {
     /// Namespace and name.
     pub name: ObjectName,
-    /// The label `kubernetes.io/service-name`; a slice without it belongs to no Service.
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// The label `kubernetes.io/service-name`, never empty; a slice without it belongs to no Service.
     pub service: Option<Str>,
     /// `addressType`; None for FQDN.
     pub family: Option<Family>,
@@ -445,6 +447,23 @@ pub struct EndpointSlice {
     pub endpoints: Endpoints,
     /// Its labels hide it from the dataplane, as those of a Service do; DNS answers by it.
     pub hidden: bool,
+}
+
+impl EndpointSlice {
+    /// The ServiceImport whose endpoints these are, by the label that KEP-1645 gives them.
+    pub fn import(&self) -> Option<&Str> {
+        self.label("multicluster.kubernetes.io/service-name").filter(|name| !name.is_empty())
+    }
+
+    /// The cluster that exported the endpoints; empty where no label says so.
+    pub fn cluster(&self) -> &str {
+        self.label("multicluster.kubernetes.io/source-cluster").map_or("", |name| name)
+    }
+
+    fn label(&self, key: &str) -> Option<&Str> {
+        let at = self.labels.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
+        self.labels.get(at).map(|(_, value)| value)
+    }
 }
 
 /// A named port of one of a Pod's containers.

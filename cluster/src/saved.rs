@@ -131,7 +131,9 @@ fn header(source: &str, objects: u64) -> Header {
 
 /// What is saved of a snapshot.
 fn objects(snapshot: &Snapshot) -> impl Iterator<Item = Object> {
-    let slices = snapshot.slices.values().filter(|slice| !is_made(slice));
+    // One that is in both is written once.
+    let imported = snapshot.imported.values().filter(|slice| slice.service.is_none());
+    let slices = snapshot.slices.values().filter(|slice| !is_made(slice)).chain(imported);
     (snapshot.namespaces.values().cloned().map(Object::Namespace))
         .chain(snapshot.service_cidrs.values().cloned().map(Object::ServiceCidr))
         .chain(snapshot.nodes.values().cloned().map(Object::Node))

@@ -42,6 +42,9 @@ pub struct Snapshot {
     pub lost: OrdMap<ObjectName, Arc<[Frontend]>>,
     /// Slices that belong to a Service, those made from Pods among them.
     pub slices: OrdMap<SliceKey, Arc<EndpointSlice>>,
+    /// Slices that belong to a ServiceImport: endpoints of other clusters. `service` is the import's name; a
+    /// slice may be in `slices` too.
+    pub imported: OrdMap<SliceKey, Arc<EndpointSlice>>,
     /// Pods.
     pub pods: OrdMap<ObjectName, Arc<Pod>>,
     /// Nodes.
@@ -66,11 +69,22 @@ impl Snapshot {
 
     /// The slices of one Service, in the order of their names.
     pub fn slices_of<'a>(&'a self, service: &'a ObjectName) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
-        let from =
-            SliceKey { namespace: service.namespace.clone(), service: service.name.clone(), name: Str::from("") };
-        self.slices
-            .range(from..)
-            .take_while(move |(key, _)| key.namespace == service.namespace && key.service == service.name)
-            .map(|(_, slice)| slice)
+        of(&self.slices, service)
     }
+
+    /// The slices of one ServiceImport, in the order of their names.
+    pub fn imported_of<'a>(&'a self, import: &'a ObjectName) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
+        of(&self.imported, import)
+    }
+}
+
+fn of<'a>(
+    slices: &'a OrdMap<SliceKey, Arc<EndpointSlice>>,
+    owner: &'a ObjectName,
+) -> impl Iterator<Item = &'a Arc<EndpointSlice>> {
+    let from = SliceKey { namespace: owner.namespace.clone(), service: owner.name.clone(), name: Str::default() };
+    slices
+        .range(from..)
+        .take_while(move |(key, _)| key.namespace == owner.namespace && key.service == owner.name)
+        .map(|(_, slice)| slice)
 }

@@ -58,6 +58,8 @@ pub struct State {
     services: HashMap<ObjectName, Given>,
     /// To which Service each slice of the snapshot belongs.
     slices: HashMap<ObjectName, Str>,
+    /// To which ServiceImport; few slices are here.
+    imported: HashMap<ObjectName, Str>,
     claims: Claims,
     /// Pods by label, and Services by one pair of their selector; empty unless `complete`.
     pods: Labelled,
@@ -175,6 +177,7 @@ impl State {
         let snapshot = &self.snapshot;
         let names = (self.services.keys().map(|name| (Kind::Service, name)))
             .chain(self.slices.keys().map(|name| (Kind::EndpointSlice, name)))
+            .chain(self.imported.keys().map(|name| (Kind::EndpointSlice, name)))
             .chain(snapshot.pods.keys().map(|name| (Kind::Pod, name)))
             .chain(snapshot.nodes.keys().map(|name| (Kind::Node, name)))
             .chain(snapshot.namespaces.keys().map(|name| (Kind::Namespace, name)))
@@ -230,6 +233,7 @@ impl State {
                 }
             }
             Kind::EndpointSlice => {
+                self.import_slice(name, None);
                 if let Some(service) = self.slices.remove(name) {
                     self.drop_slice(name, service, marks, applied);
                 }
@@ -321,6 +325,7 @@ impl State {
     fn put_slice(&mut self, slice: Arc<EndpointSlice>, marks: &mut Marks, applied: &mut Applied) {
         let name = slice.name.clone();
         let service = slice.service.clone();
+        self.import_slice(&name, Some(&slice));
         if let Some(before) = self.slices.get(&name)
             && Some(before) != service.as_ref()
         {
@@ -341,6 +346,25 @@ impl State {
         self.snapshot.slices.insert(key, slice);
         self.snapshot.revision += 1;
         applied.services.insert(ObjectName { namespace: name.namespace, name: service });
+    }
+
+    /// Puts a slice where its ServiceImport finds it, if it is one of another cluster, and takes away the old one.
+    fn import_slice(&mut self, name: &ObjectName, slice: Option<&Arc<EndpointSlice>>) {
+        let import = slice.and_then(|slice| slice.import());
+        if let Some(before) = self.imported.get(name)
+            && Some(before) != import
+        {
+            self.snapshot.imported.remove(&slice_key(name, before.clone()));
+            self.snapshot.revision += 1;
+            self.imported.remove(name);
+        }
+        let (Some(slice), Some(import)) = (slice, import) else { return };
+        let key = slice_key(name, import.clone());
+        if self.snapshot.imported.get(&key) != Some(slice) {
+            self.imported.insert(name.clone(), import.clone());
+            self.snapshot.imported.insert(key, slice.clone());
+            self.snapshot.revision += 1;
+        }
     }
 
     fn drop_slice(&mut self, name: &ObjectName, service: Str, marks: &mut Marks, applied: &mut Applied) {

@@ -1,6 +1,7 @@
 //! Objects of every kind for tests: whatever the reader of manifests can make, the odd among it.
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -253,14 +254,12 @@ pub(crate) fn slice() -> impl Strategy<Value = EndpointSlice> {
         1 => Just((None, Endpoints::default())),
     ];
     let name = (label(), subdomain()).prop_map(namespaced);
-    (name, weighted(0.9, string()), of_family, endpoint_ports(), any::<bool>()).prop_map(
-        |(name, service, (family, endpoints), ports, hidden)| EndpointSlice {
-            name,
-            service,
-            family,
-            ports,
-            endpoints,
-            hidden,
+    (name, labels(), weighted(0.9, string()), of_family, endpoint_ports(), any::<bool>()).prop_map(
+        |(name, labels, service, (family, endpoints), ports, hidden)| {
+            let owner = service.as_ref().map(|service| (Str::from("kubernetes.io/service-name"), service.clone()));
+            let hiding = hidden.then(|| (Str::from("service.kubernetes.io/headless"), Str::default()));
+            let labels: BTreeMap<Str, Str> = labels.into_iter().chain(owner).chain(hiding).collect();
+            EndpointSlice { name, labels: labels.into_iter().collect(), service, family, ports, endpoints, hidden }
         },
     )
 }

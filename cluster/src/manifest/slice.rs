@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::{Metadata, api_version};
+use super::{Metadata, Pairs, api_version};
 use crate::object::{Conditions, Endpoint, EndpointPort, EndpointSlice, Endpoints, Kind, Protocol};
 
 #[derive(Serialize)]
@@ -12,20 +12,12 @@ use crate::object::{Conditions, Endpoint, EndpointPort, EndpointSlice, Endpoints
 pub(super) struct Manifest<'a> {
     api_version: &'static str,
     kind: &'static str,
-    metadata: Metadata<'a, Labels<'a>>,
+    metadata: Metadata<'a, Pairs<'a>>,
     address_type: &'static str,
     #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "ports")]
     ports: &'a [EndpointPort],
     #[serde(serialize_with = "endpoints")]
     endpoints: &'a Endpoints,
-}
-
-#[derive(Serialize)]
-struct Labels<'a> {
-    #[serde(rename = "kubernetes.io/service-name", skip_serializing_if = "Option::is_none")]
-    service: Option<&'a str>,
-    #[serde(rename = "service.kubernetes.io/headless", skip_serializing_if = "Option::is_none")]
-    hidden: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -68,12 +60,10 @@ struct Target<'a> {
 }
 
 pub(super) fn manifest(slice: &EndpointSlice) -> Manifest<'_> {
-    let labels = Labels { service: slice.service.as_deref(), hidden: slice.hidden.then_some("") };
-    let labels = (slice.service.is_some() || slice.hidden).then_some(labels);
     Manifest {
         api_version: api_version(Kind::EndpointSlice),
         kind: Kind::EndpointSlice.as_str(),
-        metadata: Metadata::new(&slice.name, labels),
+        metadata: Metadata::new(&slice.name, Pairs::some(&slice.labels)),
         address_type: slice.family.map_or("FQDN", |family| family.as_str()),
         ports: &slice.ports,
         endpoints: &slice.endpoints,

@@ -16,12 +16,10 @@ pub(super) fn read(
     metadata: &Metadata<'_, '_, '_>,
     strings: &Strings,
 ) -> Read<EndpointSlice> {
-    let (service, hidden) = match metadata.field.map_at("labels")? {
-        Some(labels) => {
-            (labels.shared_at(SERVICE_NAME, strings)?, labels.node().entries().any(|(key, _)| is_hiding(key)))
-        }
-        None => (None, false),
-    };
+    let labels = metadata.labels(strings)?;
+    let service = labels.iter().find(|(key, value)| key == SERVICE_NAME && !value.is_empty());
+    let service = service.map(|(_, value)| value.clone());
+    let hidden = labels.iter().any(|(key, _)| is_hiding(key));
     let family = match root.text_at("addressType")? {
         Some("IPv4") => Some(Family::V4),
         Some("IPv6") => Some(Family::V6),
@@ -34,7 +32,7 @@ pub(super) fn read(
         None => Endpoints::default(),
     };
     let ports = ports(root, strings)?;
-    Ok(EndpointSlice { name: metadata.name.clone(), service, family, ports, endpoints, hidden })
+    Ok(EndpointSlice { name: metadata.name.clone(), labels, service, family, ports, endpoints, hidden })
 }
 
 pub(super) fn ports(root: &Field<'_, '_, '_>, strings: &Strings) -> Read<Box<[EndpointPort]>> {

@@ -31,7 +31,7 @@ fn all(objects: impl IntoIterator<Item = Object>) -> Update {
 /// Each part of a snapshot, to compare it by.
 fn parts(s: Snapshot) -> impl PartialEq + std::fmt::Debug {
     let kept = (s.nodes, s.namespaces, s.network_policies, s.service_imports, s.service_cidrs);
-    (s.services, s.lost, s.slices, s.pods, kept)
+    (s.services, s.lost, s.slices, s.imported, s.pods, kept)
 }
 
 /// Objects that have to do with each other: few names, few labels, few addresses.
@@ -58,6 +58,14 @@ fn world() -> impl Strategy<Value = Vec<Object>> {
     let slice = (generate::slice(), 0..3_u8, 0..9_u8).prop_map(|(mut slice, name, service)| {
         slice.name = small("e", name);
         slice.service = slice.service.map(|_| small("s", service).name);
+        let mut labels: BTreeMap<Str, Str> = slice.labels.into_iter().collect();
+        if let Some(service) = &slice.service {
+            labels.insert(Str::from("kubernetes.io/service-name"), service.clone());
+        }
+        if service > 5 {
+            labels.insert(Str::from("multicluster.kubernetes.io/service-name"), small("s", service).name);
+        }
+        slice.labels = labels.into_iter().collect();
         Object::EndpointSlice(Arc::new(slice))
     });
     let pod = (generate::pod(), 0..9_u8, 0..3_u8).prop_map(|(mut pod, name, app)| {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::object::endpoints::{Builder, Conditions, Endpoint};
-use crate::object::{ContainerPort, EndpointPort, EndpointSlice, Family, ObjectName, Pod, Service, Str, TargetPort};
+use crate::object::{
+    ContainerPort, EndpointPort, EndpointSlice, Family, Labels, ObjectName, Pod, Service, Str, TargetPort,
+};
 
 /// Names by namespace and label: one ordered set, so that a label costs one entry and nothing else.
 #[derive(Debug, Default)]
@@ -125,6 +127,7 @@ pub(super) fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice>
             });
             slices.push(EndpointSlice {
                 name: ObjectName { namespace: service.name.namespace.clone(), name },
+                labels: labels(service),
                 service: Some(service.name.name.clone()),
                 family: Some(family),
                 ports: ports.collect(),
@@ -134,6 +137,15 @@ pub(super) fn slices(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSlice>
         }
     }
     slices
+}
+
+/// The Service's own, and the one that says whose slice it is.
+fn labels(service: &Service) -> Labels {
+    let owner = (arcstr::literal!("kubernetes.io/service-name"), service.name.name.clone());
+    let mut labels: Vec<_> = service.labels.iter().filter(|(key, _)| *key != owner.0).cloned().collect();
+    labels.push(owner);
+    labels.sort_by(|a, b| a.0.cmp(&b.0));
+    labels.into()
 }
 
 fn find_port(ports: &[ContainerPort], name: &str, protocol: crate::object::Protocol) -> Option<u16> {

@@ -73,6 +73,7 @@ fn pod(text: &str, app: &str, ips: &[&str]) -> Pod {
 fn slice(text: &str, service: &str, ip: &str) -> EndpointSlice {
     EndpointSlice {
         name: name(text),
+        labels: labels(&[("kubernetes.io/service-name", service)]),
         service: Some(Str::from(service)),
         family: Some(Family::V4),
         ports: [EndpointPort { name: Str::default(), protocol: Protocol::Tcp, port: Some(8080) }].into(),
@@ -215,4 +216,36 @@ fn nodes_and_namespaces_are_kept() {
     assert!(state.snapshot().namespaces.contains_key(&space));
     assert!(state.apply(Update::All(Vec::new())).nodes_changed);
     assert!(state.snapshot().nodes.is_empty() && state.snapshot().namespaces.is_empty());
+}
+
+/// KEP-1645: the endpoints of a ServiceImport come from other clusters, in slices with labels of their own.
+#[test]
+fn slices_of_other_clusters_are_found_by_their_service_import() {
+    let imported = |import: &str| {
+        let mut slice = slice("web-far", "none", "10.9.0.1");
+        slice.service = None;
+        slice.labels = labels(&[
+            ("multicluster.kubernetes.io/service-name", import),
+            ("multicluster.kubernetes.io/source-cluster", "far"),
+        ]);
+        slice
+    };
+    let found = |state: &State, import: &str| -> Vec<String> {
+        let (snapshot, import) = (state.snapshot(), name(import));
+        snapshot.imported_of(&import).map(|slice| format!("{} of {}", slice.name.name, slice.cluster())).collect()
+    };
+    let mut state = State::new(Options::default());
+    state.apply(some([put(imported("web"))]));
+    assert_eq!(found(&state, "web"), ["web-far of far"]);
+    assert!(state.snapshot().slices.is_empty());
+    state.apply(some([put(imported("shop"))]));
+    assert_eq!((found(&state, "web"), found(&state, "shop")), (vec![], vec!["web-far of far".to_owned()]));
+    // It is gone when it is deleted, and when a listing is without it.
+    for gone in [some([delete(Kind::EndpointSlice, "web-far")]), Update::All(Vec::new())] {
+        state.apply(some([put(imported("shop"))]));
+        let before = state.snapshot();
+        state.apply(gone);
+        assert!(found(&state, "shop").is_empty());
+        assert_eq!(before.imported.len(), 1);
+    }
 }

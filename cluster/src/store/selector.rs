@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::check::{is_label_value, is_qualified_name};
+use crate::object::Str;
 
 #[cfg(test)]
 mod tests;
@@ -37,8 +38,20 @@ impl Selector {
     /// Whether an object's labels fit.
     pub fn fits(&self, object: &Value) -> bool {
         let labels = &object["metadata"]["labels"];
+        self.holds(|key| labels.get(key).and_then(Value::as_str))
+    }
+
+    /// Whether these labels (sorted by key) fit.
+    pub fn fits_labels(&self, labels: &[(Str, Str)]) -> bool {
+        self.holds(|key| {
+            let at = labels.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
+            labels.get(at).map(|(_, value)| &**value)
+        })
+    }
+
+    fn holds<'a>(&self, value_of: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|Requirement { key, test }| {
-            let value = labels.get(key).and_then(Value::as_str);
+            let value = value_of(key);
             match test {
                 Test::Exists => value.is_some(),
                 Test::Missing => value.is_none(),

@@ -47,6 +47,7 @@ fn slice(name: &str, port: &str, number: Option<u16>, endpoints: &[(&str, Condit
         .collect();
     EndpointSlice {
         name: ObjectName { namespace: "ns".into(), name: name.into() },
+        labels: Box::default(),
         service: Some("web".into()),
         family: endpoints.first().map(|e| Family::of(&e.address)),
         ports: Box::new([EndpointPort { name: port.into(), protocol: Protocol::Tcp, port: number }]),
