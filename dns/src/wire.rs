@@ -5,7 +5,9 @@ mod layout;
 pub mod message;
 pub mod name;
 pub mod record;
+pub mod text;
 pub mod types;
+pub mod walk;
 mod write;
 
 pub use edns::Edns;

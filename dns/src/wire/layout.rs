@@ -1,5 +1,6 @@
 //! What the data of each record type is made of: one table for reading, writing, and the presentation form.
 use super::Type;
+use super::name::{MAX_LABEL, MAX_NAME};
 
 /// One field of a record's data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +53,8 @@ pub(crate) enum Field {
     Sized,
     /// The types that exist at a name (RFC 4034 §4.1.2), up to the end.
     Bitmap,
+    /// A flag in the top bit and the gateway's kind (RFC 8777 §4.2.2).
+    Relay,
     /// A gateway whose kind the data's second byte tells (RFC 4025 §2.5, RFC 8777 §4.2).
     Gateway,
     /// Lengths, algorithm, host identity tag and key of HIP (RFC 8005 §5).
@@ -66,7 +69,7 @@ pub(crate) enum Field {
 
 use Field::{
     Base64, Bitmap, CertType, Eui, Gateway, Groups, Hash, Hex, Hip, Ipv4, Ipv6, Location, Name, Names, Parameters,
-    Prefixes, Quoted, Salt, ShortName, Sized, Text, Texts, Time, TypeCode, U8, U16, U32, U48, Word,
+    Prefixes, Quoted, Relay, Salt, ShortName, Sized, Text, Texts, Time, TypeCode, U8, U16, U32, U48, Word,
 };
 
 /// The fields of a type's data; none for types that are unknown here, whose data is any bytes (RFC 3597).
@@ -82,7 +85,8 @@ pub(crate) fn fields(rtype: Type) -> Option<&'static [Field]> {
         Type::TXT | Type::SPF | Type::AVC | Type::NINFO | Type::RESINFO => &[Texts],
         Type::RP | Type::TALINK => &[Name, Name],
         Type::AFSDB | Type::RT | Type::KX | Type::LP => &[U16, Name],
-        Type::X25 | Type::UINFO => &[Text],
+        Type::X25 => &[Word],
+        Type::UINFO => &[Text],
         Type::NSAP_PTR | Type::DNAME => &[Name],
         Type::PX => &[U16, Name, Name],
         Type::GPOS => &[Word, Word, Word],
@@ -94,7 +98,7 @@ pub(crate) fn fields(rtype: Type) -> Option<&'static [Field]> {
         Type::DS | Type::CDS | Type::TA | Type::DLV => &[U16, U8, U8, Hex],
         Type::SSHFP => &[U8, U8, Hex],
         Type::IPSECKEY => &[U8, U8, U8, Gateway, Base64],
-        Type::AMTRELAY => &[U8, U8, Gateway],
+        Type::AMTRELAY => &[U8, Relay, Gateway],
         Type::RRSIG | Type::SIG => &[TypeCode, U8, U8, U32, Time, Time, U16, Name, Base64],
         Type::NSEC | Type::NXT => &[Name, Bitmap],
         Type::DNSKEY | Type::CDNSKEY | Type::KEY | Type::RKEY => &[U16, U8, U8, Base64],
@@ -130,7 +134,7 @@ impl Field {
     /// few, or they are malformed. Names aren't measured here.
     pub(crate) fn length(self, data: &[u8], rest: &[u8]) -> Option<usize> {
         let length = match self {
-            U8 => 1,
+            U8 | Relay => 1,
             U16 | TypeCode | CertType => 2,
             U32 | Time | Ipv4 => 4,
             U48 => 6,
@@ -162,6 +166,52 @@ impl Field {
             Name | ShortName | Names => return None,
         };
         (length <= rest.len()).then_some(length)
+    }
+}
+
+impl Field {
+    /// Whether it is a name or names, in this data.
+    pub(crate) fn is_name(self, data: &[u8]) -> bool {
+        matches!(self, Name | ShortName | Names) || (self == Gateway && gateway(data) == Some(3))
+    }
+
+    /// How many bytes a field takes at `at` of data without pointers; none if it is malformed.
+    pub(crate) fn extent(self, data: &[u8], at: usize) -> Option<usize> {
+        let name = |at: usize| skip_plain(data, at);
+        match self {
+            Name | ShortName => Some(name(at)? - at),
+            Gateway if gateway(data) == Some(3) => Some(name(at)? - at),
+            Names => {
+                let mut end = at;
+                while end < data.len() {
+                    end = name(end)?;
+                }
+                Some(end - at)
+            }
+            field => field.length(data, data.get(at..)?),
+        }
+    }
+}
+
+/// Whether data without pointers is made as its type asks; no data is right for all.
+pub(crate) fn is_made_as(data: &[u8], rtype: Type) -> bool {
+    let Some(fields) = fields(rtype).filter(|_| !data.is_empty()) else { return true };
+    let end = fields.iter().try_fold(0, |at, field| Some(at + field.extent(data, at)?));
+    end == Some(data.len())
+}
+
+/// The offset behind an uncompressed name.
+fn skip_plain(data: &[u8], at: usize) -> Option<usize> {
+    let mut here = at;
+    loop {
+        let length = usize::from(*data.get(here)?);
+        here += 1 + length;
+        if length > MAX_LABEL || here - at > MAX_NAME || here > data.len() {
+            return None;
+        }
+        if length == 0 {
+            return Some(here);
+        }
     }
 }
 

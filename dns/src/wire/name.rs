@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::WireError;
 pub use labels::Labels;
+pub(super) use text::unescape;
 
 /// The longest name in bytes, root label included (RFC 1035 §2.3.4).
 pub const MAX_NAME: usize = 255;

@@ -55,22 +55,20 @@ impl Data {
         let mut data = Data::default();
         let mut at = start;
         for field in fields {
-            let rest = message.get(at..).ok_or(malformed)?;
-            at = match field {
-                Field::Name | Field::ShortName => data.take_name(message, at)?,
-                Field::Gateway if layout::gateway(bytes) == Some(3) => data.take_name(message, at)?,
-                Field::Names => {
-                    while at < message.len() {
-                        at = data.take_name(message, at)?;
+            if field.is_name(bytes) {
+                let is_one = *field != Field::Names;
+                while is_one || at < message.len() {
+                    at = data.take_name(message, at)?;
+                    if is_one {
+                        break;
                     }
-                    at
                 }
-                field => {
-                    let taken = rest.get(..field.length(bytes, rest).ok_or(malformed)?).ok_or(malformed)?;
-                    data.extend(taken);
-                    at + taken.len()
-                }
-            };
+                continue;
+            }
+            let rest = message.get(at..).ok_or(malformed)?;
+            let taken = field.length(bytes, rest).and_then(|length| rest.get(..length)).ok_or(malformed)?;
+            data.extend(taken);
+            at += taken.len();
         }
         // Names grow when their pointers are taken out; no record can hold more than this.
         if at == message.len() && data.as_bytes().len() <= MAX_DATA { Ok(data) } else { Err(malformed) }

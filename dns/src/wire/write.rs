@@ -143,22 +143,17 @@ impl Writer<'_> {
         let mut at = 0;
         let fields = layout::fields(rtype).filter(|fields| layout::has_names(fields));
         for field in fields.unwrap_or_default() {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let mut names = match field {
-                Field::Name | Field::ShortName => 1,
-                Field::Gateway if layout::gateway(bytes) == Some(3) => 1,
-                Field::Names => usize::MAX,
-                _ => 0,
-            };
-            if names == 0 {
-                let Some(length) = field.length(bytes, rest) else { break };
-                self.to.extend_from_slice(&rest[..length]);
-                at += length;
-            }
-            while names > 0 && at < bytes.len() {
-                let Ok((name, after)) = Name::read(bytes, at) else { break };
-                self.name(&name, *field == Field::ShortName);
-                (at, names) = (after, names - 1);
+            let Some(length) = field.extent(bytes, at) else { break };
+            let end = at + length;
+            if field.is_name(bytes) {
+                while at < end {
+                    let Ok((name, after)) = Name::read(bytes, at) else { break };
+                    self.name(&name, *field == Field::ShortName);
+                    at = after;
+                }
+            } else {
+                self.to.extend_from_slice(bytes.get(at..end).unwrap_or_default());
+                at = end;
             }
         }
         // Data that isn't made as its type asks is written as it is.
@@ -187,10 +182,7 @@ fn excess(record: &Record) -> usize {
     let mut at = 0;
     for field in layout::fields(record.rtype).unwrap_or_default() {
         let rest = data.get(at..).unwrap_or_default();
-        let length = match field {
-            Field::Name | Field::ShortName => Name::read(data, at).map_or(rest.len(), |(_, after)| after - at),
-            field => field.length(data, rest).unwrap_or(rest.len()),
-        };
+        let length = field.extent(data, at).unwrap_or(rest.len());
         let bytes = rest.get(..length).unwrap_or_default();
         excess += match field {
             Field::Text | Field::Word => escapes(bytes.get(1..).unwrap_or_default()),
@@ -204,7 +196,7 @@ fn excess(record: &Record) -> usize {
 }
 
 /// The character-strings in bytes.
-fn texts(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn texts(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (length, rest) = bytes.split_first()?;
         let (text, rest) = rest.split_at_checked(usize::from(*length))?;

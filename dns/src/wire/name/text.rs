@@ -13,13 +13,18 @@ impl Name {
     /// # Errors
     /// If a label is empty or too long, the name is too long, or an escape is malformed.
     pub fn parse(text: &str) -> Result<Name, NameError> {
+        Name::parse_bytes(text.as_bytes())
+    }
+
+    /// Like `parse`; zone files may hold other bytes than UTF-8's.
+    pub(in crate::wire) fn parse_bytes(text: &[u8]) -> Result<Name, NameError> {
         match text {
-            "" => return Err(NameError::Empty),
-            "." => return Ok(Name::root()),
+            b"" => return Err(NameError::Empty),
+            b"." => return Ok(Name::root()),
             _ => {}
         }
         let mut wire: SmallVec<[u8; 64]> = SmallVec::new();
-        let mut bytes = text.bytes();
+        let mut bytes = text.iter().copied();
         let mut start = 0;
         wire.push(0);
         while let Some(byte) = bytes.next() {
@@ -117,7 +122,7 @@ fn close(wire: &mut [u8], start: usize) -> Result<(), NameError> {
 }
 
 /// The byte an escape stands for, behind its backslash: three digits, or any other character.
-pub(in crate::wire) fn unescape(bytes: &mut std::str::Bytes<'_>) -> Option<u8> {
+pub(in crate::wire) fn unescape(bytes: &mut (impl Iterator<Item = u8> + Clone)) -> Option<u8> {
     let first = bytes.next()?;
     if !first.is_ascii_digit() {
         return Some(first);

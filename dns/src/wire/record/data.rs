@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use smallvec::SmallVec;
 
-use crate::wire::{Name, Type};
+use crate::wire::{Name, Type, layout};
 
 /// The most bytes that a record's data may have.
 pub const MAX_DATA: usize = 65535;
@@ -171,6 +171,11 @@ impl Data {
             rest = tail;
         }
         Some(texts)
+    }
+
+    /// Whether the data is made as records of this type ask; no data, and any data of unknown types, is.
+    pub fn is_made_as(&self, rtype: Type) -> bool {
+        layout::is_made_as(self.as_bytes(), rtype)
     }
 
     /// Appends bytes in wire form.
