@@ -1,2 +1,3 @@
 //! The DNS server: Corefile, plugins, answers compiled from the snapshot.
+pub mod corefile;
 pub mod wire;

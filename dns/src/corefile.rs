@@ -1,0 +1,120 @@
+//! The Corefile: what an operator writes to say which zones are served, and by which plugins.
+//!
+//! ```text
+//! text ─lexer─> tokens ─stream (imports, snippets)─> parser (blocks, directives, environment) ─> Corefile
+//! ```
+//!
+//! The grammar is that of CoreDNS 1.14.7 (caddy's `caddyfile`). It is accepted whole; what CoreDNS takes
+//! but nobody can have meant (a zone called `example.org{`) is refused with advice. No input makes the
+//! reader panic or work without bound: see [`limits`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+mod digest;
+pub mod directive;
+pub mod duration;
+mod environment;
+mod glob;
+pub mod key;
+mod lexer;
+pub mod limits;
+pub mod nearest;
+mod parser;
+pub mod reverse;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use directive::Directive;
+pub use key::{Key, Scheme};
+
+/// Where something stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The file, as it was given or imported.
+    pub file: Arc<str>,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// What is wrong with a Corefile, where, and what to do.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct Problem {
+    /// Where it is.
+    pub place: Place,
+    /// The directive that is wrong; empty where it is none.
+    pub directive: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with what is no directive: a key, a brace, an import.
+    pub fn at(place: &Place, message: impl Into<String>) -> Problem {
+        Problem { place: place.clone(), directive: String::new(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { place, directive, message } = self;
+        if directive.is_empty() {
+            write!(f, "{place}: {message}")
+        } else {
+            write!(f, "{place}: {directive}: {message}")
+        }
+    }
+}
+
+/// Keys, and what is done with the questions for them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerBlock {
+    /// What it answers for; at least one.
+    pub keys: Vec<Key>,
+    /// Its directives, in the order of the file.
+    pub directives: Vec<Directive>,
+}
+
+/// A Corefile with its imports and environment put in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Corefile {
+    /// Its server blocks; at least one.
+    pub blocks: Vec<ServerBlock>,
+    /// What is accepted but may not be meant.
+    pub warnings: Vec<Problem>,
+    /// All files that were read: the Corefile as it was given, then those it imports by their paths from the root.
+    pub files: Vec<PathBuf>,
+    /// SHA-512 of the parsed form, in hexadecimal: the same that CoreDNS's `reload` logs and exports.
+    pub digest: String,
+}
+
+/// Reads the file at `path` and what it imports. `env` gives the values of environment variables.
+///
+/// # Errors
+/// The first thing that is wrong, or why the file can't be read.
+pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefile, Problem> {
+    let name = path.display().to_string();
+    let text = stream::read_file(path).map_err(|reason| {
+        Problem::at(&Place { file: name.as_str().into(), line: 1 }, format!("can't be read: {reason}"))
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut corefile = parse(&text, &name, folder, env)?;
+    corefile.files.insert(0, path.to_path_buf());
+    Ok(corefile)
+}
+
+/// Parses `text`, which stands in messages as `file`; imports are relative to `folder`.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn parse(text: &str, file: &str, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefile, Problem> {
+    parser::parse(text, file, folder, env)
+}

@@ -1,0 +1,1 @@
+//! Corefiles that CoreDNS accepts and refuses.
