@@ -1,3 +1,16 @@
 //! The DNS server: Corefile, plugins, answers compiled from the snapshot.
+//!
+//! ```text
+//! corefile ─> server::Instance: servers, blocks, plugins          feed: the cluster's state ─> records: its answers
+//! socket ─> server ─┬─ fast: plain questions, at once, no allocation
+//!                   └─ query ─> plugin ─> plugin ─> … ─> reply
+//! ```
 pub mod corefile;
+pub mod fast;
+pub mod feed;
+pub mod metrics;
+pub mod plugin;
+pub mod query;
+pub mod reply;
+pub mod server;
 pub mod wire;

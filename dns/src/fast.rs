@@ -1,0 +1,369 @@
+//! The fast way: a plain question in a datagram, answered on the thread of the socket from bytes that were put together
+//! when the state changed. Nothing here allocates, locks or asks the kernel.
+//!
+//! "Plain" is what resolvers send all day: one question of class IN, no other record but an OPT without options.
+//! Everything else goes the long way, which also does whatever does not fit.
+
+use std::net::SocketAddr;
+
+use crate::query::Transport;
+use crate::wire::types::{Rcode, Type};
+
+#[cfg(test)]
+mod tests;
+
+/// What a plugin did with a question on the fast way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, or noted something in [`Fast`]: the next plugin is asked.
+    Pass,
+    /// The answer is written.
+    Answered,
+    /// It takes the long way, from the start.
+    Slow,
+}
+
+/// Longest name in wire form (RFC 1035 §2.3.4).
+const NAME: usize = 255;
+/// Where the question's name stands in a message; answers point to it.
+pub const QUESTION: usize = 12;
+/// The owner of a record that is the question's name: a compression pointer to it.
+pub const OWNER: [u8; 2] = [0xc0, QUESTION as u8];
+
+/// A plain question, taken apart in place. Reused from one datagram to the next.
+pub struct Plain {
+    lower: [u8; NAME],
+    length: usize,
+    /// Where each label begins, the root's last; as many as `labels` says.
+    starts: [u8; 128],
+    labels: usize,
+    rtype: Type,
+    /// Size and DO of EDNS.
+    edns: Option<(u16, bool)>,
+    recursion_desired: bool,
+    checking_disabled: bool,
+}
+
+impl Default for Plain {
+    fn default() -> Plain {
+        Plain {
+            lower: [0; NAME],
+            length: 0,
+            starts: [0; 128],
+            labels: 0,
+            rtype: Type(0),
+            edns: None,
+            recursion_desired: false,
+            checking_disabled: false,
+        }
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let pair = bytes.get(at..at + 2)?;
+    Some(u16::from_be_bytes([pair[0], pair[1]]))
+}
+
+impl Plain {
+    /// Takes a packet apart; false if it is not plain.
+    pub fn read(&mut self, packet: &[u8]) -> bool {
+        self.try_read(packet).is_some()
+    }
+
+    fn try_read(&mut self, packet: &[u8]) -> Option<()> {
+        let flags = u16_at(packet, 2)?;
+        // A query: QR, opcode, AA, TC, RA, Z, rcode are 0. RD, AD and CD may be set.
+        if flags & 0xfecf != 0 {
+            return None;
+        }
+        self.recursion_desired = flags & 0x0100 != 0;
+        self.checking_disabled = flags & 0x0010 != 0;
+        let counts = packet.get(4..12)?;
+        let has_opt = match counts {
+            [0, 1, 0, 0, 0, 0, 0, 0] => false,
+            [0, 1, 0, 0, 0, 0, 0, 1] => true,
+            _ => return None,
+        };
+        let name = packet.get(QUESTION..)?;
+        let mut at = 0;
+        self.labels = 0;
+        loop {
+            let length = usize::from(*name.get(at)?);
+            if length > 63 || at + 1 + length > NAME || self.labels == 127 {
+                return None;
+            }
+            self.starts[self.labels] = at as u8;
+            if length == 0 {
+                break;
+            }
+            self.labels += 1;
+            at += 1 + length;
+        }
+        self.length = at + 1;
+        let name = name.get(..self.length)?;
+        // Lengths of labels are below 'A': they may be lower-cased with the rest.
+        for (lower, byte) in self.lower.iter_mut().zip(name) {
+            *lower = byte.to_ascii_lowercase();
+        }
+        let after = QUESTION + self.length;
+        self.rtype = Type(u16_at(packet, after)?);
+        if u16_at(packet, after + 2)? != 1 {
+            return None;
+        }
+        let after = after + 4;
+        self.edns = None;
+        if !has_opt {
+            return (packet.len() == after).then_some(());
+        }
+        // Root, OPT, size, extended rcode 0, version 0, DO and 15 zero bits, no options.
+        let opt: &[u8; 11] = packet.get(after..)?.try_into().ok()?;
+        let [0, 0, 41, high, low, 0, 0, dnssec, 0, 0, 0] = *opt else { return None };
+        if dnssec & 0x7f != 0 {
+            return None;
+        }
+        self.edns = Some((u16::from_be_bytes([high, low]), dnssec != 0));
+        Some(())
+    }
+
+    /// The name in lower case, in wire form.
+    pub fn name(&self) -> &[u8] {
+        &self.lower[..self.length]
+    }
+    /// The name without its first `n` labels, in wire form; `n` is at most [`Plain::labels`].
+    pub fn suffix(&self, n: usize) -> &[u8] {
+        let start = self.starts.get(n.min(self.labels)).copied().unwrap_or(0);
+        &self.lower[usize::from(start)..self.length]
+    }
+    /// How many labels it has, the root not counted.
+    pub fn labels(&self) -> usize {
+        self.labels
+    }
+    /// The type.
+    pub fn rtype(&self) -> Type {
+        self.rtype
+    }
+    /// EDNS's size, as the client wrote it, and DO.
+    pub fn edns(&self) -> Option<(u16, bool)> {
+        self.edns
+    }
+    /// Whether CD is set.
+    pub fn checking_disabled(&self) -> bool {
+        self.checking_disabled
+    }
+}
+
+/// Records of one section, encoded, and how many they are. Owners that are the question's name are [`OWNER`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Section<'a> {
+    /// The records, one after the other.
+    pub bytes: &'a [u8],
+    /// How many.
+    pub count: u16,
+    /// The bytes of each, where all are equally long and their order means nothing: they may be shuffled.
+    pub stride: usize,
+}
+
+/// What counts questions and answers of the fast way (`prometheus`).
+pub trait Meter: Send + Sync {
+    /// A question was answered.
+    fn answered(&self, answered: &Answered);
+}
+
+/// What there is to count of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// The type asked for.
+    pub rtype: Type,
+    /// Whether the client came by IPv6.
+    pub is_ipv6: bool,
+    /// Transport.
+    pub transport: Transport,
+    /// EDNS's DO.
+    pub dnssec_ok: bool,
+    /// Bytes of the question's and of the answer's message.
+    pub request_bytes: usize,
+    /// See there.
+    pub response_bytes: usize,
+    /// The rcode.
+    pub rcode: Rcode,
+    /// The plugin that answered.
+    pub by: &'static str,
+    /// Seconds from its arrival to its answer.
+    pub seconds: f64,
+}
+
+/// A question on the fast way.
+pub struct Fast<'a> {
+    /// The question.
+    pub plain: &'a Plain,
+    /// Its message.
+    pub packet: &'a [u8],
+    /// Who asks.
+    pub from: SocketAddr,
+    /// The address that was asked.
+    pub to: SocketAddr,
+    /// How it came.
+    pub transport: Transport,
+    /// Seconds of a clock that never goes back, since the process started; the same for a batch.
+    pub now: f64,
+    /// The most bytes that the answer may have; `bufsize` lowers it.
+    pub limit: usize,
+    /// What the answer's OPT says for size; `bufsize` changes it.
+    pub edns_size: u16,
+    /// `loadbalance`: records of equal length go out in random order.
+    pub shuffle: bool,
+    /// `minimal`: authority and additional are left out of positive answers.
+    pub minimal: bool,
+    /// `prometheus`: who counts it.
+    pub meter: Option<&'a dyn Meter>,
+    /// The plugin that answered.
+    pub by: &'static str,
+    /// What it answered.
+    pub rcode: Rcode,
+    out: &'a mut [u8],
+    written: usize,
+    random: &'a mut fastrand::Rng,
+}
+
+impl<'a> Fast<'a> {
+    /// A question whose answer goes to `out`.
+    pub fn new(
+        plain: &'a Plain,
+        packet: &'a [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        now: f64,
+        out: &'a mut [u8],
+        random: &'a mut fastrand::Rng,
+    ) -> Fast<'a> {
+        let edns_size = plain.edns.map_or(0, |(size, _)| size);
+        // CoreDNS's lower bound for what a client may ask for: RFC 6891 §6.2.3.
+        let limit = usize::from(edns_size.max(512)).min(out.len());
+        Fast {
+            plain,
+            packet,
+            from,
+            to,
+            transport: Transport::Udp,
+            now,
+            limit,
+            edns_size,
+            shuffle: false,
+            minimal: false,
+            meter: None,
+            by: "",
+            rcode: Rcode::NOERROR,
+            out,
+            written: 0,
+            random,
+        }
+    }
+
+    /// It came by a stream: its answer may be as long as there is room.
+    pub fn by_stream(&mut self, transport: Transport) {
+        self.transport = transport;
+        self.limit = self.out.len();
+    }
+
+    /// The labels in front of the zone (lower case, wire form, without root); None if the name is not within it.
+    /// `zone` is a whole name in lower case.
+    pub fn before(&self, zone: &[u8]) -> Option<&'a [u8]> {
+        let name = self.plain.name();
+        let cut = name.len().checked_sub(zone.len())?;
+        let (front, end) = name.split_at_checked(cut)?;
+        // The end may begin in the middle of a label.
+        let begins = self.plain.starts[..=self.plain.labels].iter().any(|start| usize::from(*start) == cut);
+        (end == zone && begins).then_some(front)
+    }
+
+    /// Writes the answer. `Slow` if it does not fit: the long way truncates it.
+    pub fn respond(
+        &mut self,
+        by: &'static str,
+        rcode: Rcode,
+        is_authoritative: bool,
+        answer: Section<'_>,
+        authority: Section<'_>,
+        additional: Section<'_>,
+    ) -> Step {
+        let question_end = QUESTION + self.plain.length + 4;
+        let is_positive = rcode == Rcode::NOERROR && answer.count > 0;
+        let is_cut = self.minimal && is_positive;
+        let (authority, additional) =
+            if is_cut { (Section::default(), Section::default()) } else { (authority, additional) };
+        let opt = if self.plain.edns.is_some() { 11 } else { 0 };
+        let length = question_end + answer.bytes.len() + authority.bytes.len() + additional.bytes.len() + opt;
+        if length > self.limit || length > self.out.len() || rcode.0 > 15 {
+            return Step::Slow;
+        }
+        let Some(question) = self.packet.get(..question_end) else { return Step::Slow };
+        self.out[..question_end].copy_from_slice(question);
+        let high = 0x80 | u8::from(is_authoritative) << 2 | u8::from(self.plain.recursion_desired);
+        let low = u8::from(self.plain.checking_disabled) << 4 | rcode.0 as u8;
+        self.out[2..4].copy_from_slice(&[high, low]);
+        let additionals = additional.count + u16::from(opt > 0);
+        for (at, count) in [(4, 1), (6, answer.count), (8, authority.count), (10, additionals)] {
+            self.out[at..at + 2].copy_from_slice(&u16::to_be_bytes(count));
+        }
+        let mut at = question_end;
+        if self.shuffle && answer.stride > 0 && answer.count > 1 {
+            self.put_shuffled(at, &answer);
+            at += answer.bytes.len();
+        } else {
+            at = self.put(at, answer.bytes);
+        }
+        at = self.put(at, authority.bytes);
+        at = self.put(at, additional.bytes);
+        if let Some((_, dnssec_ok)) = self.plain.edns {
+            let [high, low] = self.edns_size.to_be_bytes();
+            at = self.put(at, &[0, 0, 41, high, low, 0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0]);
+        }
+        self.written = at;
+        (self.by, self.rcode) = (by, rcode);
+        Step::Answered
+    }
+
+    /// Writes a whole message that another server gave, with this question's id, name and EDNS. `body` is what
+    /// follows the question, without OPT, `counts` are those of its three sections, `flags` its flags.
+    pub fn relay(&mut self, by: &'static str, flags: u16, body: &[u8], counts: [u16; 3]) -> Option<&mut [u8]> {
+        let none = Section::default();
+        let body = Section { bytes: body, count: counts[0], stride: 0 };
+        let rcode = Rcode(flags & 0xf);
+        if self.respond(by, rcode, false, body, none, none) != Step::Answered {
+            return None;
+        }
+        let low = (flags & 0x00a0) as u8 | self.out[3];
+        self.out[2] |= (flags >> 8) as u8 & 0x04;
+        self.out[3] = low;
+        let additionals = counts[2] + u16::from(self.plain.edns.is_some());
+        self.out[8..10].copy_from_slice(&counts[1].to_be_bytes());
+        self.out[10..12].copy_from_slice(&additionals.to_be_bytes());
+        let start = QUESTION + self.plain.length + 4;
+        self.out.get_mut(start..start + body.bytes.len())
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) -> usize {
+        self.out[at..at + bytes.len()].copy_from_slice(bytes);
+        at + bytes.len()
+    }
+
+    /// Copies records of equal length in random order (Fisher and Yates, inside out).
+    fn put_shuffled(&mut self, at: usize, section: &Section<'_>) {
+        let stride = section.stride;
+        let out = &mut self.out[at..at + section.bytes.len()];
+        for (n, record) in section.bytes.chunks_exact(stride).enumerate() {
+            let place = self.random.usize(..=n);
+            out.copy_within(place * stride..(place + 1) * stride, n * stride);
+            out[place * stride..(place + 1) * stride].copy_from_slice(record);
+        }
+    }
+
+    /// The answer, once it is written.
+    pub fn answer(&self) -> &[u8] {
+        &self.out[..self.written]
+    }
+    /// How long the answer is.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+}

@@ -1,0 +1,78 @@
+//! The cluster's state as it comes to the DNS server: one snapshot, and who wants to know of its changes.
+//!
+//! Whoever reads the state (the node agent, `bowline dns`) publishes here, on its own thread, every snapshot with what
+//! changed. Followers turn it into answers then and there, so a change is answered as soon as `publish` returns.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
+
+use bowline_cluster::snapshot::Snapshot;
+use bowline_cluster::state::Applied;
+
+/// Somebody who wants to know of changes.
+pub trait Follower: Send + Sync {
+    /// The state is now `snapshot`. `changed`: what differs from the one before; None where all of it may.
+    fn changed(&self, snapshot: &Snapshot, changed: Option<&Applied>);
+}
+
+/// The state and those who follow it.
+#[derive(Default)]
+pub struct Feed(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// None before the first whole read.
+    snapshot: Option<Snapshot>,
+    followers: Vec<Weak<dyn Follower>>,
+    away: Option<(Instant, String)>,
+}
+
+impl Feed {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state is now this; call it in the order of the changes, and not before the first whole read.
+    pub fn publish(&self, snapshot: Snapshot, changed: Option<&Applied>) {
+        let mut inner = self.lock();
+        // Who follows for the first time needs all of it.
+        let changed = changed.filter(|_| inner.snapshot.is_some());
+        inner.followers.retain(|follower| match follower.upgrade() {
+            Some(follower) => {
+                follower.changed(&snapshot, changed);
+                true
+            }
+            None => false,
+        });
+        inner.snapshot = Some(snapshot);
+    }
+
+    /// Adds a follower, and tells it what is known. It is forgotten when it is dropped.
+    pub fn follow(&self, follower: &Arc<dyn Follower>) {
+        let mut inner = self.lock();
+        if let Some(snapshot) = &inner.snapshot {
+            follower.changed(snapshot, None);
+        }
+        inner.followers.push(Arc::downgrade(follower));
+    }
+
+    /// The state, once it was read whole.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        self.lock().snapshot.clone()
+    }
+
+    /// Whether the state was read whole.
+    pub fn is_synced(&self) -> bool {
+        self.lock().snapshot.is_some()
+    }
+
+    /// The state can't be read since `since`, for this reason; None: it can.
+    pub fn set_away(&self, away: Option<(Instant, String)>) {
+        self.lock().away = away;
+    }
+
+    /// Since when and why the state can't be read; None where it can.
+    pub fn away(&self) -> Option<(Instant, String)> {
+        self.lock().away.clone()
+    }
+}

@@ -1,0 +1,90 @@
+//! What a plugin is. docs/plugins.md shows how to write one.
+//!
+//! Every question meets the plugins of its server block in one fixed order (`order`), whatever the order of the
+//! Corefile. Each may answer, change the question, pass it on, and change the answer on its way back:
+//!
+//! ```text
+//! question -> errors -> prometheus -> cache -> kubernetes -> forward
+//! answer   <-        <-            <-       <-            <-
+//! ```
+//!
+//! There are two ways through. The *long way* (`serve`) does everything and may wait. The *fast way* (`fast`) runs on
+//! the thread of the socket for a plain question in a datagram, without allocation, lock or system call; a plugin that
+//! can't do its part so says `Step::Slow`, and the question goes the long way from the start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::corefile::{Directive, Problem};
+use crate::fast::{Fast, Step};
+use crate::query::Query;
+use crate::reply::{Failure, Serving, ready};
+use crate::server::Building;
+
+pub mod order;
+pub mod whoami;
+
+/// A plugin, set up for one server block.
+pub trait Plugin: Send + Sync + 'static {
+    /// The directive.
+    fn name(&self) -> &'static str;
+
+    /// Answers, or passes on by `next.run(query)`. Where there is nothing to do, return that as it is: it costs no
+    /// allocation.
+    fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a>;
+
+    /// The same for the fast way. [`Step::Slow`] is always right.
+    fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {
+        let _ = fast;
+        Step::Slow
+    }
+
+    /// What it knows of a question, by label (`kubernetes/namespace`). Asked before the plugins are, where `metadata`
+    /// is on.
+    fn metadata(&self, query: &Query, into: &mut BTreeMap<String, String>) {
+        let _ = (query, into);
+    }
+
+    /// Why it can't do its work yet; None once it can. Asked by `ready`.
+    fn not_ready(&self) -> Option<String> {
+        None
+    }
+
+    /// How it is set up, in a line, for `bowline dns check` and `explain`.
+    fn describe(&self) -> String {
+        String::new()
+    }
+}
+
+/// Makes a plugin from all directives of its name in a block: repeated directives add up. None where it has no part in
+/// answering (`bind` only says where to listen).
+///
+/// # Errors
+/// A directive is wrong; the problem names its line and says what to do.
+pub type SetUp = fn(&mut Building<'_>, &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem>;
+
+/// The rest of the plugins of a block.
+#[derive(Clone, Copy)]
+pub struct Next<'a> {
+    pub(crate) plugins: &'a [Arc<dyn Plugin>],
+}
+
+impl<'a> Next<'a> {
+    /// Passes the question on. After the last plugin it is SERVFAIL.
+    pub fn run(self, query: &'a mut Query) -> Serving<'a> {
+        match self.plugins.split_first() {
+            Some((plugin, rest)) => {
+                if let Some(trace) = &mut query.trace {
+                    trace.steps.push((plugin.name(), Vec::new()));
+                }
+                plugin.serve(query, Next { plugins: rest })
+            }
+            None => ready(Err(Failure::servfail("", "no plugin of this server block answers the question"))),
+        }
+    }
+
+    /// The plugin of that name among those that follow.
+    pub fn find(&self, name: &str) -> Option<&'a Arc<dyn Plugin>> {
+        self.plugins.iter().find(|plugin| plugin.name() == name)
+    }
+}

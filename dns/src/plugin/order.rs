@@ -1,0 +1,52 @@
+//! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
+
+use super::{SetUp, whoami};
+use crate::corefile::nearest::nearest;
+use crate::corefile::{Directive, Problem};
+
+/// The plugins that are here, in their order, each with its set-up.
+pub const PLUGINS: &[(&str, SetUp)] = &[("whoami", whoami::set_up)];
+
+/// CoreDNS's other plugins: each with what to do instead.
+const KNOWN: &[(&str, &str)] = &[
+    ("azure", "use secondary, or forward to the cloud's resolver"),
+    ("clouddns", "use secondary, or forward to the cloud's resolver"),
+    ("erratic", "it is for tests of clients"),
+    ("geoip", "use view with addresses"),
+    ("grpc", "use forward, with tls:// where it must be encrypted"),
+    ("grpc_server", "it is for grpc://, which is not served"),
+    ("https", "HTTPS is served as it is; limits are fixed"),
+    ("https3", "HTTP/3 is not served; HTTPS and QUIC are"),
+    ("nomad", "it reads another cluster's state"),
+    ("on", "it runs programs at events of the server"),
+    ("pprof", "it is for Go's runtime"),
+    ("proxyproto", "the PROXY protocol is not spoken"),
+    ("quic", "QUIC is served as it is; limits are fixed"),
+    ("route53", "use secondary, or forward to the cloud's resolver"),
+    ("shed", "each thread drops what is above its bound"),
+    ("sign", "use dnssec, which signs as it answers"),
+    ("trace", "use log, dnstap or `bowline dns explain`"),
+    ("tsig", "transaction signatures are not spoken"),
+    ("alternate", "it is not part of CoreDNS; forward has failover"),
+    ("fanout", "it is not part of CoreDNS; use forward"),
+    ("kubernetai", "it is not part of CoreDNS; give --state several times"),
+    ("unbound", "it is not part of CoreDNS; forward to one"),
+];
+
+/// Whether a directive is one that is here.
+///
+/// # Errors
+/// It is not; the problem says whether it is known, or which name is near.
+pub fn check(directive: &Directive) -> Result<(), Problem> {
+    if PLUGINS.iter().any(|(name, _)| *name == directive.name) {
+        return Ok(());
+    }
+    if let Some((name, instead)) = KNOWN.iter().find(|(name, _)| *name == directive.name) {
+        return Err(directive.problem(format!("{name} is known, but not supported here: {instead}")));
+    }
+    let names = PLUGINS.iter().map(|(name, _)| *name);
+    Err(directive.problem(match nearest(&directive.name, names) {
+        Some(near) => format!("is no plugin; did you mean {near}?"),
+        None => "is no plugin; docs/plugins.md lists those there are".to_owned(),
+    }))
+}

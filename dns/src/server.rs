@@ -1,0 +1,278 @@
+//! What listens at one address: it chooses the server block for a question and runs its plugins.
+//!
+//! ```text
+//! Corefile -> Instance -> Server (an address) -> Block (zones) -> plugins
+//! ```
+//!
+//! The block is the one whose zone is the longest that the name is within; of several with one zone (views) the first
+//! whose filter takes the question.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+
+use crate::fast::{Fast, Step};
+use crate::plugin::{Next, Plugin};
+use crate::query::{Query, Request};
+use crate::reply::{Failure, Outcome};
+use crate::wire::message::{Message, Question};
+use crate::wire::name::Name;
+use crate::wire::types::{Class, Opcode, Rcode, Type};
+
+mod building;
+mod finish;
+pub mod http;
+pub mod instance;
+mod listen;
+mod running;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod udp;
+mod worker;
+
+pub use building::{BlockConfig, Building, Dropped, Filter, Kept, Services, Timeouts, View};
+pub use instance::{Instance, Reload};
+pub use listen::Address;
+pub use running::{Refused, Running, Settings};
+pub use worker::Workers;
+
+/// A server block: its zones and its plugins, in the order in which a question meets them.
+pub struct Block {
+    /// The zones of its keys.
+    pub zones: Vec<Name>,
+    /// Its plugins.
+    pub plugins: Box<[Arc<dyn Plugin>]>,
+    /// What `bind`, `tls`, `view` and the like have set.
+    pub config: BlockConfig,
+    /// Where it stands, as `file:line`.
+    pub place: String,
+}
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.plugins.iter().map(|plugin| plugin.name()).collect();
+        f.debug_struct("Block").field("zones", &self.zones).field("plugins", &names).finish()
+    }
+}
+
+/// A block at one of its zones.
+#[derive(Clone, Debug)]
+struct Entry {
+    zone: Name,
+    block: Arc<Block>,
+}
+
+type Zones = HashMap<Box<[u8]>, Vec<Entry>, foldhash::fast::RandomState>;
+
+/// What listens at one address.
+#[derive(Debug)]
+pub struct Server {
+    /// The address.
+    pub address: Address,
+    /// By zone in lower case, in wire form.
+    zones: Zones,
+    /// Bit n: there is a zone of n labels.
+    depths: u128,
+    /// Some plugin answers questions of other classes than IN.
+    takes_any_class: bool,
+    services: Arc<Services>,
+}
+
+impl Server {
+    /// A server of these blocks, each at these of its zones.
+    pub fn new(address: Address, blocks: Vec<(Name, Arc<Block>)>, services: Arc<Services>) -> Server {
+        let takes_any_class = blocks.iter().any(|(_, block)| block.config.takes_any_class);
+        let mut zones = Zones::default();
+        let mut depths = 0;
+        for (zone, block) in blocks {
+            depths |= 1 << zone.label_count().min(127);
+            zones.entry(zone.to_lower().as_wire().into()).or_default().push(Entry { zone, block });
+        }
+        Server { address, zones, depths, takes_any_class, services }
+    }
+
+    /// Its blocks, each once for each zone.
+    pub fn blocks(&self) -> impl Iterator<Item = (&Name, &Arc<Block>)> {
+        self.zones.values().flatten().map(|entry| (&entry.zone, &entry.block))
+    }
+
+    /// Answers a plain question at once, or says that it must take the long way.
+    pub fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {
+        let plain = fast.plain;
+        // A DS record stands in the zone above (RFC 4035 §3.1.4.1).
+        if plain.rtype() == Type::DS {
+            return Step::Slow;
+        }
+        for skipped in 0..=plain.labels() {
+            if self.depths & 1 << (plain.labels() - skipped) == 0 {
+                continue;
+            }
+            let Some(entries) = self.zones.get(plain.suffix(skipped)) else { continue };
+            let [Entry { block, .. }] = &entries[..] else { return Step::Slow };
+            if block.config.view.is_some() || block.config.collects_metadata {
+                return Step::Slow;
+            }
+            for plugin in &block.plugins {
+                match plugin.fast(fast) {
+                    Step::Pass => {}
+                    done => return done,
+                }
+            }
+            return Step::Slow;
+        }
+        Step::Slow
+    }
+
+    /// The long way: a message in, the bytes of its answer out; None where nothing is said.
+    pub async fn answer(self: &Arc<Server>, mut request: Request) -> Option<Vec<u8>> {
+        let message = match Message::read(&request.raw) {
+            Ok(message) => message,
+            Err(_) => return finish::format_error(&request.raw),
+        };
+        if message.flags.qr() {
+            return None; // An answer: to answer it would be a loop.
+        }
+        request.message = message;
+        let message = &request.message;
+        let refusal = match message.flags.opcode() {
+            Opcode::QUERY | Opcode::NOTIFY => None,
+            _ => Some(Rcode::NOTIMP),
+        };
+        // As many records as a question may carry (miekg's DefaultMsgAcceptFunc).
+        let too_much = message.questions.len() != 1
+            || message.answers.len() > 1
+            || message.authorities.len() > 1
+            || message.additionals.len() + usize::from(message.edns.is_some()) > 2;
+        let refusal = refusal.or(too_much.then_some(Rcode::FORMERR));
+        let Some(question) = message.questions.first().cloned() else {
+            return finish::bare(message, refusal.unwrap_or(Rcode::FORMERR));
+        };
+        if let Some(rcode) = refusal {
+            return finish::bare(message, rcode);
+        }
+        if question.class != Class::IN && !self.takes_any_class {
+            self.count_dropped(&request, Rcode::REFUSED);
+            return finish::bare(message, Rcode::REFUSED);
+        }
+        if message.edns.as_ref().is_some_and(|edns| edns.version != 0) {
+            return finish::bad_version(message);
+        }
+        let Some(entry) = self.zones.values().flatten().next().cloned() else {
+            return finish::bare(message, Rcode::REFUSED);
+        };
+        let mut query = self.query(Rc::new(request), question, entry);
+        // A defect in one plugin must not take the thread with it.
+        let outcome = AssertUnwindSafe(self.choose_and_serve(&mut query)).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            self.services.panics.inc();
+            tracing::error!(name = %query.name(), rtype = %query.rtype(), "a plugin panicked; the client gets SERVFAIL");
+            Err(Failure::bare("", Rcode::SERVFAIL))
+        });
+        finish::finish(&query, outcome)
+    }
+
+    /// A query at the start of its way. `entry` is set anew when the block is chosen.
+    fn query(self: &Arc<Server>, request: Rc<Request>, question: Question, entry: Entry) -> Query {
+        let (edns, flags) = (request.message.edns.clone(), request.message.flags);
+        Query {
+            request,
+            question,
+            edns,
+            flags,
+            zone: entry.zone,
+            server: self.clone(),
+            block: entry.block,
+            metadata: Default::default(),
+            depth: 0,
+            trace: None,
+        }
+    }
+
+    /// A query from nowhere but the command line: `bowline dns query` and `explain`. None if there is no block at all.
+    pub fn question(self: &Arc<Server>, request: Request) -> Option<Query> {
+        let question = request.message.questions.first().cloned()?;
+        let entry = self.zones.values().flatten().next().cloned()?;
+        Some(self.query(Rc::new(request), question, entry))
+    }
+
+    /// Chooses the block for a query and runs its plugins.
+    pub async fn choose_and_serve(self: &Arc<Server>, query: &mut Query) -> Outcome {
+        if !self.choose(query) {
+            if query.depth == 0 {
+                self.count_dropped(&query.request, Rcode::REFUSED);
+            }
+            return Err(Failure::bare("", Rcode::REFUSED));
+        }
+        let block = query.block.clone();
+        Next { plugins: &block.plugins }.run(query).await
+    }
+
+    /// Sets block and zone of a query; false if no block takes it.
+    fn choose(&self, query: &mut Query) -> bool {
+        let name = query.name().to_lower();
+        let labels = name.label_count();
+        let mut fallback = None;
+        for skipped in 0..=labels {
+            let depth = labels - skipped;
+            if self.depths & 1 << depth.min(127) == 0 {
+                continue;
+            }
+            let Some(entries) = self.zones.get(name.suffix(depth).as_wire()) else { continue };
+            for entry in entries {
+                (query.block, query.zone) = (entry.block.clone(), entry.zone.clone());
+                query.metadata.clear();
+                if entry.block.config.collects_metadata {
+                    let mut metadata = std::mem::take(&mut query.metadata);
+                    entry.block.plugins.iter().for_each(|plugin| plugin.metadata(query, &mut metadata));
+                    query.metadata = metadata;
+                }
+                if entry.block.config.view.as_ref().is_some_and(|view| !view.takes(query)) {
+                    continue;
+                }
+                if query.rtype() != Type::DS || depth == 0 {
+                    return true;
+                }
+                // A DS record stands in the zone above, if that is here; otherwise its own zone answers.
+                fallback.get_or_insert((entry.clone(), query.metadata.clone()));
+                break;
+            }
+        }
+        let Some((entry, metadata)) = fallback else { return false };
+        (query.block, query.zone, query.metadata) = (entry.block, entry.zone, metadata);
+        true
+    }
+
+    fn count_dropped(&self, request: &Request, rcode: Rcode) {
+        if let Some(dropped) = self.services.dropped.get() {
+            dropped(&self.address, request, rcode);
+        }
+    }
+
+    /// How long streams may take: as the first block with `timeouts` says.
+    pub fn timeouts(&self) -> Timeouts {
+        let timeouts = self.zones.values().flatten().map(|entry| entry.block.config.timeouts);
+        timeouts.into_iter().find(|timeouts| *timeouts != Timeouts::default()).unwrap_or_default()
+    }
+
+    /// What all blocks share.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+}
+
+impl Request {
+    /// A request as it came; its message is read when it is answered.
+    pub fn new(
+        raw: Vec<u8>,
+        from: std::net::SocketAddr,
+        to: std::net::SocketAddr,
+        transport: crate::query::Transport,
+    ) -> Request {
+        Request { message: Message::default(), raw, from, to, transport, received: Instant::now(), path: None }
+    }
+}

@@ -1,0 +1,185 @@
+//! A Corefile, made into servers: all of it, or nothing and the reason.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::building::{Task, Wishes};
+use super::http::Routes;
+use super::{Address, Block, BlockConfig, Building, Server, Services};
+use crate::corefile::{Corefile, Directive, Key, Place, Problem, Scheme, ServerBlock};
+use crate::plugin::{Plugin, order};
+use crate::query::Transport;
+use crate::wire::name::Name;
+
+/// How the Corefile is looked at for changes (`reload`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// How often.
+    pub interval: Duration,
+    /// Plus or minus up to this.
+    pub jitter: Duration,
+}
+
+/// A Corefile that was set up.
+pub struct Instance {
+    /// By address.
+    servers: BTreeMap<Address, Arc<Server>>,
+    /// In the order of the Corefile.
+    blocks: Vec<Arc<Block>>,
+    routes: Routes,
+    /// Until the instance serves.
+    tasks: Mutex<Vec<(&'static str, Task)>>,
+    running: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    /// How long to go on when the end was asked for.
+    pub lameduck: Duration,
+    /// How the Corefile is looked at.
+    pub reload: Option<Reload>,
+    /// All files that were read.
+    pub files: Vec<PathBuf>,
+    /// Of the Corefile's text.
+    pub digest: String,
+}
+
+impl Instance {
+    /// Sets a Corefile up; keys without a port have `port`, relative paths begin at `folder`. Nothing listens yet.
+    ///
+    /// # Errors
+    /// The first directive that is wrong.
+    pub fn build(
+        corefile: &Corefile,
+        folder: &std::path::Path,
+        port: u16,
+        services: &Arc<Services>,
+    ) -> Result<Instance, Problem> {
+        let mut wishes = Wishes::default();
+        let mut blocks = Vec::new();
+        let mut entries: BTreeMap<Address, Vec<(Name, Arc<Block>)>> = BTreeMap::new();
+        for block in &corefile.blocks {
+            let built = Arc::new(build_block(block, folder, services, &mut wishes)?);
+            for key in &block.keys {
+                for address in addresses(key, port, &built.config, services)? {
+                    let at = entries.entry(address).or_default();
+                    for zone in &key.zones {
+                        let is_taken = |(other_zone, other): &&(Name, Arc<Block>)| {
+                            other_zone == zone && (other.config.view.is_none() || Arc::ptr_eq(other, &built))
+                        };
+                        if let Some((_, other)) = at.iter().find(is_taken) {
+                            let place = &other.place;
+                            let message =
+                                format!("{address} serves {zone} already, by {place}: remove one, or add a view");
+                            return Err(Problem { place: key.place.clone(), directive: key.text.clone(), message });
+                        }
+                        at.push((zone.clone(), built.clone()));
+                    }
+                }
+            }
+            blocks.push(built);
+        }
+        let servers = entries
+            .into_iter()
+            .map(|(address, blocks)| (address, Arc::new(Server::new(address, blocks, services.clone()))));
+        Ok(Instance {
+            servers: servers.collect(),
+            blocks,
+            routes: wishes.routes,
+            tasks: Mutex::new(wishes.tasks),
+            running: Mutex::default(),
+            lameduck: wishes.lameduck,
+            reload: wishes.reload,
+            files: corefile.files.clone(),
+            digest: corefile.digest.clone(),
+        })
+    }
+
+    /// What listens where.
+    pub fn servers(&self) -> &BTreeMap<Address, Arc<Server>> {
+        &self.servers
+    }
+    /// The server blocks, in the order of the Corefile.
+    pub fn blocks(&self) -> &[Arc<Block>] {
+        &self.blocks
+    }
+    /// The pages over HTTP.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// Starts the tasks, on the runtime of the caller. They end with the instance.
+    pub(super) fn start(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.extend(tasks.into_iter().map(|(name, task)| {
+            tracing::debug!(task = name, "starting");
+            tokio::spawn(task)
+        }));
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+fn build_block(
+    block: &ServerBlock,
+    folder: &std::path::Path,
+    services: &Arc<Services>,
+    wishes: &mut Wishes,
+) -> Result<Block, Problem> {
+    let zones: Vec<Name> = block.keys.iter().flat_map(|key| key.zones.iter().cloned()).collect();
+    let Some(place) = block.keys.first().map(|key| &key.place) else {
+        let place = Place { file: "".into(), line: 0 };
+        return Err(Problem::at(&place, "a server block has no zone"));
+    };
+    let names: Vec<String> = block.directives.iter().map(|directive| directive.name.clone()).collect();
+    for directive in &block.directives {
+        order::check(directive)?;
+    }
+    let mut config = BlockConfig::default();
+    let mut folder = folder.to_owned();
+    let mut plugins: Vec<Arc<dyn Plugin>> = Vec::new();
+    for (name, set_up) in order::PLUGINS {
+        let directives: Vec<&Directive> = block.directives.iter().filter(|given| given.name == *name).collect();
+        if directives.is_empty() {
+            continue;
+        }
+        let mut building = Building {
+            zones: &zones,
+            keys: &block.keys,
+            place,
+            folder: folder.clone(),
+            services,
+            block: &mut config,
+            plugins: &plugins,
+            directives: &names,
+            wishes,
+        };
+        let plugin = set_up(&mut building, &directives)?;
+        folder = building.folder;
+        plugins.extend(plugin);
+    }
+    Ok(Block { zones, plugins: plugins.into(), config, place: place.to_string() })
+}
+
+/// Where a key listens.
+fn addresses(key: &Key, port: u16, config: &BlockConfig, services: &Services) -> Result<Vec<Address>, Problem> {
+    let transport = match key.scheme {
+        Scheme::Dns => Transport::Udp,
+        Scheme::Tls => Transport::Tls,
+        Scheme::Https => Transport::Https,
+        Scheme::Quic => Transport::Quic,
+    };
+    if transport != Transport::Udp && config.tls.is_none() {
+        return Err(Problem {
+            place: key.place.clone(),
+            directive: key.text.clone(),
+            message: "needs a certificate: add `tls CERT KEY` to the block".into(),
+        });
+    }
+    let hosts = if config.bind.is_empty() { &services.node_local } else { &config.bind };
+    let address = |host| Address { transport, host, port: key.port_or(port) };
+    Ok(if hosts.is_empty() { vec![address(None)] } else { hosts.iter().map(|host| address(Some(*host))).collect() })
+}

@@ -1,0 +1,262 @@
+//! The server while it runs: start, reload and end.
+//!
+//! A reload builds the new instance and opens what it needs; only then the sockets that stay go over to it, between two
+//! batches, and what it no longer needs closes. If anything fails, the old instance has not noticed.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Builder;
+use tokio::sync::mpsc as channel;
+
+use super::http::Pages;
+use super::{Instance, Services, Workers};
+use crate::corefile;
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The Corefile.
+    pub conf: PathBuf,
+    /// The port of keys that name none (`-dns.port`).
+    pub port: u16,
+    /// Threads that answer.
+    pub threads: usize,
+    /// What makes a Corefile of the file's text before it is read (node-cache's placeholders).
+    pub prepare: Option<fn(&str) -> String>,
+}
+
+/// Why a Corefile does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It is wrong.
+    #[error("{0}")]
+    Corefile(#[from] corefile::Problem),
+    /// What it asks of the system can't be had.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+enum Order {
+    Reload(mpsc::Sender<Result<(), Refused>>),
+    End,
+}
+
+/// A server that runs.
+pub struct Running {
+    orders: channel::UnboundedSender<Order>,
+    keeper: Option<JoinHandle<()>>,
+    current: Arc<ArcSwap<Instance>>,
+}
+
+impl Running {
+    /// Starts it. Returns once every address is listened at.
+    ///
+    /// # Errors
+    /// The Corefile is wrong, or an address is taken.
+    pub fn start(settings: Settings, services: Arc<Services>) -> Result<Running, Refused> {
+        let (started, outcome) = mpsc::channel();
+        let (orders, inbox) = channel::unbounded_channel();
+        let keep = move || keep(&settings, &services, &started, inbox);
+        let keeper = std::thread::Builder::new().name("dns-keeper".into()).spawn(keep)?;
+        let gone = || std::io::Error::other("the thread that keeps the DNS server has ended");
+        let current = outcome.recv().map_err(|_| gone())??;
+        Ok(Running { orders, keeper: Some(keeper), current })
+    }
+
+    /// What serves now.
+    pub fn instance(&self) -> Arc<Instance> {
+        self.current.load_full()
+    }
+
+    /// Reads the Corefile again. Returns once the new one serves.
+    ///
+    /// # Errors
+    /// The new one does not serve, and why; the old one goes on.
+    pub fn reload(&self) -> Result<(), Refused> {
+        let (done, outcome) = mpsc::channel();
+        let gone = || Refused::System(std::io::Error::other("the DNS server has ended"));
+        self.orders.send(Order::Reload(done)).map_err(|_| gone())?;
+        outcome.recv().map_err(|_| gone())?
+    }
+
+    /// Ends it: it goes on for as long as `lameduck` says, answers what has come, and closes.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = self.orders.send(Order::End);
+        if let Some(keeper) = self.keeper.take()
+            && keeper.join().is_err()
+        {
+            tracing::error!("the thread that keeps the DNS server had ended by itself");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Settings {
+    /// Reads the Corefile.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(&self) -> Result<corefile::Corefile, corefile::Problem> {
+        let env = |name: &str| std::env::var(name).ok();
+        let Some(prepare) = self.prepare else { return corefile::read(&self.conf, &env) };
+        let name = self.conf.display().to_string();
+        let text = std::fs::read_to_string(&self.conf).map_err(|error| {
+            let place = corefile::Place { file: name.as_str().into(), line: 1 };
+            corefile::Problem::at(&place, format!("can't be read: {error}"))
+        })?;
+        let mut read = corefile::parse(&prepare(&text), &name, self.folder(), &env)?;
+        read.files.insert(0, self.conf.clone());
+        Ok(read)
+    }
+
+    fn folder(&self) -> &Path {
+        self.conf.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Reads the Corefile and sets it up. Nothing listens yet.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn build(&self, services: &Arc<Services>) -> Result<Instance, corefile::Problem> {
+        self.set_up(&self.read()?, services)
+    }
+
+    fn set_up(&self, corefile: &corefile::Corefile, services: &Arc<Services>) -> Result<Instance, corefile::Problem> {
+        for warning in &corefile.warnings {
+            tracing::warn!("{warning}");
+        }
+        Instance::build(corefile, self.folder(), self.port, services)
+    }
+}
+
+type Started = mpsc::Sender<Result<Arc<ArcSwap<Instance>>, Refused>>;
+
+/// The thread of the house keeping: pages, tasks of the instances, reloads.
+fn keep(settings: &Settings, services: &Arc<Services>, started: &Started, inbox: channel::UnboundedReceiver<Order>) {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(error.into()));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match House::open(settings, services) {
+            Ok(house) => {
+                let _ = started.send(Ok(house.current.clone()));
+                house.run(inbox).await;
+            }
+            Err(refused) => {
+                let _ = started.send(Err(refused));
+            }
+        }
+    });
+}
+
+struct House<'a> {
+    settings: &'a Settings,
+    services: &'a Arc<Services>,
+    workers: Workers,
+    pages: Pages,
+    current: Arc<ArcSwap<Instance>>,
+    /// The digest of the Corefile when it was last looked at, or what was wrong with it: a file that is wrong is told
+    /// once.
+    seen: Option<Result<String, String>>,
+}
+
+impl<'a> House<'a> {
+    fn open(settings: &'a Settings, services: &'a Arc<Services>) -> Result<House<'a>, Refused> {
+        let instance = Arc::new(settings.build(services)?);
+        let mut workers = Workers::start(settings.threads)?;
+        let mut pages = Pages::default();
+        let sockets = workers.open(&instance)?;
+        let listeners = pages.open(instance.routes())?;
+        let current = Arc::new(ArcSwap::new(instance.clone()));
+        workers.serve(&instance, sockets);
+        pages.serve(instance.routes(), listeners, &current);
+        instance.start();
+        for address in instance.servers().keys() {
+            tracing::info!(%address, threads = settings.threads, "listening");
+        }
+        let seen = Some(Ok(instance.digest.clone()));
+        Ok(House { settings, services, workers, pages, current, seen })
+    }
+
+    async fn run(mut self, mut inbox: channel::UnboundedReceiver<Order>) {
+        loop {
+            let look = self.current.load().reload;
+            let due = async {
+                match look {
+                    // Not all servers of a cluster at the same moment.
+                    Some(look) => tokio::time::sleep(look.interval + look.jitter.mul_f64(fastrand::f64())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                order = inbox.recv() => match order {
+                    Some(Order::Reload(done)) => {
+                        let _ = done.send(self.reload());
+                    }
+                    Some(Order::End) | None => break,
+                },
+                () = due => self.look(),
+            }
+        }
+        self.services.is_ending.store(true, Ordering::Relaxed);
+        let lameduck = self.current.load().lameduck;
+        if lameduck > Duration::ZERO {
+            tracing::info!(seconds = lameduck.as_secs_f64(), "the end was asked for; going on for lameduck's time");
+            tokio::time::sleep(lameduck).await;
+        }
+        let workers = self.workers;
+        // It waits for threads: not on the one that serves the pages.
+        let _ = tokio::task::spawn_blocking(move || workers.stop()).await;
+    }
+
+    /// Reloads if the Corefile has changed since it was last looked at.
+    fn look(&mut self) {
+        let found = self.settings.read().map(|corefile| corefile.digest).map_err(|problem| problem.to_string());
+        if self.seen.as_ref() != Some(&found) {
+            let _ = self.reload();
+            self.seen = Some(found);
+        }
+    }
+
+    fn reload(&mut self) -> Result<(), Refused> {
+        let result = self.try_reload();
+        match &result {
+            Ok(()) => tracing::info!(conf = %self.settings.conf.display(), "the Corefile was reloaded"),
+            Err(refused) => {
+                self.services.failed_reloads.inc();
+                tracing::error!(%refused, "the Corefile was not reloaded; the one before goes on");
+            }
+        }
+        result
+    }
+
+    fn try_reload(&mut self) -> Result<(), Refused> {
+        let instance = Arc::new(self.settings.build(self.services)?);
+        let sockets = self.workers.open(&instance)?;
+        let listeners = self.pages.open(instance.routes())?;
+        self.workers.serve(&instance, sockets);
+        self.current.store(instance.clone());
+        self.pages.serve(instance.routes(), listeners, &self.current);
+        instance.start();
+        self.services.kept.sweep();
+        Ok(())
+    }
+}

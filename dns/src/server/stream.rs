@@ -1,0 +1,204 @@
+//! Streams (RFC 7766): questions one after the other, answers as they are ready. The same for TCP and TLS.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::timeout;
+
+use super::worker::{Ended, Slot};
+use super::{Address, Server, Timeouts, udp};
+use crate::fast::{Fast, Plain, Step};
+use crate::query::{Request, Transport};
+
+/// Connections that a thread keeps open. More are closed at once.
+const CONNECTIONS: usize = 4096;
+/// Questions of one connection that may wait for their answers; then it is not read any further.
+const PIPELINED: usize = 128;
+
+/// The tasks of a thread, counted so that its end can wait for them.
+#[derive(Clone, Default)]
+pub(super) struct Tasks(Rc<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    count: Cell<usize>,
+    none_left: Notify,
+}
+
+struct Ticket(Rc<Counted>);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        if self.0.count.get() == 0 {
+            self.0.none_left.notify_waiters();
+        }
+    }
+}
+
+impl Tasks {
+    /// Runs a task on this thread.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.count.set(self.0.count.get() + 1);
+        let ticket = Ticket(self.0.clone());
+        tokio::task::spawn_local(async move {
+            let _ticket = ticket;
+            task.await;
+        });
+    }
+    /// How many run.
+    pub(super) fn count(&self) -> usize {
+        self.0.count.get()
+    }
+    /// Waits until none runs.
+    pub(super) async fn finished(&self) {
+        while self.count() > 0 {
+            let none_left = self.0.none_left.notified();
+            if self.count() > 0 {
+                none_left.await;
+            }
+        }
+    }
+}
+
+/// Takes connections until the listener is closed.
+pub(super) async fn accept(address: Address, listener: TcpListener, slot: Slot, mut ended: Ended, tasks: Tasks) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%address, %error, "the listener can't be watched"),
+    };
+    let open = Rc::new(Cell::new(0usize));
+    loop {
+        let taken = tokio::select! {
+            _ = ended.changed() => return,
+            taken = listener.accept() => taken,
+        };
+        let (stream, peer) = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                // Out of descriptors, mostly: others will be closed.
+                tracing::warn!(%address, %error, "no connection could be taken");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        if open.get() >= CONNECTIONS {
+            continue;
+        }
+        let to = stream.local_addr().unwrap_or_else(|_| address.socket());
+        let ends = Ends { from: plain_address(peer), to: plain_address(to), transport: Transport::Tcp };
+        // Answers are written whole; waiting for more to fill a packet helps nobody.
+        let _ = stream.set_nodelay(true);
+        open.set(open.get() + 1);
+        let (open, slot, ended, inner) = (open.clone(), slot.clone(), ended.clone(), tasks.clone());
+        tasks.spawn(async move {
+            converse(stream, ends, slot, ended, inner).await;
+            open.set(open.get() - 1);
+        });
+    }
+}
+
+/// An IPv4 address that a socket of IPv6 shows mapped, as itself.
+pub(super) fn plain_address(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Between whom a connection is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) transport: Transport,
+}
+
+/// Answers what comes by a stream, until either side ends it.
+pub(super) async fn converse<S>(stream: S, ends: Ends, slot: Slot, mut ended: Ended, tasks: Tasks)
+where
+    S: AsyncRead + AsyncWrite + 'static,
+{
+    let timeouts = slot.load().timeouts();
+    let (mut reader, writer) = tokio::io::split(stream);
+    let (answers, inbox) = mpsc::unbounded_channel();
+    tasks.spawn(write(writer, inbox, timeouts));
+    let room = Arc::new(Semaphore::new(PIPELINED));
+    let mut plain = Box::<Plain>::default();
+    let mut out = vec![0; 4096].into_boxed_slice();
+    let mut random = fastrand::Rng::new();
+    let started = Instant::now();
+    loop {
+        let message = tokio::select! {
+            _ = ended.changed() => break,
+            message = read(&mut reader, timeouts) => message,
+        };
+        let Ok(message) = message else { break };
+        let Ok(permit) = room.clone().acquire_owned().await else { break };
+        let server: Arc<Server> = slot.load_full();
+        if plain.read(&message) {
+            let began = Instant::now();
+            let now = began.duration_since(started).as_secs_f64();
+            let mut fast = Fast::new(&plain, &message, ends.from, ends.to, now, &mut out, &mut random);
+            fast.by_stream(ends.transport);
+            if server.fast(&mut fast) == Step::Answered {
+                if let Some(meter) = fast.meter {
+                    meter.answered(&udp::answered(&fast, began));
+                }
+                if answers.send((fast.answer().to_vec(), permit)).is_err() {
+                    break;
+                }
+                continue;
+            }
+        }
+        let request = Request::new(message, ends.from, ends.to, ends.transport);
+        let answers = answers.clone();
+        tasks.spawn(async move {
+            if let Some(answer) = server.answer(request).await {
+                // Who has gone needs no answer.
+                let _ = answers.send((answer, permit));
+            }
+        });
+    }
+}
+
+/// Reads a message with its length in front.
+async fn read(reader: &mut (impl AsyncRead + Unpin), timeouts: Timeouts) -> io::Result<Vec<u8>> {
+    let mut length = [0; 2];
+    timeout(timeouts.idle, reader.read_exact(&mut length)).await??;
+    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+    timeout(timeouts.read, reader.read_exact(&mut message)).await??;
+    Ok(message)
+}
+
+type Inbox = mpsc::UnboundedReceiver<(Vec<u8>, tokio::sync::OwnedSemaphorePermit)>;
+
+/// Writes answers, those that are ready together at once.
+async fn write(mut writer: impl AsyncWrite + Unpin, mut inbox: Inbox, timeouts: Timeouts) {
+    let mut bytes = Vec::new();
+    let mut permits = Vec::new();
+    while let Some(answer) = inbox.recv().await {
+        let mut next = Some(answer);
+        while let Some((answer, permit)) = next {
+            let Ok(length) = u16::try_from(answer.len()) else { break };
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(&answer);
+            permits.push(permit);
+            next = if bytes.len() < 65_536 { inbox.try_recv().ok() } else { None };
+        }
+        let written = timeout(timeouts.write, async {
+            writer.write_all(&bytes).await?;
+            writer.flush().await
+        });
+        if !matches!(written.await, Ok(Ok(()))) {
+            return;
+        }
+        bytes.clear();
+        permits.clear();
+    }
+    let _ = writer.shutdown().await;
+}

@@ -1,0 +1,124 @@
+//! A server from Corefile to socket: whole answers to real questions over UDP and TCP, reloads, the end.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::feed::Feed;
+use crate::wire::name::Name;
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn services() -> Arc<Services> {
+    Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"))
+}
+
+fn settings(folder: &Path, port: u16, text: &str) -> Settings {
+    let conf = folder.join("Corefile");
+    std::fs::write(&conf, text).unwrap();
+    Settings { conf, port, threads: 2, prepare: None }
+}
+
+fn question(name: &str, rtype: Type) -> Message {
+    let mut message = Message { id: 7, ..Message::default() };
+    message.flags.set_rd(true);
+    message.questions.push(Question { name: Name::parse(name).unwrap(), rtype, class: Class::IN });
+    message
+}
+
+fn bytes(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.write(&mut bytes);
+    bytes
+}
+
+fn ask_udp(port: u16, raw: &[u8]) -> Option<Message> {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.connect(("127.0.0.1", port)).unwrap();
+    socket.send(raw).unwrap();
+    let mut answer = vec![0; 65_536];
+    let length = socket.recv(&mut answer).ok()?;
+    Some(Message::read(&answer[..length]).unwrap())
+}
+
+#[test]
+fn a_question_is_answered_over_udp_and_over_tcp() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let running = Running::start(settings(folder.path(), port, "example.org {\n whoami\n}\n"), services()).unwrap();
+    let asked = question("A.example.org.", Type::A);
+    let answer = ask_udp(port, &bytes(&asked)).unwrap();
+    assert_eq!((answer.id, answer.rcode(), answer.additionals.len()), (7, Rcode::NOERROR, 2));
+    assert!(answer.flags.qr() && answer.flags.aa() && answer.flags.rd());
+    assert!(answer.questions[0].name.eq_exact(&asked.questions[0].name));
+    // Several questions at once over TCP, answered each.
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let raw = bytes(&asked);
+    let framed = [&(raw.len() as u16).to_be_bytes()[..], &raw].concat();
+    stream.write_all(&framed.repeat(3)).unwrap();
+    for _ in 0..3 {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(Message::read(&answer).unwrap().additionals.len(), 2);
+    }
+    running.stop();
+}
+
+#[test]
+fn what_is_for_no_block_is_refused_and_what_is_no_question_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let _running = Running::start(settings(folder.path(), port, "example.org {\n whoami\n}\n"), services()).unwrap();
+    let rcode_of = |message: &Message| ask_udp(port, &bytes(message)).unwrap().rcode();
+    assert_eq!(rcode_of(&question("example.com.", Type::A)), Rcode::REFUSED);
+    let mut status = question("example.org.", Type::A);
+    status.flags.set_opcode(Opcode(2));
+    assert_eq!(rcode_of(&status), Rcode::NOTIMP);
+    let mut two = question("example.org.", Type::A);
+    two.questions.push(two.questions[0].clone());
+    assert_eq!(rcode_of(&two), Rcode::FORMERR);
+    let mut chaos = question("example.org.", Type::A);
+    chaos.questions[0].class = Class(3);
+    assert_eq!(rcode_of(&chaos), Rcode::REFUSED);
+    let mut version = question("example.org.", Type::A);
+    version.edns = Some(crate::wire::Edns { version: 1, ..crate::wire::Edns::new(1232, false) });
+    assert_eq!(rcode_of(&version), Rcode::BADVERS);
+    let mut cut = bytes(&question("example.org.", Type::A));
+    cut.truncate(20);
+    assert_eq!(ask_udp(port, &cut).unwrap().rcode(), Rcode::FORMERR);
+}
+
+#[test]
+fn a_reload_serves_the_new_file_or_leaves_the_old_one_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let settings = settings(folder.path(), port, "example.org {\n whoami\n}\n");
+    let conf = settings.conf.clone();
+    let services = services();
+    let running = Running::start(settings, services.clone()).unwrap();
+    let rcode = |name: &str| ask_udp(port, &bytes(&question(name, Type::A))).unwrap().rcode();
+    std::fs::write(&conf, "example.com {\n whoam\n}\n").unwrap();
+    let refused = running.reload().unwrap_err().to_string();
+    assert!(refused.contains("Corefile:2") && refused.contains("did you mean whoami"), "{refused}");
+    assert_eq!((rcode("example.org."), services.failed_reloads.get()), (Rcode::NOERROR, 1));
+    std::fs::write(&conf, "example.com {\n whoami\n}\n").unwrap();
+    running.reload().unwrap();
+    assert_eq!((rcode("example.org."), rcode("example.com.")), (Rcode::REFUSED, Rcode::NOERROR));
+    // An address that can't be had: the old one goes on.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = taken.local_addr().unwrap().port();
+    std::fs::write(&conf, format!("example.net:{other} {{\n whoami\n}}\n")).unwrap();
+    assert!(running.reload().unwrap_err().to_string().contains(&format!("127.0.0.1:{other}")));
+    assert_eq!(rcode("example.com."), Rcode::NOERROR);
+    let now: SocketAddr = taken.local_addr().unwrap();
+    assert_eq!(now.port(), other);
+}

@@ -1,0 +1,187 @@
+//! Datagrams: a batch in, a batch out. What the fast way answers leaves with its batch; the rest becomes a task each.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bowline_sys::datagrams::{BATCH, Path, Receiver, Sender};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+use super::stream::Tasks;
+use super::worker::{Ended, Slot};
+use super::{Address, Server};
+use crate::fast::{Answered, Fast, Plain, Step};
+use crate::query::{Request, Transport};
+
+/// Questions of one thread that may wait for their answer (from an upstream, say). More are dropped, as a full socket
+/// would: clients ask again, and memory stays bounded.
+const WAITING: usize = 16_384;
+
+type Socket = Rc<UdpSocket>;
+
+/// Serves a socket until its listener is closed.
+pub(super) async fn serve(address: Address, socket: std::net::UdpSocket, slot: Slot, mut ended: Ended, tasks: Tasks) {
+    let socket = match UdpSocket::from_std(socket) {
+        Ok(socket) => Rc::new(socket),
+        Err(error) => return tracing::error!(%address, %error, "the socket can't be watched"),
+    };
+    let outbox = Rc::new(Outbox { socket: socket.clone(), sender: RefCell::new(Sender::new()), filled: Notify::new() });
+    let flusher = tokio::task::spawn_local(outbox.clone().flush());
+    let mut batch = Batch {
+        address: address.socket(),
+        receiver: Receiver::new(),
+        sender: Sender::new(),
+        plain: Plain::default(),
+        random: fastrand::Rng::new(),
+        outbox,
+        tasks,
+        started: Instant::now(),
+    };
+    loop {
+        let ready = tokio::select! {
+            biased;
+            _ = ended.changed() => break,
+            ready = socket.readable() => ready,
+        };
+        if let Err(error) = ready {
+            return tracing::error!(%address, %error, "the socket can't be watched");
+        }
+        // Fewer than a batch: the socket was empty, and what came since wakes us again. "Would block" says so.
+        let _ = socket.try_io(Interest::READABLE, || match batch.turn(&socket, &slot.load()) {
+            Ok(count) if count < BATCH => Err(io::ErrorKind::WouldBlock.into()),
+            received => received,
+        });
+        if batch.tasks.count() > 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+    // What has come is answered.
+    while batch.turn(&socket, &slot.load()).is_ok() {}
+    while batch.outbox.is_waited_for() {
+        batch.outbox.wait().await;
+    }
+    flusher.abort();
+}
+
+struct Batch {
+    address: SocketAddr,
+    receiver: Receiver,
+    sender: Sender,
+    plain: Plain,
+    random: fastrand::Rng,
+    outbox: Rc<Outbox>,
+    tasks: Tasks,
+    started: Instant,
+}
+
+impl Batch {
+    /// Takes what has come, and answers it or makes tasks of it. How many came.
+    fn turn(&mut self, socket: &Socket, server: &std::sync::Arc<Server>) -> io::Result<usize> {
+        let count = match self.receiver.receive(&**socket) {
+            Ok(count) => count,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    tracing::debug!(address = %self.address, %error, "receiving");
+                }
+                return Err(error);
+            }
+        };
+        let began = Instant::now();
+        let now = began.duration_since(self.started).as_secs_f64();
+        for datagram in self.receiver.datagrams() {
+            let path = datagram.path;
+            let to = path.local.map_or(self.address, |local| SocketAddr::new(local.address, self.address.port()));
+            if self.plain.read(datagram.bytes)
+                && let Some(room) = self.sender.room()
+            {
+                let mut fast = Fast::new(&self.plain, datagram.bytes, path.peer, to, now, room, &mut self.random);
+                if server.fast(&mut fast) == Step::Answered {
+                    if let Some(meter) = fast.meter {
+                        meter.answered(&answered(&fast, began));
+                    }
+                    let length = fast.written();
+                    self.sender.push(&path, length);
+                    continue;
+                }
+            }
+            if datagram.is_cut || self.tasks.count() >= WAITING {
+                continue;
+            }
+            let request = Request::new(datagram.bytes.to_vec(), path.peer, to, Transport::Udp);
+            let (server, outbox) = (server.clone(), self.outbox.clone());
+            self.tasks.spawn(async move {
+                if let Some(answer) = server.answer(request).await {
+                    outbox.push(&path, &answer).await;
+                }
+            });
+        }
+        let sent = self.sender.send(&**socket);
+        if let Some(error) = sent.error {
+            tracing::debug!(address = %self.address, %error, failed = sent.failed, "answers could not be sent");
+        }
+        // A full buffer means that nobody takes answers as fast as we give them: what is left would be late.
+        self.sender.clear();
+        Ok(count)
+    }
+}
+
+/// What there is to count.
+pub(super) fn answered(fast: &Fast<'_>, began: Instant) -> Answered {
+    Answered {
+        rtype: fast.plain.rtype(),
+        is_ipv6: fast.from.is_ipv6(),
+        transport: fast.transport,
+        dnssec_ok: fast.plain.edns().is_some_and(|(_, dnssec_ok)| dnssec_ok),
+        request_bytes: fast.packet.len(),
+        response_bytes: fast.written(),
+        rcode: fast.rcode,
+        by: fast.by,
+        seconds: began.elapsed().as_secs_f64(),
+    }
+}
+
+/// Answers of tasks. Those that are ready at the same time leave in one batch.
+struct Outbox {
+    socket: Socket,
+    sender: RefCell<Sender>,
+    filled: Notify,
+}
+
+impl Outbox {
+    async fn push(&self, path: &Path, answer: &[u8]) {
+        while !self.sender.borrow_mut().push_bytes(path, answer) {
+            self.wait().await;
+        }
+        self.filled.notify_one();
+    }
+
+    fn is_waited_for(&self) -> bool {
+        !self.sender.borrow().is_empty()
+    }
+
+    async fn wait(&self) {
+        self.filled.notify_one();
+        tokio::task::yield_now().await;
+    }
+
+    async fn flush(self: Rc<Outbox>) {
+        loop {
+            self.filled.notified().await;
+            // Others that are ready now come along.
+            tokio::task::yield_now().await;
+            let sent = self.sender.borrow_mut().send(&*self.socket);
+            if sent.left > 0 {
+                // As above: only "would block" has it wait for the next time.
+                let full = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                if self.socket.try_io(Interest::WRITABLE, full).is_err() {
+                    let _ = self.socket.writable().await;
+                }
+                self.filled.notify_one();
+            }
+        }
+    }
+}
