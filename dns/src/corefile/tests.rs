@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::{Corefile, Directive, Problem, parse};
 
-mod accepted;
 mod bounds;
 mod imports;
 

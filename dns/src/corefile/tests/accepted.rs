@@ -1,1 +1,0 @@
-//! Corefiles that CoreDNS accepts and refuses.
