@@ -278,31 +278,34 @@ fn what_finds_the_buffer_full_stays_for_another_time() {
     });
 }
 
+/// In a network of its own nobody else takes the port, nor the allowance of refusals (icmp_msgs_per_sec of icmp(7)).
 #[test]
 fn a_refusal_costs_no_later_datagram() {
-    let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let path = Path::to(gone.local_addr().unwrap());
-    let socket = client("127.0.0.1:0", path.peer);
-    drop(gone);
-    let (mut sender, mut receiver) = (Sender::new(), Receiver::new());
-    sender.push_bytes(&path, b"refused");
-    assert_eq!(sender.send(&socket).sent, 1);
-    wait(&socket, PollFlags::IN);
-    assert_eq!(receiver.receive(&socket).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-    assert_eq!(receiver.receive(&socket).unwrap_err().kind(), ErrorKind::WouldBlock);
+    in_network(|| {
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let path = Path::to(gone.local_addr().unwrap());
+        let socket = client("127.0.0.1:0", path.peer);
+        drop(gone);
+        let (mut sender, mut receiver) = (Sender::new(), Receiver::new());
+        sender.push_bytes(&path, b"refused");
+        assert_eq!(sender.send(&socket).sent, 1);
+        wait(&socket, PollFlags::IN);
+        assert_eq!(receiver.receive(&socket).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(receiver.receive(&socket).unwrap_err().kind(), ErrorKind::WouldBlock);
 
-    sender.push_bytes(&path, b"refused");
-    assert_eq!(sender.send(&socket).sent, 1);
-    wait(&socket, PollFlags::ERR);
-    let back = UdpSocket::bind(path.peer).unwrap();
-    back.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    for _ in 0..3 {
-        sender.push_bytes(&path, b"taken");
-    }
-    assert_eq!(sender.send(&socket).sent, 3);
-    for _ in 0..3 {
-        assert_eq!(received(&back), b"taken");
-    }
+        sender.push_bytes(&path, b"refused");
+        assert_eq!(sender.send(&socket).sent, 1);
+        wait(&socket, PollFlags::ERR);
+        let back = UdpSocket::bind(path.peer).unwrap();
+        back.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        for _ in 0..3 {
+            sender.push_bytes(&path, b"taken");
+        }
+        assert_eq!(sender.send(&socket).sent, 3);
+        for _ in 0..3 {
+            assert_eq!(received(&back), b"taken");
+        }
+    });
 }
 
 #[test]
