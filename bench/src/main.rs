@@ -7,6 +7,7 @@
 //! change     rows change, reach: from a change of a manifest to the kernel, and to a client
 //! start      rows start, memory: a cold start with everything, and what stays in memory
 //! agent      runs an agent in a lab's node and reads its log
+//! dns        its own commands: DNS servers under load
 //! sources    its own command: from Kubernetes and etcd, beside kube-proxy
 //! manifests  writes folders of many Services
 //! traffic    the programs that run in hosts: server, client, probers
@@ -16,6 +17,7 @@
 
 mod agent;
 mod change;
+mod dns;
 mod exchange;
 mod manifests;
 mod process;
@@ -37,6 +39,7 @@ use bowline_lab::Lab;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::dns::load::LoadArgs;
 use crate::report::Table;
 use crate::sources::SourcesArgs;
 use crate::traffic::{ClientArgs, ProbeArgs, ReachArgs, ServeArgs};
@@ -90,6 +93,7 @@ enum Command {
     /// Needs the programs that `scripts/setup kubernetes` builds. Takes a quarter of an hour, since
     /// kube-proxy takes its time with 10,000 Services.
     Sources(SourcesArgs),
+    DnsLoad(LoadArgs),
     #[command(hide = true)]
     Serve(ServeArgs),
     #[command(hide = true)]
@@ -99,7 +103,10 @@ enum Command {
     #[command(hide = true)]
     Reach(ReachArgs),
     #[command(hide = true)]
-    Get { address: std::net::SocketAddr, path: String },
+    Get {
+        address: std::net::SocketAddr,
+        path: String,
+    },
 }
 
 /// What all rows have in common: how many of everything, and whether somebody wants an end.
@@ -138,6 +145,7 @@ fn main() -> ExitCode {
         Some(Command::Probe(args)) => traffic::probe(args),
         Some(Command::Reach(args)) => traffic::reach(args),
         Some(Command::Get { address, path }) => traffic::get(*address, path),
+        Some(Command::DnsLoad(args)) => dns::load::main(args),
         Some(Command::Sources(args)) => measure(&cli, |bench, lab, table| sources::measure(bench, args, lab, table)),
         None => measure(&cli, |bench, lab, table| {
             let wanted = |part| cli.rows.is_empty() || cli.rows.contains(&part);

@@ -30,7 +30,7 @@ const SIZE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keeps this process on one CPU, or on the last where there are fewer.
-fn pin(cpu: usize) -> Result<()> {
+pub(crate) fn pin(cpu: usize) -> Result<()> {
     let last = std::thread::available_parallelism()?.get() - 1;
     let mut set = CpuSet::new();
     set.set(cpu.min(last));

@@ -18,6 +18,8 @@ const BACKLOG: libc::c_int = 4096;
 pub struct Options {
     /// Several sockets at one address, among which the kernel spreads peers (SO_REUSEPORT): one for each thread.
     pub reuse_port: bool,
+    /// An unspecified address means its own family, not both.
+    pub one_family: bool,
     /// Bind an address that this host doesn't have (yet) (IP_FREEBIND).
     pub freebind: bool,
     /// Take traffic for addresses of others, which the rules send here (IP_TRANSPARENT; needs CAP_NET_ADMIN).
@@ -69,7 +71,7 @@ fn open(
     options: Options,
     prepare: impl Fn(&OwnedFd, SocketAddr) -> io::Result<()>,
 ) -> io::Result<OwnedFd> {
-    if !address.ip().is_unspecified() {
+    if !address.ip().is_unspecified() || options.one_family {
         return bind(address, kind, options, &prepare);
     }
     let both = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), address.port());
@@ -92,7 +94,7 @@ fn bind(address: SocketAddr, kind: SocketType, options: Options, prepare: &Prepa
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, libc::IPV6_TRANSPARENT),
     };
     if address.is_ipv6() {
-        let only = !address.ip().is_unspecified();
+        let only = !address.ip().is_unspecified() || options.one_family;
         set(&socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, only.into())?;
     }
     if options.reuse_port {

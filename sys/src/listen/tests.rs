@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use super::*;
 
-const SHARED: Options = Options { reuse_port: true, freebind: false, transparent: false };
+const SHARED: Options = Options { reuse_port: true, one_family: false, freebind: false, transparent: false };
 
 #[test]
 fn an_address_is_shared_only_where_wanted() {
@@ -47,6 +47,10 @@ fn an_address_of_one_family_leaves_the_other_alone() {
         udp(SocketAddr::new("127.0.0.1".parse().unwrap(), port), Options::default()).is_ok()
     });
     assert!(free);
+    let own = Options { one_family: true, ..Options::default() };
+    assert!(udp("0.0.0.0:0".parse().unwrap(), own).unwrap().local_addr().unwrap().is_ipv4());
+    let v6 = udp("[::]:0".parse().unwrap(), own).unwrap();
+    assert!(rustix::net::sockopt::ipv6_v6only(&v6).unwrap());
 }
 
 #[test]
