@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use bowline_sys::datagrams::BATCH;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -95,8 +96,11 @@ pub(crate) struct Summary {
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) max: f64,
-    /// Share of the time in which this program had nothing to do: near 0, it was the limit and not the server.
+    /// Share of the time in which this program had nothing to do.
     pub(crate) idle: f64,
+    /// Share of the answers that waited for this program, a batch or more of them: near 1, it was the limit and
+    /// not the server.
+    pub(crate) behind: f64,
 }
 
 impl Summary {
@@ -159,6 +163,8 @@ struct Load<'a> {
     began: Instant,
     took: Duration,
     rested: Duration,
+    /// Answers that came in full batches.
+    waited: u64,
     sent: u64,
     lost: u64,
     wrong: u64,
@@ -179,6 +185,7 @@ impl<'a> Load<'a> {
             began,
             took: Duration::ZERO,
             rested: Duration::ZERO,
+            waited: 0,
             sent: 0,
             lost: 0,
             wrong: 0,
@@ -194,6 +201,9 @@ impl<'a> Load<'a> {
         loop {
             let answers = self.receive(&mut sockets)?;
             let asked = if now < end { self.ask(&mut sockets, now)? } else { 0 };
+            if answers >= BATCH {
+                self.waited += answers as u64;
+            }
             let before = std::mem::replace(&mut now, Instant::now());
             if answers + asked == 0 {
                 self.rested += now - before;
@@ -245,7 +255,7 @@ impl<'a> Load<'a> {
                 (due as u64).saturating_sub(self.sent) as usize
             }
         };
-        let count = due.min(self.idle.len()).min(sockets.most());
+        let count = due.min(self.idle.len()).min(BATCH);
         for _ in 0..count {
             let Some(at) = self.idle.pop_front() else { break };
             let random = self.random.next();
@@ -290,6 +300,7 @@ impl<'a> Load<'a> {
             p999: latency(0.999),
             max: latency(1.0),
             idle: self.rested.as_secs_f64() / self.took.as_secs_f64(),
+            behind: self.waited as f64 / (self.latencies.count() + self.wrong).max(1) as f64,
         }
     }
 }

@@ -9,9 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, Result, bail, ensure};
-use bowline_sys::datagrams::{BATCH, Local, Path, ROOM, Receiver, Sender};
+use bowline_sys::datagrams::{Local, Path, ROOM, Receiver, Sender};
 use bowline_sys::listen::{self, Options};
 use rustix::event::{Timespec, epoll};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 
 use super::Kind;
 
@@ -38,11 +39,6 @@ impl Sockets {
         })
     }
 
-    /// Questions that may be asked before the next flush.
-    pub(super) fn most(&self) -> usize {
-        BATCH
-    }
-
     /// Hands each datagram that waits to `each`, with its client, which says whether it is the one that the client
     /// waits for; returns how many were.
     pub(super) fn receive(&mut self, each: impl FnMut(usize, &[u8]) -> bool) -> Result<usize> {
@@ -52,7 +48,7 @@ impl Sockets {
         }
     }
 
-    /// Sends a client's question, now or with the next flush.
+    /// Sends a client's question, now or with the next flush; at most `BATCH` between two flushes.
     pub(super) fn ask(&mut self, client: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Result<()> {
         match self {
             Sockets::Own(own) => own.ask(client, write),
@@ -144,6 +140,8 @@ impl Shared {
     fn new(server: SocketAddr) -> Result<Shared> {
         let one_family = Options { one_family: true, ..Options::default() };
         let socket = listen::udp("0.0.0.0:0".parse()?, one_family)?;
+        // What is never fragmented needs no number of its own, whose counters are shared by all CPUs.
+        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DO)?;
         Ok(Shared { socket, server, receiver: Receiver::new(), sender: Sender::new() })
     }
 

@@ -104,7 +104,7 @@ fn a_stall_is_charged_to_all_that_were_due_in_it() {
     };
     let summary = load("127.0.0.1:0", rate, stalled);
     summary.check().unwrap();
-    assert!((595..=605).contains(&summary.sent), "{summary:?}");
+    assert!(summary.sent <= 601, "{summary:?}");
     assert!(summary.p90 >= 150_000.0, "{summary:?}");
     assert!(summary.p50 >= 40_000.0, "{summary:?}");
 }
