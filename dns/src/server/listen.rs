@@ -42,7 +42,7 @@ impl fmt::Display for Address {
 
 /// Each thread has a socket of its own at an address.
 const OPTIONS: bowline_sys::listen::Options =
-    bowline_sys::listen::Options { reuse_port: true, freebind: false, transparent: false };
+    bowline_sys::listen::Options { reuse_port: true, one_family: false, freebind: false, transparent: false };
 
 /// A listener of streams.
 pub(super) fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
