@@ -16,6 +16,7 @@ mod digest;
 pub mod directive;
 pub mod duration;
 mod environment;
+mod file;
 mod glob;
 pub mod key;
 pub mod kube_dns;
@@ -104,7 +105,7 @@ pub struct Corefile {
 /// The first thing that is wrong, or why the file can't be read.
 pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefile, Problem> {
     let name = path.display().to_string();
-    let text = stream::read_file(path).map_err(|reason| {
+    let text = file::read(path).map_err(|reason| {
         Problem::at(&Place { file: name.as_str().into(), line: 1 }, format!("can't be read: {reason}"))
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -119,4 +120,37 @@ pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefil
 /// The first thing that is wrong.
 pub fn parse(text: &str, file: &str, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefile, Problem> {
     parser::parse(text, file, folder, env)
+}
+
+/// What the fuzzers call: reads any bytes as a Corefile, a template of NodeLocal DNSCache, and a manifest of
+/// kube-dns.
+///
+/// # Panics
+/// Never, or there is a defect: what it checks is that what is accepted is whole, and the same each time.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let env = |name: &str| (name.len() < 4).then(|| format!("{name} {{$A}}"));
+    let read = |text: &str| parse(text, "fuzz", Path::new("/nonexistent"), &env);
+    let found = read(&text);
+    assert_eq!(found, read(&text), "the same bytes were read in two ways");
+    for block in found.iter().flat_map(|corefile| &corefile.blocks) {
+        assert!(block.keys.iter().all(|key| !key.zones.is_empty()), "a block answers for nothing");
+        for directive in &block.directives {
+            let _ = (directive.duration(0), directive.unknown_option(&["forward", "cache"]), directive.no_args());
+        }
+    }
+    let asked = kube_dns::KubeDns::from_manifest("fuzz.yaml", bytes).unwrap_or_default();
+    if let Ok(corefile) = asked.corefile("cluster.local") {
+        assert!(read(&corefile).is_ok(), "what kube-dns becomes is no Corefile:\n{corefile}");
+    }
+    let settings = node_cache::Settings {
+        local: vec![std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()],
+        port: 53,
+        cluster_dns: None,
+        domain: "cluster.local".to_string(),
+    };
+    if let Ok(filled) = node_cache::fill(&text, "fuzz", &settings, &asked) {
+        assert!(!node_cache::is_template(&filled), "a placeholder was left");
+    }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use bowline_cluster::parse::document;
 use serde_json::{Map, Value};
 
-use super::stream::read_file;
+use super::file;
 use crate::wire::Name;
 
 /// More servers than these `forward` does not take.
@@ -63,7 +63,10 @@ impl KubeDns {
         for key in ["stubDomains", "upstreamNameservers", "federations"] {
             let path = folder.join(key);
             if path.exists() {
-                data.insert(key.to_string(), read_file(&path).map_err(|error| format!("{}: {error}", path.display()))?);
+                data.insert(
+                    key.to_string(),
+                    file::read(&path).map_err(|error| format!("{}: {error}", path.display()))?,
+                );
             }
         }
         KubeDns::from_data(&data).map_err(|reason| format!("{}: {reason}", folder.display()))

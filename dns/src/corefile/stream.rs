@@ -2,14 +2,13 @@
 //! one after the other.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::lexer::{self, Token};
 use super::limits::{MAX_FILE, MAX_IMPORT_DEPTH, MAX_IMPORTS, MAX_TEXT, MAX_WORDS};
-use super::{Place, Problem, environment, glob};
+use super::{Place, Problem, environment, file, glob};
 
 /// A file that words come from.
 #[derive(Debug)]
@@ -195,6 +194,7 @@ impl<'a> Stream<'a> {
             }
             self.warn(&place, format!("import: no file matches {name}"));
         }
+        self.imports += paths.len();
         let mut parts = Vec::new();
         for path in paths.iter().rev() {
             parts.push(self.file_part(path).map_err(wrong)?);
@@ -204,12 +204,14 @@ impl<'a> Stream<'a> {
 
     fn file_part(&mut self, path: &Path) -> Result<Part, String> {
         let shown = path.display();
-        let text = read_file(path).map_err(|reason| format!("{shown} can't be read: {reason}"))?;
+        let text = file::check(path)
+            .and_then(|()| file::read(path))
+            .map_err(|reason| format!("{shown} can't be read: {reason}"))?;
         self.read += text.len();
         if self.read > 4 * MAX_FILE {
             return Err(format!("the files together have more than {} bytes", 4 * MAX_FILE));
         }
-        let whole = whole_path(path);
+        let whole = file::whole_path(path);
         let source = Source {
             name: shown.to_string().into(),
             folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
@@ -291,34 +293,4 @@ impl<'a> Stream<'a> {
         }
         Ok(tokens.into())
     }
-}
-
-/// A file's text. What isn't UTF-8 in it becomes U+FFFD: it may stand in comments.
-pub(super) fn read_file(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        return Err("it is a folder; name a file, or a pattern that matches files only".to_string());
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() > MAX_FILE {
-        return Err(format!("it has more than {MAX_FILE} bytes"));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The path from the root, without `.` and `..`, as Go's filepath.Abs gives it.
-fn whole_path(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let mut whole = PathBuf::new();
-    for component in path.components() {
-        match component {
-            std::path::Component::ParentDir => {
-                whole.pop();
-            }
-            std::path::Component::CurDir => {}
-            other => whole.push(other),
-        }
-    }
-    whole
 }

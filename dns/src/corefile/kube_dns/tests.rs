@@ -9,19 +9,7 @@ use proptest::prelude::*;
 use super::KubeDns;
 use crate::corefile::{Corefile, parse};
 
-const MANIFEST: &str = r#"apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: kube-dns
-  namespace: kube-system
-data:
-  federations: |
-    {"cluster-east": "east.example.com"}
-  stubDomains: |
-    {"acme.local": ["1.2.3.4"], "corp.example": ["10.0.0.1:5353", "[fd00::1]:53", "dns.corp.example"], "gone.example": ["ns.gone.example:53"]}
-  upstreamNameservers: |
-    ["8.8.8.8", "2001:4860:4860::8888"]
-"#;
+const MANIFEST: &str = include_str!("../../../tests/corefiles/kube-dns.yaml");
 
 fn read(text: &str) -> Corefile {
     parse(text, "Corefile", Path::new(""), &|_| None).unwrap()

@@ -112,6 +112,7 @@ fn a_pattern_without_files_warns_and_a_missing_file_is_an_error() {
 fn what_can_not_be_imported() {
     for (import, reason) in [
         ("folder", "it is a folder"),
+        ("/dev/zero", "it is a pipe or a device"),
         ("*/*", "more than one wildcard"),
         ("[ab]", "more than one wildcard"),
         ("Corefile", "imports itself"),
