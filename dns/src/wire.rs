@@ -1,16 +1,20 @@
 //! DNS messages: names, records and messages in wire form (RFC 1035, 2181, 3597, 6891), read from any bytes and
 //! written as CoreDNS's library writes them, so that answers are cut at the same records.
 pub mod edns;
+mod fuzz;
 mod layout;
 pub mod message;
 pub mod name;
 pub mod record;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod types;
 pub mod walk;
 mod write;
 
 pub use edns::Edns;
+pub use fuzz::fuzz;
 pub use message::{Flags, Message, Question};
 pub use name::{Name, NameError};
 pub use record::{Data, Record, Soa, Srv};

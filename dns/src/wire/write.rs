@@ -174,8 +174,8 @@ fn plain_length(record: &Record) -> usize {
     record.name.as_wire().len() + 10 + record.data.as_bytes().len()
 }
 
-/// By how many bytes CoreDNS's library overrates a record: it measures texts with their escapes in them, and base64
-/// with its padding.
+/// By how many bytes CoreDNS's library overrates a record: it measures texts with their escapes in them, base64 with
+/// its padding, and prefixes with the zero bytes that aren't written.
 fn excess(record: &Record) -> usize {
     let data = record.data.as_bytes();
     let mut excess = 0;
@@ -188,6 +188,9 @@ fn excess(record: &Record) -> usize {
             Field::Text | Field::Word => escapes(bytes.get(1..).unwrap_or_default()),
             Field::Texts => texts(bytes).map(escapes).sum(),
             Field::Base64 => (3 - bytes.len() % 3) % 3,
+            // In base32, and 2 bytes more.
+            Field::Hash => (bytes.len().saturating_sub(1) * 8).div_ceil(5) + 3 - bytes.len(),
+            Field::Prefixes => prefixes(bytes),
             _ => 0,
         };
         at += length;
@@ -213,4 +216,15 @@ fn escapes(text: &[u8]) -> usize {
         _ => 3,
     };
     text.iter().map(added).sum()
+}
+
+/// How many zero bytes of prefixes are left out.
+fn prefixes(mut bytes: &[u8]) -> usize {
+    let mut sum = 0_usize;
+    while let [_, _, length, marked, rest @ ..] = bytes {
+        let written = usize::from(marked & 0x7F);
+        sum += usize::from(*length).div_ceil(8).saturating_sub(written);
+        bytes = rest.get(written..).unwrap_or_default();
+    }
+    sum
 }

@@ -95,14 +95,18 @@ impl Data {
         data
     }
 
-    /// Data of TXT. A text above 255 bytes becomes several; no text at all becomes an empty one.
+    /// Data of TXT. A text above 255 bytes becomes several; no text at all becomes an empty one. What goes above
+    /// 65535 bytes is left out.
     pub fn txt(texts: &[&[u8]]) -> Data {
         let mut data = Data::default();
         for text in texts {
-            if text.is_empty() {
+            if text.is_empty() && data.0.len() < MAX_DATA {
                 data.extend(&[0]);
             }
             for piece in text.chunks(255) {
+                if data.0.len() + 1 + piece.len() > MAX_DATA {
+                    return data;
+                }
                 data.extend(&[piece.len() as u8]);
                 data.extend(piece);
             }
