@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
 # Workspaces of their own: the kernel programs have another target and compiler, fuzzing another profile.
-APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml)
+APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml dns/fuzz/Cargo.toml)
 
 .PHONY: help setup build test demo cluster cluster-down bench bench-sources bench-rollouts fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help

@@ -89,8 +89,8 @@ fn record(entry: &Entry, context: &Context<'_>) -> Result<(Record, Option<u32>),
         tokens = rest;
         let word = token.word().unwrap_or_default();
         match (word.parse::<Type>(), word.parse::<Class>(), ttl_from_text(word)) {
-            // "NONE" is a class; "ANY" is taken for the type.
-            (Ok(rtype), ..) if rtype != Type::NONE => break rtype,
+            // "NONE" is a class; "ANY" is one if a type follows.
+            (Ok(rtype), ..) if rtype != Type::NONE && !(rtype == Type::ANY && is_type(rest.first())) => break rtype,
             (_, Ok(given), _) if class.is_none() => class = Some(given),
             (.., Some(given)) if ttl.is_none() => ttl = Some(given),
             _ => return Err(format!("{token} is no type, class or TTL")),
@@ -100,6 +100,10 @@ fn record(entry: &Entry, context: &Context<'_>) -> Result<(Record, Option<u32>),
     let implied = context.ttl.or(class.map(|_| 0));
     let now = ttl.or(implied).ok_or("no TTL: write one, or $TTL above")?;
     Ok((Record { name, rtype, class: class.unwrap_or(Class::IN), ttl: now, data }, ttl))
+}
+
+fn is_type(token: Option<&Token>) -> bool {
+    token.and_then(Token::word).is_some_and(|word| word.parse::<Type>().is_ok())
 }
 
 /// Reads a name; "@" is the origin, and a name without its final dot is below it.

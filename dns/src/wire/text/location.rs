@@ -76,19 +76,31 @@ fn size(centimetres: i64) -> Option<u8> {
     (power <= 9).then_some(digit << 4 | power)
 }
 
-/// Shows a place of 16 bytes; of an unknown version, or with other than digits in its sizes, its bytes.
+/// Whether 16 bytes are a place that can be written: version 0, its angles and sizes in range.
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
+    let is_angle = |at: usize, most: i64| (word(bytes, at) - MIDDLE).abs() <= most * 3_600_000;
+    let is_size = |byte: &u8| size(i64::from(byte >> 4) * 10_i64.pow(u32::from(byte & 15))) == Some(*byte);
+    bytes.first() == Some(&0)
+        && bytes.get(1..4).is_some_and(|sizes| sizes.iter().all(is_size))
+        && is_angle(4, 90)
+        && is_angle(8, 180)
+}
+
+/// Four bytes as a number.
+fn word(bytes: &[u8], at: usize) -> i64 {
+    bytes.get(at..at + 4).map_or(0, |word| word.iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte)))
+}
+
+/// Shows a place, which is plain.
 pub(super) fn show(to: &mut Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    let word = |at: usize| {
-        bytes.get(at..at + 4).map_or(0, |word| word.iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte)))
-    };
     for (at, letters) in [(4, ['N', 'S']), (8, ['E', 'W'])] {
-        let value = word(at) - MIDDLE;
+        let value = word(bytes, at) - MIDDLE;
         let letter = letters[usize::from(value < 0)];
         let value = value.abs();
         let (degrees, minutes) = (value / 3_600_000, value / 60_000 % 60);
         write!(to, "{degrees:02} {minutes:02} {}.{:03} {letter} ", value / 1000 % 60, value % 1000)?;
     }
-    let altitude = word(12) - BASE;
+    let altitude = word(bytes, 12) - BASE;
     let sign = if altitude < 0 { "-" } else { "" };
     write!(to, "{sign}{}", altitude.abs() / 100)?;
     if altitude % 100 != 0 {

@@ -24,10 +24,13 @@ pub(super) fn read(tokens: &[Token], wire: &mut Vec<u8>) -> Result<(), String> {
         let split = token.text.iter().position(|byte| *byte == b'=');
         let (name, value) =
             split.map_or((token.text.as_slice(), &[][..]), |at| (&token.text[..at], &token.text[at + 1..]));
-        let key = key(name).ok_or_else(|| format!("{token} has no known key"))?;
-        let value = Token { text: value.to_vec(), is_quoted: false }.unescaped().and_then(|value| encode(key, &value));
+        let number = key(name).ok_or_else(|| format!("{token} has no known key"))?;
+        let value = Token { text: value.to_vec(), is_quoted: false }.unescaped();
+        // Behind a number, a value is any bytes.
+        let is_named = KEYS.iter().any(|key| key.as_bytes() == name);
+        let value = value.and_then(|value| if is_named { encode(number, &value) } else { Some(value) });
         let value = value.ok_or_else(|| format!("{token} has a malformed value"))?;
-        all.push((key, value));
+        all.push((number, value));
     }
     all.sort();
     if all.windows(2).any(|pair| pair[0].0 == pair[1].0) {
@@ -93,6 +96,20 @@ fn list(value: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(items)
 }
 
+/// Whether the keys are in order, as they must be (RFC 9460 §2.2).
+pub(super) fn is_plain(mut bytes: &[u8]) -> bool {
+    let mut last = None;
+    while let [a, b, c, d, rest @ ..] = bytes {
+        let key = u16::from_be_bytes([*a, *b]);
+        if last.is_some_and(|last| last >= key) {
+            return false;
+        }
+        last = Some(key);
+        bytes = rest.get(usize::from(u16::from_be_bytes([*c, *d]))..).unwrap_or_default();
+    }
+    true
+}
+
 /// Shows all parameters, each with a blank in front and its value in quotes. A value that isn't made as its key asks
 /// is shown as if the key had no name.
 pub(super) fn show(to: &mut Formatter<'_>, mut bytes: &[u8]) -> fmt::Result {
@@ -101,7 +118,7 @@ pub(super) fn show(to: &mut Formatter<'_>, mut bytes: &[u8]) -> fmt::Result {
         let (value, rest) = rest.split_at_checked(usize::from(length)).unwrap_or((rest, &[]));
         bytes = rest;
         let is_plain = match key {
-            MANDATORY => value.len() % 2 != 0 || value.is_empty(),
+            MANDATORY => value.len() % 2 != 0 || value.is_empty() || !value.chunks(2).is_sorted(),
             ALPN => alpn(value).is_none_or(|ids| ids.is_empty()),
             NO_DEFAULT_ALPN => !value.is_empty(),
             PORT => value.len() != 2,

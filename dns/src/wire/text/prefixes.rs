@@ -21,7 +21,24 @@ pub(super) fn read(word: &str) -> Option<Vec<u8>> {
     Some(wire)
 }
 
-/// Shows all prefixes; an unknown family's address in hexadecimal.
+/// Whether all families are known, and no address has more bytes than it needs.
+pub(super) fn is_plain(mut bytes: &[u8]) -> bool {
+    while let [high, low, length, marked, rest @ ..] = bytes {
+        let most = match (high, low) {
+            (0, 1) => 4,
+            (0, 2) => 16,
+            _ => return false,
+        };
+        let Some((address, rest)) = rest.split_at_checked(usize::from(marked & !NEGATED)) else { return false };
+        if address.len() > most || address.last() == Some(&0) || usize::from(*length) > most * 8 {
+            return false;
+        }
+        bytes = rest;
+    }
+    true
+}
+
+/// Shows all prefixes, which are plain.
 pub(super) fn show(to: &mut Formatter<'_>, mut bytes: &[u8]) -> fmt::Result {
     let mut between = "";
     while let [high, low, length, marked, rest @ ..] = bytes {
@@ -34,8 +51,7 @@ pub(super) fn show(to: &mut Formatter<'_>, mut bytes: &[u8]) -> fmt::Result {
         }
         match family {
             1 => write!(to, "{}", Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]))?,
-            2 => write!(to, "{}", Ipv6Addr::from(octets))?,
-            _ => super::codec::to_hex(to, address)?,
+            _ => write!(to, "{}", Ipv6Addr::from(octets))?,
         }
         write!(to, "/{length}")?;
         (between, bytes) = (" ", rest);

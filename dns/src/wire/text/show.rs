@@ -30,13 +30,37 @@ struct Shown<'a> {
     data: &'a [u8],
 }
 
+impl Shown<'_> {
+    /// Whether the data is made as its type asks, and the text of every field means the same bytes again.
+    fn is_plain(&self, fields: &[Field]) -> bool {
+        let mut at = 0;
+        for field in fields {
+            let Some(length) = field.extent(self.data, at) else { return false };
+            let bytes = self.data.get(at..at + length).unwrap_or_default();
+            let is_plain = match field {
+                Field::Bitmap => is_plain_bitmap(bytes),
+                Field::Prefixes => prefixes::is_plain(bytes),
+                Field::Parameters => parameters::is_plain(bytes),
+                Field::Location => location::is_plain(bytes),
+                Field::Hash => bytes.len() > 1,
+                Field::Hip => matches!(bytes, [tag, _, high, low, ..] if *tag != 0 && (*high, *low) != (0, 0)),
+                _ => true,
+            };
+            if !is_plain {
+                return false;
+            }
+            at += length;
+        }
+        at == self.data.len()
+    }
+}
+
 impl Display for Shown<'_> {
     fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
         if self.data.is_empty() {
             return Ok(());
         }
-        let fields = layout::fields(self.rtype).filter(|_| layout::is_made_as(self.data, self.rtype));
-        let Some(fields) = fields else {
+        let Some(fields) = layout::fields(self.rtype).filter(|fields| self.is_plain(fields)) else {
             // RFC 3597 §5.
             write!(to, "\\# {} ", self.data.len())?;
             return self.data.iter().try_for_each(|byte| write!(to, "{byte:02x}"));
@@ -85,6 +109,7 @@ fn show(to: &mut Formatter<'_>, field: Field, bytes: &[u8], data: &[u8]) -> fmt:
             Ok(())
         }
         Field::Text => quoted(to, bytes.get(1..).unwrap_or_default()),
+        Field::Word if bytes.len() <= 1 => to.write_str("\"\""),
         Field::Word => escaped(to, bytes.get(1..).unwrap_or_default(), true),
         Field::Texts => joined(to, crate::wire::write::texts(bytes), " ", quoted),
         Field::Quoted => quoted(to, bytes),
@@ -180,6 +205,19 @@ fn bitmap(to: &mut Formatter<'_>, mut bytes: &[u8]) -> fmt::Result {
         bytes = rest;
     }
     Ok(())
+}
+
+/// Whether the blocks of a bitmap are in order and as short as they can be.
+fn is_plain_bitmap(mut bytes: &[u8]) -> bool {
+    let mut last = None;
+    while let [block, length, rest @ ..] = bytes {
+        let Some((bits, rest)) = rest.split_at_checked(usize::from(*length)) else { return false };
+        if last.is_some_and(|last| last >= *block) || bits.last().is_none_or(|byte| *byte == 0) {
+            return false;
+        }
+        (last, bytes) = (Some(*block), rest);
+    }
+    true
 }
 
 /// The days from 1970-01-01 to a day of the Gregorian calendar.
