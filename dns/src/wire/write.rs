@@ -5,7 +5,7 @@ mod tests;
 
 use super::message::HEADER;
 use super::record::MAX_DATA;
-use super::{Data, Message, Name, Record, Type, layout};
+use super::{Data, Edns, Message, Name, Record, Type, layout};
 use compress::Compressor;
 use layout::Field;
 
@@ -41,7 +41,7 @@ impl Message {
 
     /// Writes what fits into `size` bytes.
     fn write_within(&self, to: &mut Vec<u8>, size: usize) {
-        let opt = self.edns.as_ref().map(|edns| edns.to_record());
+        let opt = self.edns.as_ref().map(Edns::to_record);
         let mut writer = Writer::new(to, size.saturating_sub(opt.as_ref().map_or(0, plain_length)));
         writer.to.extend_from_slice(&self.id.to_be_bytes());
         writer.to.extend_from_slice(&self.flags.0.to_be_bytes());

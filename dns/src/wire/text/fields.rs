@@ -51,7 +51,7 @@ impl<'a> Words<'a> {
             Field::U8 => wire.push(self.number("number up to 255")?),
             Field::U16 => wire.extend(self.number::<u16>("number up to 65535")?.to_be_bytes()),
             Field::U32 if rtype == Type::SOA => {
-                wire.extend(self.parse("number or time", super::ttl_from_text)?.to_be_bytes())
+                wire.extend(self.parse("number or time", super::ttl_from_text)?.to_be_bytes());
             }
             Field::U32 => wire.extend(self.number::<u32>("number of 32 bits")?.to_be_bytes()),
             Field::Time => wire.extend(self.parse("time as YYYYMMDDHHMMSS", time)?.to_be_bytes()),

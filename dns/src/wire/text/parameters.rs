@@ -128,15 +128,15 @@ pub(super) fn show(to: &mut Formatter<'_>, mut bytes: &[u8]) -> fmt::Result {
         };
         to.write_char(' ')?;
         if is_plain {
-            write!(to, "key{key}")?
+            write!(to, "key{key}")?;
         } else {
-            show_key(to, key)?
+            show_key(to, key)?;
         }
         to.write_str("=\"")?;
         if is_plain {
-            escaped(to, value)?
+            escaped(to, value)?;
         } else {
-            show_value(to, key, value)?
+            show_value(to, key, value)?;
         }
         to.write_char('"')?;
     }

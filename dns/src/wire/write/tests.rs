@@ -51,8 +51,8 @@ fn rfc1035_4_1_4_a_list_of_labels_may_end_with_a_pointer() {
 
 #[test]
 fn rfc1035_4_1_4_pointers_reach_no_further_than_14_bits() {
-    let mut message = Message::default();
-    message.answers = (0..2000).map(|host| record(&format!("h{host}.example.org. A 1.2.3.4"))).collect();
+    let answers = (0..2000).map(|host| record(&format!("h{host}.example.org. A 1.2.3.4"))).collect();
+    let mut message = Message { answers, ..Message::default() };
     message.answers.push(record("far.away. A 1.2.3.4"));
     message.answers.push(record("far.away. A 1.2.3.5"));
     let bytes = written(&message);
