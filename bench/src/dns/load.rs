@@ -27,6 +27,7 @@ use serde::Serialize;
 use self::histogram::Histogram;
 use self::question::{Question, Style};
 use self::sockets::Sockets;
+use crate::process::cpu;
 use crate::traffic::pin;
 
 /// After this time a question counts as lost.
@@ -58,6 +59,9 @@ pub(crate) struct LoadArgs {
     /// The clients' sockets
     #[arg(long, value_enum, default_value_t)]
     pub(crate) sockets: Kind,
+    /// The server's process: tells how much CPU it took
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
     /// Stay on this CPU
     #[arg(long, value_name = "N")]
     pub(crate) cpu: Option<usize>,
@@ -98,9 +102,12 @@ pub(crate) struct Summary {
     pub(crate) max: f64,
     /// Share of the time in which this program had nothing to do.
     pub(crate) idle: f64,
-    /// Share of the answers that waited for this program, a batch or more of them: near 1, it was the limit and
-    /// not the server.
-    pub(crate) behind: f64,
+    /// CPUs that the server took, on average: below 1 for each of its threads, this program was the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_cpus: Option<f64>,
+    /// Right answers for each second of CPU that the server took, in its own process and in the kernel for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) qps_per_core: Option<f64>,
 }
 
 impl Summary {
@@ -137,8 +144,17 @@ pub(crate) fn run(args: &LoadArgs) -> Result<Summary> {
     ensure!(args.seconds > 0.0 && args.rate.is_none_or(|r| r > 0.0), "seconds and rate must be above 0");
     let sockets = Sockets::new(args.server, args.clients, args.sockets).context("sockets of the clients")?;
     let mut load = Load::new(args, &questions);
+    let before = args.pid.map(cpu).transpose()?;
     load.run(sockets, args.seconds)?;
-    Ok(load.summary())
+    let after = args.pid.map(cpu).transpose()?;
+    let took = load.took;
+    let mut summary = load.summary();
+    if let (Some(before), Some(after)) = (before, after) {
+        let seconds = (after - before) / 1e3;
+        summary.server_cpus = Some(seconds / took.as_secs_f64());
+        summary.qps_per_core = Some(summary.answered as f64 / seconds).filter(|qps| qps.is_finite());
+    }
+    Ok(summary)
 }
 
 /// A client.
@@ -163,8 +179,6 @@ struct Load<'a> {
     began: Instant,
     took: Duration,
     rested: Duration,
-    /// Answers that came in full batches.
-    waited: u64,
     sent: u64,
     lost: u64,
     wrong: u64,
@@ -185,7 +199,6 @@ impl<'a> Load<'a> {
             began,
             took: Duration::ZERO,
             rested: Duration::ZERO,
-            waited: 0,
             sent: 0,
             lost: 0,
             wrong: 0,
@@ -201,9 +214,6 @@ impl<'a> Load<'a> {
         loop {
             let answers = self.receive(&mut sockets)?;
             let asked = if now < end { self.ask(&mut sockets, now)? } else { 0 };
-            if answers >= BATCH {
-                self.waited += answers as u64;
-            }
             let before = std::mem::replace(&mut now, Instant::now());
             if answers + asked == 0 {
                 self.rested += now - before;
@@ -300,7 +310,8 @@ impl<'a> Load<'a> {
             p999: latency(0.999),
             max: latency(1.0),
             idle: self.rested.as_secs_f64() / self.took.as_secs_f64(),
-            behind: self.waited as f64 / (self.latencies.count() + self.wrong).max(1) as f64,
+            server_cpus: None,
+            qps_per_core: None,
         }
     }
 }

@@ -24,6 +24,7 @@ fn load(address: &str, set: impl Fn(&mut LoadArgs), answers: impl Fn(u64, &mut V
         rate: None,
         edns: None,
         sockets: Kind::Auto,
+        pid: Some(std::process::id()),
         cpu: None,
     };
     set(&mut args);
@@ -58,6 +59,7 @@ fn every_right_answer_counts() {
         let summary = load(address, |args| args.sockets = sockets, |_, _| true);
         summary.check().unwrap();
         assert_eq!((summary.sent, summary.lost, summary.wrong), (summary.answered, 0, 0));
+        assert!(summary.server_cpus.is_some_and(|cpus| cpus > 0.0), "{summary:?}");
         assert!(summary.p50 > 0.0 && summary.p50 <= summary.p99 && summary.p99 <= summary.max, "{summary:?}");
     }
 }
