@@ -101,6 +101,7 @@ impl Parser<'_> {
             }
             let Some(mut word) = self.stream.next()? else { return Ok(words) };
             if word.text.is_empty() {
+                goes_on = is_more_wanted;
                 continue;
             }
             goes_on = word.text.ends_with(',');

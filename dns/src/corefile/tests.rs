@@ -132,6 +132,8 @@ fn environment() {
         ". {\nlog {$SELF}\n}",
         "Corefile:2: more than 100 environment variables in one word; does one name itself?",
     );
+    is("a {$UNSET} b {\n}", "a b:");
+    is_refused("{$UNSET}\na {\n}", "Corefile:1: a server block begins with a zone; write one before the {");
     is_refused("{$UNSET} {\nlog\n}", "Corefile:1: a server block begins with a zone; write one before the {");
 }
 
