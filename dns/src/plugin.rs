@@ -21,8 +21,10 @@ use crate::query::Query;
 use crate::reply::{Failure, Serving, ready};
 use crate::server::Building;
 
+pub mod by_server;
 pub mod order;
 pub mod whoami;
+pub mod zones;
 
 /// A plugin, set up for one server block.
 pub trait Plugin: Send + Sync + 'static {

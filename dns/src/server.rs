@@ -114,13 +114,18 @@ impl Server {
             }
             let Some(entries) = self.zones.get(plain.suffix(skipped)) else { continue };
             let [Entry { block, .. }] = &entries[..] else { return Step::Slow };
-            if block.config.view.is_some() || block.config.collects_metadata {
+            if block.config.view.is_some() || block.config.metadata.is_some() {
                 return Step::Slow;
             }
+            fast.server = Some(&self.address);
             for plugin in &block.plugins {
                 match plugin.fast(fast) {
                     Step::Pass => {}
-                    done => return done,
+                    Step::Slow => return Step::Slow,
+                    Step::Answered => {
+                        fast.counted();
+                        return Step::Answered;
+                    }
                 }
             }
             return Step::Slow;
@@ -226,7 +231,8 @@ impl Server {
             for entry in entries {
                 (query.block, query.zone) = (entry.block.clone(), entry.zone.clone());
                 query.metadata.clear();
-                if entry.block.config.collects_metadata {
+                let collects = entry.block.config.metadata.as_ref();
+                if collects.is_some_and(|zones| zones.of(&query.question.name).is_some()) {
                     let mut metadata = std::mem::take(&mut query.metadata);
                     entry.block.plugins.iter().for_each(|plugin| plugin.metadata(query, &mut metadata));
                     query.metadata = metadata;

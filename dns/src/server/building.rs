@@ -15,6 +15,7 @@ use super::listen::Address;
 use crate::corefile::{Key, Place};
 use crate::feed::Feed;
 use crate::metrics::{Counter, Registry};
+use crate::plugin::zones::Zones;
 use crate::query::{Query, Request};
 use crate::wire::name::Name;
 use crate::wire::types::Rcode;
@@ -153,10 +154,12 @@ pub struct BlockConfig {
     pub timeouts: Timeouts,
     /// `view`.
     pub view: Option<View>,
-    /// `metadata` is on.
-    pub collects_metadata: bool,
+    /// `metadata`: the zones where it is on.
+    pub metadata: Option<Zones>,
     /// A plugin answers questions of other classes than IN (`chaos`, `forward`).
     pub takes_any_class: bool,
+    /// EDNS options that an answer shows as the question has them, besides those that always are (`rewrite edns0`).
+    pub echoed_options: Vec<u16>,
     /// `debug`: a panic ends the process, and plugins log more.
     pub debug: bool,
 }

@@ -38,7 +38,7 @@ pub(super) fn finish(query: &Query, outcome: Outcome) -> Option<Vec<u8>> {
     message.edns = query.request.message.edns.as_ref().map(|asked| {
         // `bufsize` and the like act on the query's own.
         let asked = query.edns.as_ref().unwrap_or(asked);
-        edns(asked, message.edns.take())
+        edns(asked, message.edns.take(), &query.block.config.echoed_options)
     });
     message.set_rcode(rcode);
     let mut bytes = Vec::with_capacity(512);
@@ -76,11 +76,13 @@ fn relay(query: &Query, bytes: &mut [u8]) -> bool {
     true
 }
 
-/// EDNS of the answer to who asked with `asked`; `answered`: what plugins or an upstream put there.
-pub(super) fn edns(asked: &Edns, answered: Option<Edns>) -> Edns {
+/// EDNS of the answer to who asked with `asked`; `answered`: what plugins or an upstream put there; `echoed`: options
+/// that are shown as they were asked, besides [`ECHOED`].
+pub(super) fn edns(asked: &Edns, answered: Option<Edns>, echoed: &[u16]) -> Edns {
+    let is_echoed = |(code, _): &&(u16, Vec<u8>)| ECHOED.contains(code) || echoed.contains(code);
     let options = match answered {
         Some(answered) => answered.options,
-        None => asked.options.iter().filter(|(code, _)| ECHOED.contains(code)).cloned().collect(),
+        None => asked.options.iter().filter(is_echoed).cloned().collect(),
     };
     Edns { size: asked.size, version: 0, dnssec_ok: asked.dnssec_ok, options, ..Edns::default() }
 }
@@ -89,7 +91,7 @@ pub(super) fn edns(asked: &Edns, answered: Option<Edns>) -> Edns {
 pub(super) fn bare(asked: &Message, rcode: Rcode) -> Option<Vec<u8>> {
     let mut message = Message { id: asked.id, flags: flags_of_answer(asked.flags), ..Message::default() };
     message.questions.clone_from(&asked.questions);
-    message.edns = asked.edns.as_ref().map(|asked| edns(asked, None));
+    message.edns = asked.edns.as_ref().map(|asked| edns(asked, None, &[]));
     message.set_rcode(rcode);
     let mut bytes = Vec::with_capacity(64);
     message.write(&mut bytes);
