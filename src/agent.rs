@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bowline_cluster::source::Stop;
+use bowline_cluster::source::kubernetes::Wanted;
 use bowline_dataplane::node::{Config, Dataplane};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -16,11 +17,11 @@ use crate::metrics::Metrics;
 use crate::states::{Place, State};
 use crate::{http, log};
 
-mod cluster;
+pub(crate) mod cluster;
 mod kernel;
 mod register;
 
-use cluster::Cluster;
+use cluster::{Cluster, Served};
 use kernel::Kernel;
 pub(crate) use register::NodeObjectArgs;
 
@@ -84,7 +85,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
         cgroup_root: args.place.cgroup_root()?,
         sizes: args.sizes.into(),
     };
-    let sources = states.iter().map(|state| state.source(&node)).collect::<Vec<_>>();
+    let sources = states.iter().map(|state| state.source(Wanted::of_node(&node))).collect::<Vec<_>>();
     for (state, source) in states.iter().zip(&sources) {
         tracing::info!(
             %node, cluster = %state.name, state = %source.name(), cgroup_root = %config.cgroup_root.display(),
@@ -105,8 +106,9 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let stop = Stop::default();
     let mut watchers = Vec::new();
     for (index, (state, mut source)) in states.iter().zip(sources).enumerate() {
-        let own = (index == 0).then(|| kernel.clone());
-        let cluster = Arc::new(follow(state, source.name(), &args, own, agent.metrics.clone()));
+        let own = index == 0;
+        let served = Served { kernel: own.then(|| kernel.clone()), feed: None };
+        let cluster = Arc::new(follow(state, source.name(), &args, served, agent.metrics.clone()));
         agent.clusters.push(cluster.clone());
         let (stop, fatal) = (stop.clone(), fatal.clone());
         let watch = move || {
@@ -166,7 +168,7 @@ fn follow(
     state: &State,
     source: String,
     args: &NodeArgs,
-    kernel: Option<Arc<Kernel>>,
+    served: Served,
     metrics: Arc<Metrics>,
 ) -> Cluster {
     let options = state.options(&args.states.service_cluster_ip_range);
@@ -174,7 +176,7 @@ fn follow(
     let is_kept = state.is_remote() && !args.state_dir.is_empty();
     let max_age = Duration::from_secs(args.state_max_age);
     let disk = is_kept.then(|| cluster::disk(Path::new(&args.state_dir), &state.name, max_age));
-    Cluster::new(&state.name, source, options, disk, kernel, metrics)
+    Cluster::new(&state.name, source, options, disk, served, metrics)
 }
 
 impl Agent {

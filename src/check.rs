@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bowline_cluster::snapshot::Snapshot;
+use bowline_cluster::source::kubernetes::Wanted;
 use bowline_cluster::source::{Problem, Sink, Stop, Update};
 use bowline_cluster::state;
 use bowline_dataplane::check::{Fitness, check};
@@ -26,7 +27,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for state in args.states.states()? {
         println!();
         let (snapshot, problems) =
-            read(&state, &args.states.service_cluster_ip_range).with_context(|| format!("--state {}", state.name))?;
+            read(&state, Wanted::default(), &args.states.service_cluster_ip_range).with_context(|| format!("--state {}", state.name))?;
         report(&state, &snapshot, &problems);
     }
     Ok(machine)
@@ -76,8 +77,11 @@ impl Sink for Reader {
     }
 }
 
-/// Reads a state once, whole.
-fn read(state: &State, ranges: &[IpNet]) -> anyhow::Result<(Snapshot, Vec<Problem>)> {
+/// Reads a state once, whole: what it is, and what in it is refused.
+///
+/// # Errors
+/// It can't be read within a quarter of a minute.
+pub(crate) fn read(state: &State, wanted: Wanted, ranges: &[IpNet]) -> anyhow::Result<(Snapshot, Vec<Problem>)> {
     let reader = Reader::default();
     reader.read.lock().unwrap_or_else(PoisonError::into_inner).state = state::State::new(state.options(ranges));
     let stop = Stop::default();
@@ -86,7 +90,7 @@ fn read(state: &State, ranges: &[IpNet]) -> anyhow::Result<(Snapshot, Vec<Proble
         // Whoever serves that address now, this doesn't wait to do it.
         access.allow_service_address = true;
     }
-    let mut source = state.source("");
+    let mut source = state.source(wanted);
     std::thread::scope(|scope| {
         let (reader, stop) = (&reader, &stop);
         scope.spawn(move || {

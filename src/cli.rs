@@ -10,6 +10,7 @@ use crate::agent::NodeObjectArgs;
 use crate::apply::ApplyArgs;
 use crate::delete::DeleteArgs;
 use crate::diff::DiffArgs;
+use crate::dns::DnsArgs;
 use crate::get::GetArgs;
 use crate::states::StateArgs;
 
@@ -29,6 +30,7 @@ pub(crate) struct Cli {
 const AFTER: &str = "Examples:
   bowline check                                  is this machine fit?
   bowline node --state files:/etc/bowline/state  serve the Services of a folder of manifests
+  bowline dns --conf Corefile --state kubernetes the cluster's DNS
   bowline apply -f shop/                         put manifests into a state in etcd (BOWLINE_STATE=etcd:URL)
   bowline get services                           what the state has; without one, what the kernel serves
   bowline get backends -o wide                   and where it leads
@@ -42,6 +44,11 @@ pub(crate) enum Command {
     /// Reads the state, programs the kernel, and follows every change. When it ends, or is killed, what
     /// the kernel has goes on; the next agent takes over without a gap. `bowline cleanup` takes it away.
     Node(Box<NodeArgs>),
+    /// Runs the DNS server alone, or says what it would do
+    ///
+    /// Answers for the cluster from the state, and forwards the rest, as the Corefile says: CoreDNS's own, with the
+    /// same plugins. SIGUSR1 reads the Corefile again; the new one serves, or the old one stays whole.
+    Dns(Box<DnsArgs>),
     /// Puts manifests into a state in etcd, as `kubectl apply` does
     ///
     /// Objects are checked before they are stored. Fields that a manifest had when it was last applied and

@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod delete;
 mod diff;
+mod dns;
 mod get;
 mod http;
 mod log;
@@ -20,9 +21,10 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(dns::with_two_dashes(std::env::args_os()));
     let result = match cli.command {
         Command::Node(args) => agent::run(*args),
+        Command::Dns(args) => dns::run(*args),
         Command::Apply(args) => apply::run(&args),
         Command::Delete(args) => delete::run(&args),
         Command::Diff(args) => return diff::run(&args),

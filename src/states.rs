@@ -16,7 +16,7 @@ use bowline_cluster::etcd::{Location, LocationError};
 use bowline_cluster::source::Source;
 use bowline_cluster::source::etcd::Etcd;
 use bowline_cluster::source::files::Files;
-use bowline_cluster::source::kubernetes::{self, Access, Kubernetes};
+use bowline_cluster::source::kubernetes::{self, Access, Kubernetes, Wanted};
 use bowline_cluster::state::Options;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
@@ -63,14 +63,12 @@ impl State {
         Options { service_cidrs: ranges.to_vec(), complete: self.is_bare() }
     }
 
-    /// What reads it, for the node of this name; for none, where it is empty.
-    pub(crate) fn source(&self, node: &str) -> Box<dyn Source> {
+    /// What reads it. Folders and etcd are read whole, whatever is wanted.
+    pub(crate) fn source(&self, wanted: Wanted) -> Box<dyn Source> {
         match &self.place {
             Place::Files(folder) => Box::new(Files::new(folder.clone())),
             Place::Etcd(location) => Box::new(Etcd::new(location.clone())),
-            Place::Kubernetes(access) => {
-                Box::new(Kubernetes::new(access.clone(), (!node.is_empty()).then(|| node.to_owned())))
-            }
+            Place::Kubernetes(access) => Box::new(Kubernetes::new(access.clone(), wanted)),
         }
     }
 }

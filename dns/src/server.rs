@@ -38,7 +38,7 @@ mod worker;
 pub use building::{BlockConfig, Building, Dropped, Filter, Kept, Services, Timeouts, View};
 pub use instance::{Instance, Reload};
 pub use listen::Address;
-pub use running::{Refused, Running, Settings};
+pub use running::{Prepare, Refused, Running, Settings};
 pub use worker::Workers;
 
 /// A server block: its zones and its plugins, in the order in which a question meets them.

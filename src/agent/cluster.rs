@@ -14,6 +14,7 @@ use bowline_cluster::saved;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::{Problem, Sink, Update};
 use bowline_cluster::state::{Applied, Options, State};
+use bowline_dns::feed::Feed;
 
 use super::kernel::{Heard, Kernel};
 use crate::metrics::{Metrics, OfCluster};
@@ -30,6 +31,15 @@ pub(crate) struct Disk {
     pub(crate) max_age: Duration,
 }
 
+/// Who serves a cluster.
+#[derive(Clone, Default)]
+pub(crate) struct Served {
+    /// The kernel.
+    pub(crate) kernel: Option<Arc<Kernel>>,
+    /// The DNS server.
+    pub(crate) feed: Option<Arc<Feed>>,
+}
+
 /// A cluster.
 pub(crate) struct Cluster {
     name: String,
@@ -37,8 +47,7 @@ pub(crate) struct Cluster {
     source: String,
     inner: Mutex<Inner>,
     disk: Option<Disk>,
-    /// The kernel, if it serves this one.
-    kernel: Option<Arc<Kernel>>,
+    served: Served,
     metrics: Arc<Metrics>,
     counts: OfCluster,
 }
@@ -73,7 +82,7 @@ impl Cluster {
         source: String,
         options: Options,
         disk: Option<Disk>,
-        kernel: Option<Arc<Kernel>>,
+        served: Served,
         metrics: Arc<Metrics>,
     ) -> Cluster {
         let inner = Inner {
@@ -86,7 +95,7 @@ impl Cluster {
             saved: None,
         };
         let counts = metrics.of_cluster(name);
-        Cluster { name: name.to_owned(), source, inner: Mutex::new(inner), disk, kernel, metrics, counts }
+        Cluster { name: name.to_owned(), source, inner: Mutex::new(inner), disk, served, metrics, counts }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -107,7 +116,7 @@ impl Cluster {
     /// Brings the metrics up to now.
     pub(crate) fn measure(&self) {
         // Before the lock: the kernel's comes first.
-        let remarks = self.kernel.as_ref().map_or(0, |kernel| kernel.measure());
+        let remarks = self.served.kernel.as_ref().map_or(0, |kernel| kernel.measure());
         let inner = self.lock();
         let s = inner.state.snapshot();
         let counts = [
@@ -153,7 +162,7 @@ impl Cluster {
 
     /// Looks after what no change brings about.
     pub(crate) fn tend(&self) {
-        if let Some(kernel) = &self.kernel {
+        if let Some(kernel) = &self.served.kernel {
             kernel.tend(&|| self.snapshot());
         }
         self.save(false);
@@ -202,7 +211,7 @@ impl Cluster {
             }
             Ok(Some(loaded)) => {
                 let age = loaded.age;
-                self.note(inner.state.apply(Update::All(loaded.changes)), inner);
+                self.note(&inner.state.apply(Update::All(loaded.changes)), inner);
                 inner.from_disk = Some(age);
                 // Never older than the machine's clock can say.
                 inner.stale_since = Instant::now().checked_sub(age).or(inner.stale_since);
@@ -232,7 +241,7 @@ impl Cluster {
     }
 
     /// Says what an update brought that people should know.
-    fn note(&self, applied: Applied, inner: &mut Inner) -> BTreeSet<ObjectName> {
+    fn note(&self, applied: &Applied, inner: &mut Inner) {
         applied.reported.iter().for_each(|p| self.report(p));
         for problem in &applied.mended {
             tracing::info!(
@@ -241,9 +250,9 @@ impl Cluster {
             );
         }
         let snapshot = inner.state.snapshot();
-        for policy in applied.policies {
-            if !snapshot.network_policies.contains_key(&policy) {
-                inner.policies.remove(&policy);
+        for policy in &applied.policies {
+            if !snapshot.network_policies.contains_key(policy) {
+                inner.policies.remove(policy);
             } else if inner.policies.insert(policy.clone()) {
                 self.metrics.reported.inc();
                 tracing::warn!(
@@ -253,7 +262,6 @@ impl Cluster {
                 );
             }
         }
-        applied.services
     }
 }
 
@@ -267,7 +275,7 @@ impl Sink for Cluster {
     fn update(&self, update: Update) {
         let is_away = matches!(update, Update::Away(_));
         // Before the lock: the kernel's comes first.
-        let serving = is_away && self.kernel.as_ref().is_some_and(|kernel| kernel.is_serving());
+        let serving = is_away && self.served.kernel.as_ref().is_some_and(|kernel| kernel.is_serving());
         if is_away {
             // What came since the disk was written last must not be lost with this process.
             self.save(true);
@@ -300,19 +308,30 @@ impl Sink for Cluster {
         if inner.told && inner.state.away().is_none() {
             inner.stale_since = None;
         }
-        let changed = self.note(applied, &mut inner);
+        self.note(&applied, &mut inner);
         // Once: each reason for being away is told by itself.
+        let mut loaded = false;
         if is_away && !inner.told && !std::mem::replace(&mut inner.looked_on_disk, true) {
-            whole = self.load(&mut inner) && !serving;
+            loaded = self.load(&mut inner);
+            whole = loaded && !serving;
         }
         // Before the first whole read, what comes is not served; from disk, only what was read there.
         let ready = inner.told || whole;
+        let told = self.served.feed.as_ref().map(|feed| {
+            let why = inner.state.away().unwrap_or("it has not been read yet");
+            feed.set_away(inner.stale_since.map(|since| (since, why.to_owned())));
+            let snapshot = (inner.told || loaded).then(|| inner.state.snapshot());
+            (feed, snapshot.filter(|_| whole || loaded || applied != Applied::default()))
+        });
         drop(inner);
-        if let Some(kernel) = &self.kernel
+        if let Some((feed, Some(snapshot))) = told {
+            feed.publish(snapshot, if loaded { None } else { Some(&applied) });
+        }
+        if let Some(kernel) = &self.served.kernel
             && ready
-            && (whole || !changed.is_empty())
+            && (whole || !applied.services.is_empty())
         {
-            kernel.program(&|| self.snapshot(), &changed, heard);
+            kernel.program(&|| self.snapshot(), &applied.services, heard);
         }
     }
 }

@@ -37,22 +37,51 @@ use resource::Resource;
 /// How late [`Stop`] is seen.
 const NAP: Duration = Duration::from_millis(200);
 
+/// Which Pods are read: they are many, and change all the time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pods {
+    /// None.
+    #[default]
+    None,
+    /// Those of this node.
+    OfNode(String),
+    /// All, for DNS that verifies the names of Pods.
+    All,
+}
+
+/// What of a cluster is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which Pods.
+    pub pods: Pods,
+    /// Only what DNS answers by: no Nodes, NetworkPolicies and ServiceCIDRs, which it may not be allowed to read.
+    pub names_only: bool,
+}
+
+impl Wanted {
+    /// What a node needs: all, with its own Pods. Without a name: no Pods.
+    pub fn of_node(node: &str) -> Wanted {
+        let pods = if node.is_empty() { Pods::None } else { Pods::OfNode(node.to_owned()) };
+        Wanted { pods, names_only: false }
+    }
+}
+
 /// A Kubernetes cluster.
 #[derive(Clone, Debug)]
 pub struct Kubernetes {
     access: Access,
-    node: Option<String>,
+    wanted: Wanted,
 }
 
 impl Kubernetes {
-    /// The cluster that `access` leads to. Pods are read of this node alone; without one, none.
-    pub fn new(access: Access, node: Option<String>) -> Kubernetes {
-        Kubernetes { access, node }
+    /// The cluster that `access` leads to.
+    pub fn new(access: Access, wanted: Wanted) -> Kubernetes {
+        Kubernetes { access, wanted }
     }
 
     async fn follow(&self, sink: &dyn Sink) {
         let servers = Servers::new(self.access.clone());
-        let resources = Resource::all(self.node.as_deref());
+        let resources = Resource::all(&self.wanted);
         let names: Vec<_> = resources.iter().map(|resource| resource.kind.plural()).collect();
         let mirror = RefCell::new(Mirror::new(sink, &names));
         let followers = resources.into_iter().enumerate();

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bowline_cluster::source::Source;
-use bowline_cluster::source::kubernetes::{Access, Kubernetes};
+use bowline_cluster::source::kubernetes::{Access, Kubernetes, Wanted};
 use bowline_lab::kubernetes::{ApiServerOptions, Authority, Credential, EtcdOptions};
 
 use crate::battery::{Event, Place, Running, service};
 use crate::place::Site;
 
 fn with(kubeconfig: PathBuf) -> Box<dyn Source> {
-    Box::new(Kubernetes::new(Access { kubeconfig: Some(kubeconfig), ..Access::default() }, None))
+    Box::new(Kubernetes::new(Access { kubeconfig: Some(kubeconfig), ..Access::default() }, Wanted::default()))
 }
 
 /// Replaces a file at once.

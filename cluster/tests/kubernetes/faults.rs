@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bowline_cluster::object::{ObjectName, Str};
 use bowline_cluster::source::Source;
-use bowline_cluster::source::kubernetes::{Access, Kubernetes};
+use bowline_cluster::source::kubernetes::{Access, Kubernetes, Wanted};
 use bowline_lab::kubernetes::{ApiServerOptions, EtcdOptions};
 use rustix::process::Signal;
 
@@ -18,7 +18,7 @@ const SILENT: Duration = Duration::from_secs(15);
 /// By way of these proxies.
 pub fn by(site: &Site, proxies: &[&Proxy]) -> Box<dyn Source> {
     let urls = proxies.iter().map(|proxy| proxy.url().replace("http:", "https:").parse().unwrap()).collect();
-    Box::new(Kubernetes::new(Access { apiservers: urls, ..site.access() }, None))
+    Box::new(Kubernetes::new(Access { apiservers: urls, ..site.access() }, Wanted::default()))
 }
 
 fn ip(n: usize) -> String {

@@ -1,6 +1,6 @@
 //! What is read of a cluster: kinds that come later, objects that others leave out, Pods of one node.
 
-use bowline_cluster::source::kubernetes::Kubernetes;
+use bowline_cluster::source::kubernetes::{Kubernetes, Wanted};
 use bowline_cluster::state::Options;
 
 use crate::battery::{Place, Running, name, service};
@@ -88,7 +88,7 @@ fn slice(service: &str, address: &str) -> String {
 #[test]
 fn endpoints_come_from_slices_and_pods_from_this_node() {
     let site = Site::new();
-    let source = Kubernetes::new(site.access(), Some("here".to_owned()));
+    let source = Kubernetes::new(site.access(), Wanted::of_node("here"));
     let running = Running::with(Box::new(source), Options::default());
     running.until_synced();
     site.apply(&(service("a", "10.0.0.1") + "  selector:\n    app: a\n"));

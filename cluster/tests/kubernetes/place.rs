@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use bowline_cluster::source::Source;
-use bowline_cluster::source::kubernetes::{Access, Kubernetes};
+use bowline_cluster::source::kubernetes::{Access, Kubernetes, Wanted};
 use bowline_lab::Lab;
 use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
 use futures_util::StreamExt;
@@ -161,7 +161,7 @@ async fn client(kubeconfig: PathBuf) -> Client {
 
 impl battery::Place for Site {
     fn source(&self) -> Box<dyn Source> {
-        Box::new(Kubernetes::new(self.access(), None))
+        Box::new(Kubernetes::new(self.access(), Wanted::default()))
     }
     fn own(&self) -> usize {
         OWN.iter().map(|(_, count)| count).sum()

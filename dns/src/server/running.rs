@@ -17,8 +17,11 @@ use super::http::Pages;
 use super::{Instance, Services, Workers};
 use crate::corefile;
 
+/// Makes a Corefile of a file's text; the second argument is the file's name, for problems.
+pub type Prepare = Arc<dyn Fn(&str, &str) -> Result<String, corefile::Problem> + Send + Sync>;
+
 /// What a server is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// The Corefile.
     pub conf: PathBuf,
@@ -27,7 +30,7 @@ pub struct Settings {
     /// Threads that answer.
     pub threads: usize,
     /// What makes a Corefile of the file's text before it is read (node-cache's placeholders).
-    pub prepare: Option<fn(&str) -> String>,
+    pub prepare: Option<Prepare>,
 }
 
 /// Why a Corefile does not serve.
@@ -112,13 +115,13 @@ impl Settings {
     /// What is wrong with it.
     pub fn read(&self) -> Result<corefile::Corefile, corefile::Problem> {
         let env = |name: &str| std::env::var(name).ok();
-        let Some(prepare) = self.prepare else { return corefile::read(&self.conf, &env) };
+        let Some(prepare) = &self.prepare else { return corefile::read(&self.conf, &env) };
         let name = self.conf.display().to_string();
         let text = std::fs::read_to_string(&self.conf).map_err(|error| {
             let place = corefile::Place { file: name.as_str().into(), line: 1 };
             corefile::Problem::at(&place, format!("can't be read: {error}"))
         })?;
-        let mut read = corefile::parse(&prepare(&text), &name, self.folder(), &env)?;
+        let mut read = corefile::parse(&prepare(&text, &name)?, &name, self.folder(), &env)?;
         read.files.insert(0, self.conf.clone());
         Ok(read)
     }

@@ -30,6 +30,8 @@ pub struct Access {
     pub context: Option<String>,
     /// `https://HOST:PORT` of API servers, tried in turn, in the place of the kubeconfig's.
     pub apiservers: Vec<Uri>,
+    /// Certificate, key and CA to reach `apiservers` with, without a kubeconfig.
+    pub tls: Option<[PathBuf; 3]>,
     /// In a pod, whether the address of the Service `kubernetes` will do. Not for what makes that address
     /// work.
     pub allow_service_address: bool,
@@ -201,6 +203,9 @@ impl Access {
     }
 
     fn place(&self, environment: Environment<'_>) -> Place {
+        if let (None, Some(tls)) = (&self.kubeconfig, &self.tls) {
+            return Place::Certificates(tls.clone());
+        }
         let named = environment("KUBECONFIG").filter(|list| !list.is_empty());
         match (&self.kubeconfig, named, environment("KUBERNETES_SERVICE_HOST")) {
             (Some(file), _, _) => Place::Files(vec![file.clone()]),
@@ -233,6 +238,18 @@ impl Access {
                 }
                 Ok((merged.unwrap_or_default(), files))
             }
+            Place::Certificates([certificate, key, ca]) => {
+                let path = |path: PathBuf| Some(path.to_string_lossy().into_owned());
+                let Some(server) = self.apiservers.first() else {
+                    return now("certificates are given, and no API server to reach with them");
+                };
+                let user = AuthInfo {
+                    client_certificate: path(certificate),
+                    client_key: path(key),
+                    ..AuthInfo::default()
+                };
+                Ok((made("certificates", &server.to_string(), path(ca), user), Vec::new()))
+            }
             Place::Pod { host } => {
                 let port = environment("KUBERNETES_SERVICE_PORT")
                     .map_or("443".into(), |port| port.to_string_lossy().into_owned());
@@ -246,16 +263,21 @@ impl Access {
 /// Where the credentials come from.
 enum Place {
     Files(Vec<PathBuf>),
+    Certificates([PathBuf; 3]),
     Pod { host: String },
 }
 
 /// The kubeconfig of a pod.
 fn service_account(folder: &Path, server: &str) -> Kubeconfig {
     let file = |name: &str| Some(folder.join(name).to_string_lossy().into_owned());
-    let name = "service account".to_owned();
-    let cluster =
-        Cluster { server: Some(server.to_owned()), certificate_authority: file("ca.crt"), ..Cluster::default() };
     let user = AuthInfo { token_file: file("token"), ..AuthInfo::default() };
+    made("service account", server, file("ca.crt"), user)
+}
+
+/// A kubeconfig with one cluster and one user.
+fn made(name: &str, server: &str, certificate_authority: Option<String>, user: AuthInfo) -> Kubeconfig {
+    let name = name.to_owned();
+    let cluster = Cluster { server: Some(server.to_owned()), certificate_authority, ..Cluster::default() };
     let context = Context { cluster: name.clone(), user: Some(name.clone()), ..Context::default() };
     Kubeconfig {
         current_context: Some(name.clone()),

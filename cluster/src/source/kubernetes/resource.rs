@@ -1,5 +1,6 @@
 //! What is read of a cluster, and by which paths of its API.
 
+use super::{Pods, Wanted};
 use crate::object::Kind;
 
 /// A collection of objects of one kind.
@@ -20,21 +21,25 @@ impl Resource {
         Resource { kind, group, version, is_required, fields: String::new() }
     }
 
-    /// All that is read, of Pods those of this node; without a node, no Pods.
-    pub(super) fn all(node: Option<&str>) -> Vec<Resource> {
+    /// All that is read.
+    pub(super) fn all(wanted: &Wanted) -> Vec<Resource> {
         let mut all = vec![
             Resource::new(Kind::Service, "", "v1", true),
             Resource::new(Kind::EndpointSlice, "discovery.k8s.io", "v1", true),
-            Resource::new(Kind::Node, "", "v1", true),
             Resource::new(Kind::Namespace, "", "v1", true),
-            Resource::new(Kind::NetworkPolicy, "networking.k8s.io", "v1", false),
-            Resource::new(Kind::ServiceCidr, "networking.k8s.io", "v1", false),
             Resource::new(Kind::ServiceImport, "multicluster.x-k8s.io", "v1alpha1", false),
         ];
-        if let Some(node) = node {
-            let fields = format!("&fieldSelector=spec.nodeName%3D{}", escape(node));
-            all.push(Resource { fields, ..Resource::new(Kind::Pod, "", "v1", false) });
+        if !wanted.names_only {
+            all.push(Resource::new(Kind::Node, "", "v1", true));
+            all.push(Resource::new(Kind::NetworkPolicy, "networking.k8s.io", "v1", false));
+            all.push(Resource::new(Kind::ServiceCidr, "networking.k8s.io", "v1", false));
         }
+        let fields = match &wanted.pods {
+            Pods::None => return all,
+            Pods::OfNode(node) => format!("&fieldSelector=spec.nodeName%3D{}", escape(node)),
+            Pods::All => String::new(),
+        };
+        all.push(Resource { fields, ..Resource::new(Kind::Pod, "", "v1", false) });
         all
     }
 

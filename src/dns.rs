@@ -1,0 +1,250 @@
+//! `bowline dns`: the DNS server alone, and what people ask it beside.
+//!
+//! ```text
+//! state ─> agent::cluster ─> Feed ─┐
+//! Corefile ────────────────────────┴─> bowline_dns::server::Running
+//! ```
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use bowline_cluster::source::kubernetes::{Access, Pods, Wanted};
+use bowline_cluster::source::{Source, Stop};
+use bowline_dns::corefile::Corefile;
+use bowline_dns::feed::Feed;
+use bowline_dns::server::{Running, Services, Settings};
+use clap::{Args, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::agent::cluster::{self, Cluster, Served};
+use crate::cli::LogFormat;
+use crate::log;
+use crate::metrics::Metrics;
+use crate::states::{Place, State, StateArgs};
+
+mod check;
+mod explain;
+mod import;
+pub(crate) mod names;
+mod query;
+
+pub(crate) use names::with_two_dashes;
+
+/// Arguments of `dns`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct DnsArgs {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    command: Option<DnsCommand>,
+    /// The server.
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// What people ask.
+#[derive(Debug, Subcommand)]
+enum DnsCommand {
+    /// Says whether a Corefile would serve, without starting
+    Check(check::CheckArgs),
+    /// Tells which server block and plugins a question meets, in order, and what each does to it
+    ///
+    /// Nothing outside is asked: a plugin that would forward says to whom.
+    Explain(explain::ExplainArgs),
+    /// Answers a question as this server would answer it to a pod, and says which plugin did
+    Query(query::QueryArgs),
+    /// Prints the Corefile that a ConfigMap of kube-dns stands for
+    ///
+    /// stubDomains and upstreamNameservers become server blocks and forward; federations are gone from Kubernetes.
+    ImportKubeDns(import::ImportArgs),
+}
+
+/// Where the Corefile is, and what it stands on.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConfArgs {
+    /// The Corefile
+    #[arg(long, value_name = "FILE", default_value = "Corefile")]
+    pub(crate) conf: PathBuf,
+    /// The port of server blocks that name none
+    #[arg(short = 'p', long = "dns.port", visible_alias = "port", value_name = "PORT", default_value_t = 53)]
+    pub(crate) port: u16,
+    /// Where the cluster's objects come from.
+    #[command(flatten)]
+    pub(crate) states: StateArgs,
+}
+
+/// Arguments of the server.
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Corefile and state.
+    #[command(flatten)]
+    conf: ConfArgs,
+    /// Threads that answer; as many as there are processors by default
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Folder in which the last known state of a server is kept, to start without it; empty: none
+    #[arg(long, value_name = "DIR", default_value = "")]
+    state_dir: OsString,
+    /// How old, in seconds, a state from that folder may be to be served
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    state_max_age: u64,
+    /// Writes the process's number there
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// Logs only what needs attention
+    #[arg(long)]
+    quiet: bool,
+    /// Lists the plugins, in the order in which a question meets them, and ends
+    #[arg(long)]
+    plugins: bool,
+    /// How log lines look
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// How much is logged: 0 what needs attention, 1 what was done, 2 and more for the curious
+    #[arg(short, long, value_name = "LEVEL", default_value_t = 1)]
+    v: u8,
+}
+
+/// Runs it.
+pub(crate) fn run(args: DnsArgs) -> anyhow::Result<()> {
+    match args.command {
+        None => serve(&args.serve),
+        Some(DnsCommand::Check(args)) => check::run(&args),
+        Some(DnsCommand::Explain(args)) => explain::run(&args),
+        Some(DnsCommand::Query(args)) => query::run(&args),
+        Some(DnsCommand::ImportKubeDns(args)) => import::run(&args),
+    }
+}
+
+impl ConfArgs {
+    /// How the server is started.
+    pub(crate) fn settings(&self, threads: usize) -> Settings {
+        Settings { conf: self.conf.clone(), port: self.port, threads, prepare: None }
+    }
+
+    /// The state to answer from: `--state`, or what the `kubernetes` directives say. None where no plugin needs one.
+    ///
+    /// # Errors
+    /// The flags contradict each other.
+    pub(crate) fn state(&self, corefile: &Corefile) -> anyhow::Result<Option<State>> {
+        let mut state = self.states.states()?.into_iter().next();
+        if state.is_none()
+            && let Some(wish) = names::wish(corefile)?
+        {
+            state = Some(State { name: "local".to_owned(), place: Place::Kubernetes(wish) });
+        }
+        if let Some(State { place: Place::Kubernetes(access), .. }) = &mut state {
+            allow_service_address(access);
+        }
+        Ok(state)
+    }
+}
+
+/// Unlike the agent of a node, this server doesn't program the way to the API server.
+fn allow_service_address(access: &mut Access) {
+    access.allow_service_address = true;
+}
+
+/// What of a cluster a Corefile needs.
+pub(crate) fn wanted(corefile: &Corefile) -> Wanted {
+    let pods = if names::needs_pods(corefile) { Pods::All } else { Pods::None };
+    Wanted { pods, names_only: true }
+}
+
+fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    if args.plugins {
+        bowline_dns::plugin::order::PLUGINS.iter().for_each(|(name, _)| println!("dns.{name}"));
+        return Ok(());
+    }
+    log::start(args.log_format, if args.quiet { 0 } else { args.v });
+    if let Some(path) = &args.pidfile {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("--pidfile {}", path.display()))?;
+    }
+    let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let settings = args.conf.settings(threads);
+    let corefile = settings.read()?;
+    tracing::info!(conf = %args.conf.conf.display(), threads, version = env!("CARGO_PKG_VERSION"), "starting");
+    let feed = Arc::new(Feed::default());
+    let services = Arc::new(Services::new(feed.clone(), Vec::new(), env!("CARGO_PKG_VERSION")));
+    // It listens before anything is read: until then questions for the cluster get SERVFAIL, never NXDOMAIN.
+    let running = Running::start(settings, services)?;
+    let (fatal, fatals) = mpsc::unbounded_channel();
+    let followed = args.conf.state(&corefile)?.map(|state| follow(args, &state, &corefile, feed, fatal)).transpose()?;
+    let ended = wait(&running, fatals);
+    running.stop();
+    if let Some(followed) = followed {
+        followed.end();
+    }
+    ended
+}
+
+/// A cluster that is followed by a thread.
+struct Followed {
+    cluster: Arc<Cluster>,
+    stop: Stop,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Followed {
+    fn end(self) {
+        self.stop.stop();
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that reads the state had ended by itself");
+        }
+        self.cluster.save(true);
+    }
+}
+
+fn follow(
+    args: &ServeArgs,
+    state: &State,
+    corefile: &Corefile,
+    feed: Arc<Feed>,
+    fatal: mpsc::UnboundedSender<String>,
+) -> anyhow::Result<Followed> {
+    let mut source: Box<dyn Source> = state.source(wanted(corefile));
+    let is_kept = state.is_remote() && !args.state_dir.is_empty();
+    let max_age = Duration::from_secs(args.state_max_age);
+    let disk = is_kept.then(|| cluster::disk(Path::new(&args.state_dir), &state.name, max_age));
+    let options = state.options(&args.conf.states.service_cluster_ip_range);
+    let served = Served { kernel: None, feed: Some(feed) };
+    let metrics = Arc::new(Metrics::new());
+    let cluster = Arc::new(Cluster::new(&state.name, source.name(), options, disk, served, metrics));
+    let stop = Stop::default();
+    let (sink, asked) = (cluster.clone(), stop.clone());
+    let read = move || {
+        let ended = source.run(&*sink, &asked);
+        if !asked.is_stopped() {
+            let why = ended.err().map_or_else(|| "the state's source has ended".to_owned(), |why| why.to_string());
+            // Nobody listens any more only when the end has come anyway.
+            let _ = fatal.send(why);
+        }
+    };
+    let thread = thread::Builder::new().name(format!("state-{}", state.name)).spawn(read)?;
+    Ok(Followed { cluster, stop, thread })
+}
+
+/// Until SIGTERM, SIGINT, or what nothing can mend; SIGUSR1 reloads.
+fn wait(running: &Running, mut fatals: mpsc::UnboundedReceiver<String>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        let mut reload = signal(SignalKind::user_defined1())?;
+        loop {
+            tokio::select! {
+                _ = term.recv() => return Ok(()),
+                _ = int.recv() => return Ok(()),
+                // What it says is logged where it happens.
+                _ = reload.recv() => drop(running.reload()),
+                Some(why) = fatals.recv() => return Err(anyhow::anyhow!(why)),
+            }
+        }
+    })
+}
