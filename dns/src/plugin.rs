@@ -20,9 +20,13 @@ use crate::fast::{Fast, Step};
 use crate::query::Query;
 use crate::reply::{Failure, Serving, ready};
 use crate::server::Building;
+use crate::wire::{Name, Record};
 
 pub mod by_server;
+pub mod hosts;
 pub mod order;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod whoami;
 pub mod zones;
 
@@ -47,6 +51,11 @@ pub trait Plugin: Send + Sync + 'static {
         let _ = (query, into);
     }
 
+    /// Its zones, where they may be copied out whole (`transfer`).
+    fn transferable(&self) -> Option<&dyn Transferable> {
+        None
+    }
+
     /// Why it can't do its work yet; None once it can. Asked by `ready`.
     fn not_ready(&self) -> Option<String> {
         None
@@ -56,6 +65,23 @@ pub trait Plugin: Send + Sync + 'static {
     fn describe(&self) -> String {
         String::new()
     }
+}
+
+/// A plugin whose zones may be copied out whole.
+pub trait Transferable {
+    /// The zone of exactly this name; None if the plugin has none. What it says is one moment's state.
+    ///
+    /// # Errors
+    /// The plugin has the zone but not its records, and why.
+    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, String>>;
+}
+
+/// The records of a zone.
+pub struct WholeZone {
+    /// Its SOA.
+    pub soa: Record,
+    /// All others.
+    pub records: Box<dyn Iterator<Item = Record> + Send>,
 }
 
 /// Makes a plugin from all directives of its name in a block: repeated directives add up. None where it has no part in

@@ -1,7 +1,9 @@
 //! What plugins give back: an answer, silence, or the reason why there is none.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::wire::{Flags, Message, Opcode, Rcode, Type, WireError, walk};
 
@@ -14,6 +16,32 @@ pub struct Reply {
     pub by: &'static str,
     /// It came from watched state, which changes by itself: `cache` keeps no such answer.
     pub is_watched: bool,
+    /// The messages after the first, where an answer is several (a zone's transfer). Only streams carry them.
+    pub further: Option<Further>,
+}
+
+/// Messages that follow the first of an answer. They are made one at a time, as the client takes them.
+#[derive(Clone)]
+pub struct Further(Arc<Mutex<Option<Messages>>>);
+
+type Messages = Box<dyn Iterator<Item = Message> + Send>;
+
+impl Further {
+    /// These messages, with the id of the question.
+    pub fn new(messages: impl Iterator<Item = Message> + Send + 'static) -> Further {
+        Further(Arc::new(Mutex::new(Some(Box::new(messages)))))
+    }
+
+    /// The messages, for the first who asks.
+    pub fn take(&self) -> Option<impl Iterator<Item = Message> + Send + use<>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for Further {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Further")
+    }
 }
 
 /// The message of an answer.
@@ -28,18 +56,25 @@ pub enum Body {
 impl Reply {
     /// An answer that plugin `by` put together.
     pub fn new(message: Message, by: &'static str) -> Reply {
-        Reply { body: Body::Message(Box::new(message)), by, is_watched: false }
+        Reply { body: Body::Message(Box::new(message)), by, is_watched: false, further: None }
     }
 
     /// The bytes of an upstream. The caller has checked that they are an answer to the question.
     pub fn relayed(bytes: Vec<u8>, by: &'static str) -> Reply {
-        Reply { body: Body::Wire(bytes), by, is_watched: false }
+        Reply { body: Body::Wire(bytes), by, is_watched: false, further: None }
     }
 
     /// Marks it as made from watched state.
     #[must_use]
     pub fn watched(mut self) -> Reply {
         self.is_watched = true;
+        self
+    }
+
+    /// Adds messages that follow this one.
+    #[must_use]
+    pub fn with_further(mut self, further: Further) -> Reply {
+        self.further = Some(further);
         self
     }
 

@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 use crate::fast::{Fast, Step};
 use crate::plugin::{Next, Plugin};
 use crate::query::{Query, Request};
-use crate::reply::{Failure, Outcome};
+use crate::reply::{Failure, Further, Outcome};
 use crate::wire::message::{Message, Question};
 use crate::wire::name::Name;
 use crate::wire::types::{Class, Opcode, Rcode, Type};
@@ -134,7 +134,16 @@ impl Server {
     }
 
     /// The long way: a message in, the bytes of its answer out; None where nothing is said.
-    pub async fn answer(self: &Arc<Server>, mut request: Request) -> Option<Vec<u8>> {
+    pub async fn answer(self: &Arc<Server>, request: Request) -> Option<Vec<u8>> {
+        self.answer_stream(request, &mut None).await
+    }
+
+    /// The same for a transport that can carry several messages: `further` becomes those that follow the first.
+    pub async fn answer_stream(
+        self: &Arc<Server>,
+        mut request: Request,
+        further: &mut Option<Further>,
+    ) -> Option<Vec<u8>> {
         let message = match Message::read(&request.raw) {
             Ok(message) => message,
             Err(_) => return finish::format_error(&request.raw),
@@ -173,11 +182,14 @@ impl Server {
         let mut query = self.query(Rc::new(request), question, entry);
         // A defect in one plugin must not take the thread with it.
         let outcome = AssertUnwindSafe(self.choose_and_serve(&mut query)).catch_unwind().await;
-        let outcome = outcome.unwrap_or_else(|_| {
+        let mut outcome = outcome.unwrap_or_else(|_| {
             self.services.panics.inc();
             tracing::error!(name = %query.name(), rtype = %query.rtype(), "a plugin panicked; the client gets SERVFAIL");
             Err(Failure::bare("", Rcode::SERVFAIL))
         });
+        if let Ok(Some(reply)) = &mut outcome {
+            *further = reply.further.take();
+        }
         finish::finish(&query, outcome)
     }
 

@@ -1,11 +1,14 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
-use super::{SetUp, whoami};
+use super::{SetUp, hosts, whoami};
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
 
 /// The plugins that are here, in their order, each with its set-up.
-pub const PLUGINS: &[(&str, SetUp)] = &[("whoami", whoami::set_up)];
+pub const PLUGINS: &[(&str, SetUp)] = &[
+    ("hosts", hosts::set_up), // keep the order of plugin.cfg
+    ("whoami", whoami::set_up),
+];
 
 /// CoreDNS's other plugins: each with what to do instead.
 const KNOWN: &[(&str, &str)] = &[

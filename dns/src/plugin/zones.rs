@@ -79,6 +79,11 @@ impl Fallthrough {
         self.0.of(name).is_some()
     }
 
+    /// Whether any name goes on.
+    pub fn is_given(&self) -> bool {
+        !self.0.0.is_empty()
+    }
+
     /// Whether the name that is asked for goes on.
     pub fn takes(&self, fast: &Fast<'_>) -> bool {
         self.0.take(fast)

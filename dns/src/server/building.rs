@@ -160,6 +160,8 @@ pub struct BlockConfig {
     pub takes_any_class: bool,
     /// EDNS options that an answer shows as the question has them, besides those that always are (`rewrite edns0`).
     pub echoed_options: Vec<u16>,
+    /// `transfer`: takes the names of zones that have changed, and tells their secondaries.
+    pub changed_zones: Option<tokio::sync::mpsc::UnboundedSender<Name>>,
     /// `debug`: a panic ends the process, and plugins log more.
     pub debug: bool,
 }

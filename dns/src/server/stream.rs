@@ -156,11 +156,22 @@ where
             }
         }
         let request = Request::new(message, ends.from, ends.to, ends.transport);
-        let answers = answers.clone();
+        let (answers, room) = (answers.clone(), room.clone());
         tasks.spawn(async move {
-            if let Some(answer) = server.answer(request).await {
-                // Who has gone needs no answer.
-                let _ = answers.send((answer, permit));
+            let mut further = None;
+            let Some(answer) = server.answer_stream(request, &mut further).await else { return };
+            // Who has gone needs no answer.
+            if answers.send((answer, permit)).is_err() {
+                return;
+            }
+            for message in further.and_then(|further| further.take()).into_iter().flatten() {
+                // No further ahead of the client than answers to questions may be.
+                let Ok(permit) = room.clone().acquire_owned().await else { return };
+                let mut bytes = Vec::new();
+                message.write(&mut bytes);
+                if answers.send((bytes, permit)).is_err() {
+                    return;
+                }
             }
         });
     }
