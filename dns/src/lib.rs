@@ -11,6 +11,7 @@ pub mod feed;
 pub mod metrics;
 pub mod plugin;
 pub mod query;
+pub mod records;
 pub mod reply;
 pub mod server;
 pub mod wire;
