@@ -47,7 +47,7 @@ impl Keeper {
         self.update_at(snapshot, now as u32);
     }
 
-    fn update_at(&mut self, snapshot: &Snapshot, now: u32) {
+    pub(super) fn update_at(&mut self, snapshot: &Snapshot, now: u32) {
         let last = self.published.load_full();
         let mut next = Records::clone(&last);
         let before = std::mem::replace(&mut next.snapshot, snapshot.clone());
