@@ -22,11 +22,27 @@ use crate::reply::{Failure, Serving, ready};
 use crate::server::Building;
 use crate::wire::{Name, Record};
 
+pub mod acl;
+pub mod any;
+#[cfg(test)]
+pub(crate) mod asker;
+pub mod bufsize;
 pub mod by_server;
+pub mod cancel;
+pub mod chaos;
+pub mod debug;
+pub mod header;
 pub mod hosts;
+pub mod local;
+pub mod metadata;
+pub mod minimal;
+pub mod nsid;
 pub mod order;
+pub mod root;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod whoami;
 pub mod zones;
 

@@ -107,6 +107,10 @@ impl Query {
     pub fn class(&self) -> Class {
         self.question.class
     }
+    /// The view of the block that was chosen, as metrics show it; empty where it has none.
+    pub fn view(&self) -> &str {
+        self.block.config.view.as_ref().map_or("", |view| &view.name)
+    }
     /// Whether DNSSEC's records are wanted (EDNS's DO bit).
     pub fn dnssec_ok(&self) -> bool {
         self.edns.as_ref().is_some_and(|edns| edns.dnssec_ok)

@@ -1,11 +1,25 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
-use super::{SetUp, hosts, whoami};
+use super::{
+    SetUp, acl, any, bufsize, cancel, chaos, debug, header, hosts, local, metadata, minimal, nsid, root, whoami,
+};
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
 
 /// The plugins that are here, in their order, each with its set-up.
 pub const PLUGINS: &[(&str, SetUp)] = &[
+    ("root", root::set_up),
+    ("metadata", metadata::set_up),
+    ("cancel", cancel::set_up),
+    ("nsid", nsid::set_up),
+    ("bufsize", bufsize::set_up),
+    ("debug", debug::set_up),
+    ("local", local::set_up),
+    ("any", any::set_up),
+    ("chaos", chaos::set_up),
+    ("acl", acl::set_up),
+    ("header", header::set_up),
+    ("minimal", minimal::set_up),
     ("hosts", hosts::set_up), // keep the order of plugin.cfg
     ("whoami", whoami::set_up),
 ];
