@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 # Workspaces of their own: the kernel programs have another target and compiler, fuzzing another profile.
 APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml dns/fuzz/Cargo.toml)
 
-.PHONY: help setup build test demo cluster cluster-down bench bench-sources bench-rollouts fmt lint docs dependencies check clean
+.PHONY: help setup build test demo cluster cluster-down bench bench-sources bench-dns bench-rollouts fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
@@ -54,6 +54,11 @@ bench: setup ## Measure every number that we claim, each beside its reference
 bench-sources: setup ## Measure Kubernetes and etcd as sources, beside kube-proxy (15 minutes)
 	@cargo build --release -p bowline -p bowline-bench
 	@target/release/bowline-bench sources
+
+bench-dns: setup ## Measure the DNS server beside CoreDNS and unbound (10 minutes)
+	@cargo build --release -p bowline -p bowline-bench
+	@cargo build --release -p bowline-sys --examples
+	@target/release/bowline-bench dns
 
 bench-rollouts: setup ## Count failed requests in rolling updates among 10,000 Services, beside kube-proxy (20 minutes)
 	@BOWLINE_TEST_PEER=kube-proxy cargo test --test cluster -- --nocapture ten_rolling

@@ -1,7 +1,72 @@
-//! DNS servers, measured.
+//! `bowline-bench dns`: the DNS server beside CoreDNS and unbound, on the same state, the same Corefile and the same
+//! questions; and the bare socket loop, which is what the kernel leaves to any of them.
 //!
 //! ```text
-//! load   asks a server as many clients do, and checks every answer
+//! scene      the cluster's objects in a real API server, and the questions with the answers that are right
+//! servers    the programs that answer, one at a time, each on one CPU
+//! compare    what is measured of each, and the rows
+//! load       asks a server as many clients do, and checks every answer
 //! ```
 
+mod compare;
 pub(crate) mod load;
+mod scene;
+mod servers;
+
+use anyhow::{Context, Result};
+use bowline_lab::Lab;
+use clap::Args;
+
+use self::scene::Scene;
+use crate::Bench;
+use crate::report::Table;
+
+/// What is compared.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DnsArgs {
+    /// How many Services
+    #[arg(long, default_value_t = 8_200, value_name = "N")]
+    services: usize,
+    /// Endpoints of each; every 40th is headless and has 4
+    #[arg(long, default_value_t = 18, value_name = "N")]
+    endpoints: usize,
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART", default_values_t = Part::ALL)]
+    parts: Vec<Part>,
+    /// Seconds of each load
+    #[arg(long, default_value_t = 5.0, value_name = "N")]
+    seconds: f64,
+    /// Only Bowline, for a look in between
+    #[arg(long)]
+    alone: bool,
+}
+
+/// Parts of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Names of the cluster: questions a second, latency, start, memory
+    Cluster,
+    /// The same while endpoints change, and how late an answer is after a change
+    Changes,
+    /// Forwarded names: in the cache and not
+    Forward,
+}
+
+impl Part {
+    const ALL: [Part; 3] = [Part::Cluster, Part::Changes, Part::Forward];
+}
+
+/// Measures, and adds the rows.
+pub(crate) fn measure(bench: &Bench, args: &DnsArgs, lab: &Lab, table: &mut Table) -> Result<()> {
+    let args =
+        DnsArgs { services: bench.pick(args.services, 400), seconds: bench.pick(args.seconds, 1.0), ..args.clone() };
+    let bare = compare::bare(bench, &args, lab, table)?;
+    if args.parts.contains(&Part::Cluster) || args.parts.contains(&Part::Changes) {
+        let scene = Scene::load(bench, &args, lab)?;
+        compare::cluster(bench, &args, &scene, bare, table).context("names of the cluster")?;
+    }
+    if args.parts.contains(&Part::Forward) {
+        compare::forwarded(bench, &args, lab, table).context("forwarded names")?;
+    }
+    Ok(())
+}

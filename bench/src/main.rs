@@ -39,6 +39,7 @@ use bowline_lab::Lab;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::dns::DnsArgs;
 use crate::dns::load::LoadArgs;
 use crate::report::Table;
 use crate::sources::SourcesArgs;
@@ -93,6 +94,10 @@ enum Command {
     /// Needs the programs that `scripts/setup kubernetes` builds. Takes a quarter of an hour, since
     /// kube-proxy takes its time with 10,000 Services.
     Sources(SourcesArgs),
+    /// Compares the DNS server with CoreDNS and unbound, on a real API server
+    ///
+    /// Needs the programs that `scripts/setup kubernetes` builds, unbound and knotd.
+    Dns(DnsArgs),
     DnsLoad(LoadArgs),
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -146,6 +151,7 @@ fn main() -> ExitCode {
         Some(Command::Reach(args)) => traffic::reach(args),
         Some(Command::Get { address, path }) => traffic::get(*address, path),
         Some(Command::DnsLoad(args)) => dns::load::main(args),
+        Some(Command::Dns(args)) => measure(&cli, |bench, lab, table| dns::measure(bench, args, lab, table)),
         Some(Command::Sources(args)) => measure(&cli, |bench, lab, table| sources::measure(bench, args, lab, table)),
         None => measure(&cli, |bench, lab, table| {
             let wanted = |part| cli.rows.is_empty() || cli.rows.contains(&part);

@@ -15,10 +15,10 @@
 mod compare;
 mod exchange;
 mod metric;
-mod objects;
+pub(crate) mod objects;
 mod pace;
 mod side;
-mod writer;
+pub(crate) mod writer;
 
 use std::time::Duration;
 
