@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use bowline_lab::kubernetes::{Place, Server, binary};
 
 use crate::agent::bowline;
-use crate::process::{cpu, status_kb};
+use crate::process::status_kb;
 
 /// A program that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +86,6 @@ impl Running {
 
     pub(super) fn pid(&self) -> Result<u32> {
         self.server.pid().context("the server isn't running")
-    }
-
-    /// Milliseconds of CPU so far.
-    pub(super) fn cpu(&self) -> Result<f64> {
-        cpu(self.pid()?)
     }
 
     /// VmRSS in MB.
