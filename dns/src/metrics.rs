@@ -13,6 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[cfg(test)]
 mod tests;
 
+/// Upper ends of buckets for times, in seconds: from 0.25 ms to 8 s (CoreDNS's `TimeBuckets`).
+pub const TIME_BUCKETS: &[f64] = &[
+    0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192,
+];
+/// Fewer: from 0.25 ms to 2.5 s (CoreDNS's `SlimTimeBuckets`).
+pub const SLIM_TIME_BUCKETS: &[f64] = &[0.00025, 0.0025, 0.025, 0.25, 2.5];
+
 /// Cells of a counter. More threads than that share cells, which costs time and no count.
 const CELLS: usize = 8;
 
@@ -71,7 +78,9 @@ impl Gauge {
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// By cell: one count a bucket, the last for what is above all bounds; then the sum in millionths.
+    /// The sum is kept in such parts: nanoseconds where it is of times, thousandths of what is larger (bytes).
+    parts: f64,
+    /// By cell: one count a bucket, the last for what is above all bounds; then the sum.
     cells: Box<[Box<[AtomicU64]>]>,
 }
 
@@ -79,14 +88,15 @@ impl Histogram {
     fn new(bounds: &'static [f64]) -> Histogram {
         // Each cell is an allocation of its own; room for a cache line more keeps neighbours apart.
         let cell = || (0..bounds.len() + 2 + 8).map(|_| AtomicU64::new(0)).collect();
-        Histogram { bounds, cells: (0..CELLS).map(|_| cell()).collect() }
+        let parts = if bounds.last().is_none_or(|last| *last < 1000.0) { 1e9 } else { 1e3 };
+        Histogram { bounds, parts, cells: (0..CELLS).map(|_| cell()).collect() }
     }
     /// Counts a value.
     pub fn observe(&self, value: f64) {
         let cells = &self.cells[cell()];
         let bucket = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
         cells[bucket].fetch_add(1, Ordering::Relaxed);
-        cells[self.bounds.len() + 1].fetch_add((value * 1e6).round().max(0.0) as u64, Ordering::Relaxed);
+        cells[self.bounds.len() + 1].fetch_add((value * self.parts).round().max(0.0) as u64, Ordering::Relaxed);
     }
     fn bucket(&self, n: usize) -> u64 {
         self.cells.iter().map(|cell| cell[n].load(Ordering::Relaxed)).sum()
@@ -95,9 +105,9 @@ impl Histogram {
     pub fn count(&self) -> u64 {
         (0..=self.bounds.len()).map(|n| self.bucket(n)).sum()
     }
-    /// Their sum, to a millionth.
+    /// Their sum.
     pub fn sum(&self) -> f64 {
-        self.bucket(self.bounds.len() + 1) as f64 / 1e6
+        self.bucket(self.bounds.len() + 1) as f64 / self.parts
     }
 }
 
@@ -203,7 +213,7 @@ impl Registry {
     /// The page.
     pub fn page(&self) -> String {
         let mut page = String::new();
-        for (name, family) in &*self.families() {
+        for (name, family) in self.families().iter().filter(|(_, family)| !family.series.is_empty()) {
             let _ = writeln!(page, "# HELP {name} {}\n# TYPE {name} {}", family.help, family.kind);
             for (labels, series) in &family.series {
                 let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };

@@ -15,29 +15,36 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{Directive, Place, Problem};
 use crate::fast::{Fast, Step};
 use crate::query::Query;
 use crate::reply::{Failure, Serving, ready};
-use crate::server::Building;
+use crate::server::{Address, Block, Building};
 use crate::wire::{Name, Record};
 
 pub mod acl;
 pub mod any;
 #[cfg(test)]
 pub(crate) mod asker;
+pub mod bind;
 pub mod bufsize;
 pub mod by_server;
 pub mod cancel;
 pub mod chaos;
 pub mod debug;
+pub mod errors;
 pub mod header;
+pub mod health;
 pub mod hosts;
+pub mod loadbalance;
 pub mod local;
 pub mod metadata;
 pub mod minimal;
 pub mod nsid;
 pub mod order;
+pub mod prometheus;
+pub mod ready;
+pub mod reload;
 pub mod root;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -59,6 +66,11 @@ pub trait Plugin: Send + Sync + 'static {
     fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {
         let _ = fast;
         Step::Slow
+    }
+
+    /// Where its block is served, and as which zone; told once, when the whole Corefile is set up.
+    fn serves(&self, block: &Block, at: &[(Address, Name)]) {
+        let _ = (block, at);
     }
 
     /// What it knows of a question, by label (`kubernetes/namespace`). Asked before the plugins are, where `metadata`
@@ -130,5 +142,20 @@ impl<'a> Next<'a> {
     /// The plugin of that name among those that follow.
     pub fn find(&self, name: &str) -> Option<&'a Arc<dyn Plugin>> {
         self.plugins.iter().find(|plugin| plugin.name() == name)
+    }
+}
+
+/// The directive, where a block may have it only once.
+///
+/// # Errors
+/// There are more.
+pub fn only_one<'a>(directives: &[&'a Directive]) -> Result<&'a Directive, Problem> {
+    match directives {
+        [one] => Ok(one),
+        [first, again, ..] => {
+            let line = first.place.line;
+            Err(again.problem(format!("is in this server block already, in line {line}; it may be there once")))
+        }
+        [] => Err(Problem::at(&Place { file: "".into(), line: 0 }, "the directive is missing")),
     }
 }

@@ -33,9 +33,9 @@ impl Transport {
     pub const fn is_datagram(self) -> bool {
         matches!(self, Transport::Udp)
     }
-    /// What CoreDNS's metrics and logs call it: all but UDP are streams.
+    /// What CoreDNS's metrics and logs call it: the protocol beneath.
     pub const fn proto(self) -> &'static str {
-        if self.is_datagram() { "udp" } else { "tcp" }
+        if matches!(self, Transport::Udp | Transport::Quic) { "udp" } else { "tcp" }
     }
 }
 

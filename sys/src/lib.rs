@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "system calls and memory shared with the kernel; this is the one place for them")]
 
 pub mod datagrams;
+pub mod interfaces;
 pub mod listen;
 mod map;
 mod mapped;

@@ -1,7 +1,8 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
 use super::{
-    SetUp, acl, any, bufsize, cancel, chaos, debug, header, hosts, local, metadata, minimal, nsid, root, whoami,
+    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, errors, header, health, hosts, loadbalance, local, metadata,
+    minimal, nsid, prometheus, ready, reload, root, whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -11,16 +12,23 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("root", root::set_up),
     ("metadata", metadata::set_up),
     ("cancel", cancel::set_up),
+    ("reload", reload::set_up),
     ("nsid", nsid::set_up),
     ("bufsize", bufsize::set_up),
+    ("bind", bind::set_up),
     ("debug", debug::set_up),
+    ("ready", ready::set_up),
+    ("health", health::set_up),
+    ("prometheus", prometheus::set_up),
+    ("errors", errors::set_up),
     ("local", local::set_up),
     ("any", any::set_up),
     ("chaos", chaos::set_up),
+    ("loadbalance", loadbalance::set_up),
     ("acl", acl::set_up),
     ("header", header::set_up),
     ("minimal", minimal::set_up),
-    ("hosts", hosts::set_up), // keep the order of plugin.cfg
+    ("hosts", hosts::set_up),
     ("whoami", whoami::set_up),
 ];
 

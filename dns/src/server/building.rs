@@ -143,6 +143,15 @@ impl fmt::Debug for View {
     }
 }
 
+/// How plugins report to `ready`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reports {
+    /// They are asked each time; otherwise until they are ready for the first time.
+    pub continuously: bool,
+    /// Not ready once the state can't be read for so long.
+    pub stale: Option<Duration>,
+}
+
 /// What directives set for the server rather than for a question.
 #[derive(Clone, Debug, Default)]
 pub struct BlockConfig {
@@ -162,6 +171,8 @@ pub struct BlockConfig {
     pub echoed_options: Vec<u16>,
     /// `transfer`: takes the names of zones that have changed, and tells their secondaries.
     pub changed_zones: Option<tokio::sync::mpsc::UnboundedSender<Name>>,
+    /// `ready`: how the block's plugins report.
+    pub ready: Option<Reports>,
     /// `debug`: a panic ends the process, and plugins log more.
     pub debug: bool,
 }

@@ -16,10 +16,8 @@ use crate::wire::name::Name;
 /// How the Corefile is looked at for changes (`reload`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reload {
-    /// How often.
+    /// How often; jitter is in it.
     pub interval: Duration,
-    /// Plus or minus up to this.
-    pub jitter: Duration,
 }
 
 /// A Corefile that was set up.
@@ -77,6 +75,14 @@ impl Instance {
             }
             blocks.push(built);
         }
+        for block in &blocks {
+            let is_here = |(_, served): &&(Name, Arc<Block>)| Arc::ptr_eq(served, block);
+            let at: Vec<(Address, Name)> = entries
+                .iter()
+                .flat_map(|(address, served)| served.iter().filter(is_here).map(|(zone, _)| (*address, zone.clone())))
+                .collect();
+            block.plugins.iter().for_each(|plugin| plugin.serves(block, &at));
+        }
         let servers = entries
             .into_iter()
             .map(|(address, blocks)| (address, Arc::new(Server::new(address, blocks, services.clone()))));
@@ -101,13 +107,18 @@ impl Instance {
     pub fn blocks(&self) -> &[Arc<Block>] {
         &self.blocks
     }
+    /// One more block, of a test's own.
+    #[cfg(test)]
+    pub(crate) fn push_block(&mut self, block: Block) {
+        self.blocks.push(Arc::new(block));
+    }
     /// The pages over HTTP.
     pub fn routes(&self) -> &Routes {
         &self.routes
     }
 
     /// Starts the tasks, on the runtime of the caller. They end with the instance.
-    pub(super) fn start(&self) {
+    pub(crate) fn start(&self) {
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.extend(tasks.into_iter().map(|(name, task)| {

@@ -195,6 +195,9 @@ impl<'a> House<'a> {
         for address in instance.servers().keys() {
             tracing::info!(%address, threads = settings.threads, "listening");
         }
+        if instance.reload.is_some() {
+            tracing::info!("plugin/reload: Running configuration SHA512 = {}", instance.digest);
+        }
         let seen = Some(Ok(instance.digest.clone()));
         Ok(House { settings, services, workers, pages, current, seen })
     }
@@ -204,8 +207,7 @@ impl<'a> House<'a> {
             let look = self.current.load().reload;
             let due = async {
                 match look {
-                    // Not all servers of a cluster at the same moment.
-                    Some(look) => tokio::time::sleep(look.interval + look.jitter.mul_f64(fastrand::f64())).await,
+                    Some(look) => tokio::time::sleep(look.interval).await,
                     None => std::future::pending().await,
                 }
             };
@@ -234,6 +236,7 @@ impl<'a> House<'a> {
     fn look(&mut self) {
         let found = self.settings.read().map(|corefile| corefile.digest).map_err(|problem| problem.to_string());
         if self.seen.as_ref() != Some(&found) {
+            // Told and counted there. What is wrong is not tried again until it changes.
             let _ = self.reload();
             self.seen = Some(found);
         }
@@ -253,6 +256,7 @@ impl<'a> House<'a> {
 
     fn try_reload(&mut self) -> Result<(), Refused> {
         let instance = Arc::new(self.settings.build(self.services)?);
+        let before = self.current.load().digest.clone();
         let sockets = self.workers.open(&instance)?;
         let listeners = self.pages.open(instance.routes())?;
         self.workers.serve(&instance, sockets);
@@ -260,6 +264,20 @@ impl<'a> House<'a> {
         self.pages.serve(instance.routes(), listeners, &self.current);
         instance.start();
         self.services.kept.sweep();
+        self.seen = Some(Ok(instance.digest.clone()));
+        if instance.reload.is_some() {
+            self.show_version(&before, &instance.digest);
+        }
         Ok(())
+    }
+
+    /// `coredns_reload_version_info`, which CoreDNS shows from the first reload on.
+    fn show_version(&self, before: &str, now: &str) {
+        const NAME: &str = "coredns_reload_version_info";
+        let help = "A metric with a constant '1' value labeled by hash, and value which type of hash generated.";
+        let metrics = &self.services.metrics;
+        metrics.forget(NAME, &[("hash", "sha512"), ("value", before)]);
+        metrics.gauge(NAME, help, &[("hash", "sha512"), ("value", now)]).set(1.0);
+        tracing::info!("plugin/reload: Running configuration SHA512 = {now}");
     }
 }

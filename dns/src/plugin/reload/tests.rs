@@ -1,0 +1,71 @@
+//! `reload`: its bounds, and that a file that changes is served.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::*;
+use crate::feed::Feed;
+use crate::plugin::testing::refused;
+use crate::server::{Running, Services, Settings};
+
+fn directive(text: &str) -> Directive {
+    let text = format!(". {{\n reload {text}\n}}\n");
+    crate::corefile::parse(&text, "Corefile", Path::new(""), &|_| None).unwrap().blocks[0].directives[0].clone()
+}
+
+#[test]
+fn jitter_is_half_of_it_to_either_side_and_never_more_than_half_the_interval() {
+    for (text, least, most) in [
+        ("", 22_500, 37_500),
+        ("10s", 7_500, 12_500),
+        ("10s 2s", 9_000, 11_000),
+        ("10s 10s", 7_500, 12_500),
+        ("2s 0s", 2_000, 2_000),
+    ] {
+        let at = |random| read(&directive(text), random).unwrap().interval;
+        assert_eq!((at(0.0).as_millis(), at(1.0).as_millis()), (least, most), "{text}");
+    }
+}
+
+#[test]
+fn set_ups_as_in_coredns() {
+    for (text, says) in [
+        ("reload", "accepted"),
+        ("reload 10s", "accepted"),
+        ("reload 10s 2s", "accepted"),
+        ("reload 10s 10s 10s", "takes 0 to 2 arguments"),
+        ("reload 12", "is not a duration"),
+        ("reload 1s", "the interval must be 2s or more"),
+        ("reload 10s 100ms", "the jitter must be 0 or 1s or more"),
+        ("reload {\n}", "takes no { }"),
+    ] {
+        let told = refused(&format!("example.org {{\n {text}\n whoami\n}}\n"));
+        assert!(told.contains(says), "{text}: {told}");
+    }
+}
+
+#[test]
+fn a_file_that_has_changed_is_served_and_its_hash_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let conf = folder.path().join("Corefile");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let write = |zone: &str| std::fs::write(&conf, format!("{zone}:{port} {{\n reload 2s 0s\n whoami\n}}\n")).unwrap();
+    write("example.org");
+    let services = Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"));
+    let settings = Settings { conf: conf.clone(), port: 53, threads: 1, prepare: None };
+    let running = Running::start(settings, services.clone()).unwrap();
+    let before = running.instance().digest.clone();
+    write("example.net");
+    let began = Instant::now();
+    while running.instance().digest == before {
+        assert!(began.elapsed() < Duration::from_secs(60), "the change is not seen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let shown = format!("coredns_reload_version_info{{hash=\"sha512\",value=\"{}\"}} 1", running.instance().digest);
+    while !services.metrics.page().contains(&shown) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", services.metrics.page());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(services.metrics.page().contains("coredns_reload_failed_total 0"));
+}
