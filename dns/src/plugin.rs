@@ -15,9 +15,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use crate::corefile::{Directive, Place, Problem};
 use crate::fast::{Fast, Step};
 use crate::query::Query;
+use crate::records::Records;
 use crate::reply::{Failure, Serving, ready};
 use crate::server::{Address, Block, Building};
 use crate::wire::{Name, Record};
@@ -36,6 +39,7 @@ pub mod errors;
 pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
 pub mod metadata;
@@ -81,6 +85,12 @@ pub trait Plugin: Send + Sync + 'static {
 
     /// Its zones, where they may be copied out whole (`transfer`).
     fn transferable(&self) -> Option<&dyn Transferable> {
+        None
+    }
+
+    /// The cluster's records as it answers them, where it does: for plugins that stand on another one (`autopath`,
+    /// `k8s_external`).
+    fn cluster(&self) -> Option<&Arc<ArcSwap<Records>>> {
         None
     }
 

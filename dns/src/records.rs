@@ -26,6 +26,7 @@ mod options;
 mod pointers;
 mod resolve;
 mod rrset;
+mod split;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,8 @@ pub use found::{Answer, Found, Sections};
 pub use keeper::Keeper;
 pub use options::{DEFAULT_TTL, Options, PodMode, Zone};
 pub use rrset::{Near, Rrset};
+pub use split::{Parts, WrongName};
+pub use transfer::Transfer;
 
 use entry::Keyed;
 use pointers::Pointers;
@@ -93,6 +96,11 @@ impl Records {
 
     /// Under which these are compiled.
     pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The same, to keep.
+    pub(crate) fn shared_options(&self) -> &Arc<Options> {
         &self.options
     }
 

@@ -1,8 +1,8 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
 use super::{
-    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, errors, header, health, hosts, loadbalance, local, metadata,
-    minimal, nsid, prometheus, ready, reload, root, whoami,
+    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, errors, header, health, hosts, kubernetes, loadbalance,
+    local, metadata, minimal, nsid, prometheus, ready, reload, root, whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -29,6 +29,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("header", header::set_up),
     ("minimal", minimal::set_up),
     ("hosts", hosts::set_up),
+    ("kubernetes", kubernetes::set_up),
     ("whoami", whoami::set_up),
 ];
 

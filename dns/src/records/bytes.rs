@@ -27,10 +27,14 @@ pub struct Asked<'a> {
     pub front: usize,
 }
 
-/// What was written: how many bytes, and how many records in each section.
+/// What was written: where each section ends, and how many records it has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Bytes of the three sections.
+    /// Where the answer section ends; it begins at 0.
+    pub answers_end: usize,
+    /// Where the authority section ends.
+    pub authorities_end: usize,
+    /// Where the additional section ends: bytes of all three.
     pub bytes: usize,
     /// Records in the answer section.
     pub answers: u16,
@@ -52,7 +56,10 @@ impl Answer<'_> {
         if !self.walk(&mut bytes) {
             return None;
         }
-        Some(Written { bytes: bytes.at, ..bytes.written })
+        let Written { answers_end, authorities_end, .. } = bytes.written;
+        // A section without records ends where the one before it does.
+        let authorities_end = answers_end.max(authorities_end);
+        Some(Written { authorities_end, bytes: bytes.at, ..bytes.written })
     }
 
     /// The same, with the addresses of endpoints nearest to the client in front.
@@ -135,14 +142,14 @@ fn pointer(place: usize) -> [u8; 2] {
 
 impl Sink for Bytes<'_, '_> {
     fn rrset(&mut self, rrset: &Rrset) -> Option<()> {
-        self.written.answers = u16::try_from(rrset.len()).ok()?;
-        self.put(rrset.bytes())
+        self.put(rrset.bytes())?;
+        self.answered(u16::try_from(rrset.len()).ok()?)
     }
 
     fn address(&mut self, ip: IpAddr, ttl: u32) -> Option<()> {
-        self.written.answers += 1;
         self.put(&QUESTION)?;
-        self.put_address(ip, ttl)
+        self.put_address(ip, ttl)?;
+        self.answered(1)
     }
 
     fn name(&mut self, rtype: Type, ttl: u32, name: &Full<'_>) -> Option<()> {
@@ -152,35 +159,31 @@ impl Sink for Bytes<'_, '_> {
         if rtype == Type::NS {
             self.note_target(usize::from(self.written.answers))?;
         }
-        self.written.answers += 1;
-        self.full(name)
+        self.full(name)?;
+        self.answered(1)
     }
 
     fn srv(&mut self, ttl: u32, weight: u16, port: u16, target: usize, name: &Full<'_>) -> Option<()> {
-        self.written.answers += 1;
         self.put(&QUESTION)?;
         let length = u16::try_from(6 + self.full_length(name)).ok()?;
         self.put(&head(Type::SRV, ttl, length))?;
         let [w, p] = [weight.to_be_bytes(), port.to_be_bytes()];
         self.put(&[0, 0, w[0], w[1], p[0], p[1]])?;
         self.note_target(target)?;
-        self.full(name)
+        self.full(name)?;
+        self.answered(1)
     }
 
     fn text(&mut self, ttl: u32, text: &str) -> Option<()> {
-        self.written.answers += 1;
         let length = u8::try_from(text.len()).ok()?;
         self.put(&QUESTION)?;
         self.put(&head(Type::TXT, ttl, u16::from(length) + 1))?;
         self.put(&[length])?;
-        self.put(text.as_bytes())
+        self.put(text.as_bytes())?;
+        self.answered(1)
     }
 
     fn soa(&mut self, section: Section, times: &Times) -> Option<()> {
-        match section {
-            Section::Answer => self.written.answers += 1,
-            Section::Authority => self.written.authorities += 1,
-        }
         let (pointer, length) = self.zone_pointer();
         let zone = pointer.get(..length)?;
         self.put(zone)?;
@@ -191,7 +194,15 @@ impl Sink for Bytes<'_, '_> {
             self.put(zone)?;
         }
         let numbers = [times.serial, times.refresh, times.retry, times.expire, times.minimum];
-        numbers.iter().try_for_each(|number| self.put(&number.to_be_bytes()))
+        numbers.iter().try_for_each(|number| self.put(&number.to_be_bytes()))?;
+        match section {
+            Section::Answer => self.answered(1)?,
+            Section::Authority => {
+                self.written.authorities += 1;
+                self.written.authorities_end = self.at;
+            }
+        }
+        Some(())
     }
 
     fn glue(&mut self, ttl: u32, target: usize, _: &Full<'_>, ip: IpAddr) -> Option<()> {
@@ -203,6 +214,13 @@ impl Sink for Bytes<'_, '_> {
 }
 
 impl Bytes<'_, '_> {
+    /// So many records of the answer section are written.
+    fn answered(&mut self, count: u16) -> Option<()> {
+        self.written.answers = self.written.answers.checked_add(count)?;
+        self.written.answers_end = self.at;
+        Some(())
+    }
+
     fn put_address(&mut self, ip: IpAddr, ttl: u32) -> Option<()> {
         match ip {
             IpAddr::V4(ip) => {

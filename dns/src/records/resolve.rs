@@ -21,6 +21,7 @@ use super::found::{Answer, Found, Of, Pointer, Services};
 use super::host::{self, Host, Labels};
 use super::nameservers::NS_DNS;
 use super::options::{PodMode, Zone};
+use super::split::{Split, stripped};
 use super::targets::{Builder, Filter};
 use super::{Entries, Records};
 use crate::wire::Type;
@@ -64,52 +65,6 @@ struct Pod<'a> {
     front: &'a [u8],
 }
 
-/// Where each label of a name begins, from the right; only the last ones are kept.
-struct Split<'a> {
-    front: &'a [u8],
-    /// `at[0]` is the start of the last label.
-    at: [usize; LABELS],
-    count: usize,
-}
-
-/// No name that exists depends on where more labels than this begin, from the right: the zone in a name's front is
-/// taken as a whole.
-const LABELS: usize = 6;
-
-impl<'a> Split<'a> {
-    fn new(front: &'a [u8]) -> Split<'a> {
-        let (mut at, mut count, mut here) = ([0; LABELS], 0, 0);
-        while let Some(length) = front.get(here) {
-            at.rotate_right(1);
-            at[0] = here;
-            count += 1;
-            here += 1 + usize::from(*length);
-        }
-        Split { front, at, count }
-    }
-
-    /// The label at this place from the right, from 0; empty where there is none.
-    fn label(&self, place: usize) -> &'a [u8] {
-        let tail = self.from(place);
-        match tail.split_first() {
-            Some((length, rest)) => rest.get(..usize::from(*length)).unwrap_or_default(),
-            None => &[],
-        }
-    }
-
-    /// What begins at the label of this place.
-    fn from(&self, place: usize) -> &'a [u8] {
-        let at = self.at.get(place).filter(|_| place < self.count);
-        at.and_then(|at| self.front.get(*at..)).unwrap_or_default()
-    }
-
-    /// What stands in front of the label of this place.
-    fn before(&self, place: usize) -> &'a [u8] {
-        let at = self.at.get(place).filter(|_| place < self.count);
-        at.and_then(|at| self.front.get(..*at)).unwrap_or_default()
-    }
-}
-
 impl Records {
     /// What there is under a name of a zone. `front` are the labels in front of the zone, in wire form without a root
     /// label and in lower case.
@@ -124,7 +79,10 @@ impl Records {
             Type::SOA if front.is_empty() => return Found::Soa,
             // CoreDNS does not look whether the name exists.
             Type::SOA => return Found::NoData,
-            Type::NS if front.is_empty() => return Found::NameServers(self.name_servers()),
+            Type::NS if front.is_empty() => {
+                let servers = self.name_servers();
+                return if servers.is_empty() { Found::NoData } else { Found::NameServers(servers) };
+            }
             Type::PTR => {
                 if let Some(ip) = address_of(front, zone) {
                     return self.pointers_of(ip);
@@ -196,8 +154,7 @@ impl Records {
                 if zone.is_multicluster && !first.starts_with(b"_") && !second.starts_with(b"_") {
                     return named(entry, first, second);
                 }
-                let strip = |label: &'a [u8]| label.strip_prefix(b"_").unwrap_or(label);
-                known(entry, Filter { port: strip(first), protocol: strip(second) })
+                known(entry, Filter { port: stripped(first), protocol: stripped(second) })
             }
             _ if !self.options.zonal || zone.is_multicluster => Place::Nowhere,
             _ if labels.label(3) != b"_zone" || entry.kind != Kind::Headless => Place::Nowhere,

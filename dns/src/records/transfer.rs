@@ -1,6 +1,8 @@
 //! The whole of a zone, for AXFR.
 
 use std::net::IpAddr;
+use std::ops::Bound;
+use std::sync::Arc;
 
 use bowline_cluster::object::{EndpointPort, EndpointSlice, ObjectName, ServiceImport, ServiceType};
 
@@ -10,21 +12,47 @@ use super::messages::{soa, type_of};
 use super::{Records, Zone};
 use crate::wire::{Data, Name, Record, Type};
 
+/// The records of a zone, Service by Service.
+pub struct Transfer {
+    records: Arc<Records>,
+    zone: Zone,
+    /// Whose records were made last.
+    last: Option<ObjectName>,
+    made: std::vec::IntoIter<Record>,
+}
+
+impl Iterator for Transfer {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        loop {
+            if let Some(record) = self.made.next() {
+                return Some(record);
+            }
+            let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let snapshot = &self.records.snapshot;
+            let (name, made) = if self.zone.is_multicluster {
+                let (name, import) =
+                    snapshot.service_imports.range::<_, ObjectName>((after, Bound::Unbounded)).next()?;
+                (name, self.records.transfer_import(&self.zone, import))
+            } else {
+                let (name, _) = snapshot.services.range::<_, ObjectName>((after, Bound::Unbounded)).next()?;
+                (name, self.records.transfer_service(&self.zone, name))
+            };
+            self.last = Some(name.clone());
+            self.made = made.into_iter();
+        }
+    }
+}
+
 impl Records {
-    /// Every record of a zone, the SOA first and last, made as they are taken. None before the state was read: there
+    /// The SOA of a zone, and every other record of it, made as they are taken. None before the state was read: there
     /// is no zone then. As CoreDNS has it, without endpoints of Services that have a ClusterIP, names of topology
     /// zones, Pods, and names of addresses.
-    pub fn transfer<'a>(&'a self, zone: &'a Zone) -> Option<impl Iterator<Item = Record> + 'a> {
+    pub fn transfer(self: &Arc<Records>, zone: &Zone) -> Option<(Record, Transfer)> {
         let soa = soa(&zone.name, &self.times(zone)).filter(|_| self.synced)?;
-        let (services, imports) = if zone.is_multicluster {
-            (None, Some(self.snapshot.service_imports.values()))
-        } else {
-            (Some(self.snapshot.services.keys()), None)
-        };
-        let services = services.into_iter().flatten().flat_map(|name| self.transfer_service(zone, name));
-        let imports = imports.into_iter().flatten().flat_map(|import| self.transfer_import(zone, import));
-        let servers = self.transfer_servers(zone);
-        Some([soa.clone()].into_iter().chain(servers).chain(services).chain(imports).chain([soa]))
+        let servers = self.transfer_servers(zone).into_iter();
+        Some((soa, Transfer { records: self.clone(), zone: zone.clone(), last: None, made: servers }))
     }
 
     fn transfer_servers(&self, zone: &Zone) -> Vec<Record> {

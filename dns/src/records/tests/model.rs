@@ -70,7 +70,7 @@ impl Model<'_> {
                 said.answers.insert(format!("{asked_zone} {ttl} NS {host}"));
                 said.additionals.insert(format!("{host} {ttl} {} {ip}", type_of(ip)));
             }
-            return said;
+            return if said.answers.is_empty() { negative(Rcode::NOERROR) } else { said };
         }
         if rtype == Type::PTR
             && let Some(ip) = reverse(&lower)

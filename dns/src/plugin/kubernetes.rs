@@ -1,0 +1,209 @@
+//! `kubernetes`: the names of the cluster.
+//!
+//! The answers are made in [`crate::records`], when the state changes. Here is what the directive says of them, and how
+//! they become replies: as they are where they can be, with an ExternalName's target asked for where that is needed.
+//!
+//! Before the state was read whole, everything in its zones is SERVFAIL, and nothing falls through: a name that is
+//! not known yet is none that does not exist.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use self::cluster::Cluster;
+use super::zones::Fallthrough;
+use super::{Next, Plugin, Transferable, WholeZone};
+use crate::corefile::{Directive, Problem};
+use crate::fast::{Fast, QUESTION, Section, Step};
+use crate::query::Query;
+use crate::records::{Answer, Asked, Found, Options, Parts, PodMode, Records};
+use crate::reply::{Failure, Reply, Serving, ready};
+use crate::server::Building;
+use crate::wire::{Name, Rcode};
+
+mod chase;
+mod cluster;
+mod local;
+mod options;
+#[cfg(test)]
+mod tests;
+
+const NAME: &str = "kubernetes";
+
+/// Bytes of an answer on the fast way that is put together for its question; what is longer goes the long way.
+const ROOM: usize = 1400;
+
+struct Kubernetes {
+    options: Arc<Options>,
+    cluster: Arc<Cluster>,
+    fallthrough: Fallthrough,
+}
+
+/// `kubernetes [ZONES...] { … }`
+///
+/// # Errors
+/// An option is wrong, or the directive stands twice in a block.
+pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+    let [directive] = directives else {
+        let again = directives.get(1).map(|again| again.problem("stands twice in this block; join the two"));
+        return again.map_or(Ok(None), Err);
+    };
+    let (options, fallthrough) = options::read(building, directive)?;
+    // A reload keeps what was compiled under the same options.
+    let key = format!("{options:?}");
+    let cluster = building.services.kept.get(&key, || Cluster::new(options));
+    Cluster::follow(&cluster, &building.services.feed);
+    let options = cluster.published().load().shared_options().clone();
+    Ok(Some(Arc::new(Kubernetes { options, cluster, fallthrough })))
+}
+
+impl Plugin for Kubernetes {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
+        let lower = query.name().to_lower();
+        let Some((zone, front)) = self.options.find(lower.as_wire()) else { return next.run(query) };
+        let records = self.cluster.published().load_full();
+        let answer = records.resolve(zone, lower.as_wire().get(..front).unwrap_or_default(), query.rtype());
+        query.note(|| said(&answer));
+        match &answer.found {
+            Found::NoName if self.fallthrough.lets(&lower) => {
+                query.note(|| "falls through".to_owned());
+                next.run(query)
+            }
+            Found::Refused => ready(Err(Failure::bare(NAME, Rcode::REFUSED))),
+            Found::External(_) => Box::pin(chase::serve(records.clone(), zone, query)),
+            _ => ready(Ok(Some(reply(query, &answer)))),
+        }
+    }
+
+    fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {
+        let name = fast.plain.name();
+        let Some((zone, front)) = self.options.find(name) else { return Step::Pass };
+        let records = self.cluster.published().load();
+        let answer = records.resolve(zone, name.get(..front).unwrap_or_default(), fast.plain.rtype());
+        let none = Section::default();
+        match &answer.found {
+            Found::NoName if self.fallthrough.takes(fast) => Step::Pass,
+            Found::Refused | Found::External(_) => Step::Slow,
+            Found::Rrset(rrset) => {
+                let Ok(count) = u16::try_from(rrset.len()) else { return Step::Slow };
+                let section = Section { bytes: rrset.bytes(), count, stride: rrset.stride() };
+                fast.respond(NAME, Rcode::NOERROR, true, section, none, none)
+            }
+            // A SOA alone, whose zone is pointed to.
+            Found::NotReady | Found::NoName | Found::NoData => put_together::<96>(&answer, front, fast),
+            _ => put_together::<ROOM>(&answer, front, fast),
+        }
+    }
+
+    fn metadata(&self, query: &Query, into: &mut BTreeMap<String, String>) {
+        let records = self.cluster.published().load();
+        let mut put = |label: &str, value: String| drop(into.insert(format!("kubernetes/{label}"), value));
+        if let Some(pod) = records.pod_at(query.request.from.ip().to_canonical()) {
+            put("client-namespace", pod.name.namespace.to_string());
+            put("client-pod-name", pod.name.name.to_string());
+            pod.labels.iter().for_each(|(key, value)| put(&format!("client-label/{key}"), value.to_string()));
+        }
+        let lower = query.name().to_lower();
+        let Some((zone, front)) = self.options.find(lower.as_wire()) else { return };
+        match Parts::read(lower.as_wire().get(..front).unwrap_or_default(), zone, &self.options) {
+            Err(error) => put("parse-error", error.to_string()),
+            Ok(parts) => {
+                put("port-name", parts.port);
+                put("protocol", parts.protocol);
+                put("endpoint", parts.endpoint);
+                if zone.is_multicluster {
+                    put("cluster", parts.cluster);
+                }
+                if self.options.zonal {
+                    put("zone", parts.zone);
+                }
+                put("service", parts.service);
+                put("namespace", parts.namespace);
+                put("kind", parts.kind);
+            }
+        }
+    }
+
+    fn transferable(&self) -> Option<&dyn Transferable> {
+        Some(self)
+    }
+
+    fn cluster(&self) -> Option<&Arc<ArcSwap<Records>>> {
+        Some(self.cluster.published())
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        let is_synced = self.cluster.published().load().is_synced();
+        (!is_synced).then(|| "the cluster's state has not been read whole yet".to_owned())
+    }
+
+    fn describe(&self) -> String {
+        let zones: Vec<String> = self.options.zones.iter().map(|zone| zone.name.to_string()).collect();
+        let pods = match self.options.pods {
+            PodMode::Disabled => "disabled",
+            PodMode::Insecure => "insecure",
+            PodMode::Verified => "verified",
+        };
+        let fallthrough = if self.fallthrough.is_given() { ", some names fall through" } else { "" };
+        format!("{}; ttl {}, pods {pods}{fallthrough}", zones.join(" "), self.options.ttl)
+    }
+}
+
+impl Transferable for Kubernetes {
+    fn zone(&self, name: &Name) -> Option<Result<WholeZone, String>> {
+        let zone = self.options.zones.iter().find(|zone| zone.name == *name)?;
+        let whole = self.cluster.published().load_full().transfer(zone);
+        let not_yet = || "the cluster's state has not been read whole yet".to_owned();
+        Some(whole.ok_or_else(not_yet).map(|(soa, records)| WholeZone { soa, records: Box::new(records) }))
+    }
+}
+
+/// An answer that is there, as a reply.
+fn reply(query: &Query, answer: &Answer<'_>) -> Reply {
+    let mut message = query.reply();
+    message.flags.set_aa(true);
+    message.set_rcode(answer.rcode());
+    let sections = answer.sections(query.name());
+    message.answers = sections.answers;
+    message.authorities = sections.authorities;
+    message.additionals = sections.additionals;
+    Reply::new(message, NAME).watched()
+}
+
+/// Writes an answer for its question.
+fn put_together<const ROOM: usize>(answer: &Answer<'_>, front: usize, fast: &mut Fast<'_>) -> Step {
+    let mut room = [0; ROOM];
+    let name = fast.packet.get(QUESTION..QUESTION + fast.plain.name().len()).unwrap_or_default();
+    let Some(written) = answer.write(Asked { name, front }, &mut room) else { return Step::Slow };
+    let section =
+        |from: usize, to: usize, count| Section { bytes: room.get(from..to).unwrap_or_default(), count, stride: 0 };
+    let answers = section(0, written.answers_end, written.answers);
+    let authorities = section(written.answers_end, written.authorities_end, written.authorities);
+    let additionals = section(written.authorities_end, written.bytes, written.additionals);
+    fast.respond(NAME, answer.rcode(), true, answers, authorities, additionals)
+}
+
+/// What was found, for `explain`.
+fn said(answer: &Answer<'_>) -> String {
+    let what = match &answer.found {
+        Found::NotReady => "the state has not been read whole yet: SERVFAIL".to_owned(),
+        Found::NoName => "no such name".to_owned(),
+        Found::NoData => "the name is there, without records of this type".to_owned(),
+        Found::Refused => "transfers are refused here; see the plugin transfer".to_owned(),
+        Found::Rrset(rrset) => format!("{} addresses", rrset.len()),
+        Found::Addresses(addresses) => format!("{} addresses", addresses.len()),
+        Found::Services(_) => "SRV records".to_owned(),
+        Found::Alias(target) => format!("an alias of {target}"),
+        Found::External(target) => format!("an alias; asks for {target}"),
+        Found::Pointers(names) => format!("{} names", names.len()),
+        Found::Soa => "the zone's SOA".to_owned(),
+        Found::NameServers(_) => "the zone's name servers".to_owned(),
+        Found::Text(text) => format!("the text {text:?}"),
+    };
+    format!("zone {}: {what}", answer.zone().name)
+}
