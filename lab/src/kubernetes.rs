@@ -20,9 +20,11 @@
 //! [`Lab`]: crate::Lab
 
 mod api_server;
+mod beyond;
 mod certificates;
 pub mod cluster;
 mod control_plane;
+mod dns;
 mod etcd;
 mod images;
 mod kubeconfig;
@@ -41,6 +43,7 @@ pub use api_server::{ADMIN, ApiServer, ApiServerOptions, SERVICE_CIDRS};
 pub use certificates::{Authority, Certificate};
 pub use cluster::{Cluster, ClusterNode, ClusterOptions};
 pub use control_plane::{ControlPlane, POD_CIDRS};
+pub use dns::Dns;
 pub use etcd::{Etcd, EtcdOptions, Member};
 pub use images::{Image, image};
 pub use kubeconfig::{Credential, kubeconfig};

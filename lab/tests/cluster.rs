@@ -101,7 +101,7 @@ fn comes_and_goes_without_a_trace() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = machine();
     let named = Named("trace");
-    let said = ok(cluster("trace", &["up", "--services", "kube-proxy", "--bowline", "/bin/true"]));
+    let said = ok(cluster("trace", &["up", "--services", "kube-proxy", "--dns", "coredns", "--bowline", "/bin/true"]));
     assert!(said.contains("kubectl"), "{said}");
     let again = ok(cluster("trace", &["up"]));
     assert!(again.contains("running already"), "{again}");

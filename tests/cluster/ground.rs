@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Image, Services, image};
+use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Dns, Image, Services, image};
 use bowline_lab::{Host, Lab, Report, Storm, StormArgs, lab_net, wait_for};
 use serde_json::{Value, json};
 
@@ -66,7 +66,13 @@ fn start() -> anyhow::Result<Cluster> {
         Ok("kube-proxy") => kube_proxy(),
         _ => bowline(),
     };
-    let options = ClusterOptions { nodes: 2, services, images: vec![Image::of("lab-net", lab_net()?)], verbose: true };
+    let options = ClusterOptions {
+        nodes: 2,
+        services,
+        dns: Dns::CoreDns,
+        images: vec![Image::of("lab-net", lab_net()?)],
+        verbose: true,
+    };
     Cluster::start(lab, &options)
 }
 

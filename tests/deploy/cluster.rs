@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Image, Services, binary};
+use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Dns, Image, Services, binary};
 use bowline_lab::{Lab, Storm, StormArgs, lab_net, wait_for};
 use serde_json::Value;
 
@@ -151,7 +151,7 @@ fn the_way_of_a_live_cluster() {
     let deploy = Deploy::new(&lab);
     let lab_net = Image { name: "lab-net".into(), ..Image::of("lab-net", lab_net().unwrap()) };
     let (image, services) = (lab_net.full_name(), Services::KubeProxy { mode: "nftables".into() });
-    let options = ClusterOptions { nodes: 2, services, images: vec![lab_net], verbose: false };
+    let options = ClusterOptions { nodes: 2, services, dns: Dns::CoreDns, images: vec![lab_net], verbose: false };
     let mut cluster = Cluster::start(lab, &options).unwrap();
     for node in cluster.nodes() {
         node.kubelet.import(&node.machine, &archive).unwrap();

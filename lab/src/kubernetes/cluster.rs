@@ -9,17 +9,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use super::beyond::Beyond;
 use super::images::{self, Image};
 use super::kubelet::{CLUSTER_DNS, Kubelet};
 use super::machine::command_by_folder;
-use super::{ApiServer, ControlPlane, Machine, PATIENCE, ServiceAgent, Services, binary};
+use super::{ApiServer, ControlPlane, Dns, Machine, PATIENCE, ServiceAgent, Services, binary};
 use crate::lab::NETNS;
 use crate::{Lab, wait_for};
 
-const COREDNS: &str = include_str!("../../kubernetes/coredns.yaml");
 const BOWLINE_RBAC: &str = include_str!("../../../deploy/base/rbac.yaml");
-/// In the network of the nodes: what lies beyond. Nothing answers there.
-const BEYOND: [&str; 2] = ["192.168.0.254", "fd01::fe"];
 /// The name of the file in the cluster's folder that says it is whole, and how to use kubectl.
 const KUBECTL: &str = "kubectl";
 
@@ -30,6 +28,8 @@ pub struct ClusterOptions {
     pub nodes: usize,
     /// Who serves the addresses of Services.
     pub services: Services,
+    /// Who answers the cluster's DNS.
+    pub dns: Dns,
     /// Images besides the usual ones.
     pub images: Vec<Image>,
     /// Print each step and how long it took.
@@ -52,6 +52,8 @@ pub struct ClusterNode {
 pub struct Cluster {
     nodes: Vec<ClusterNode>,
     plane: ControlPlane,
+    beyond: Beyond,
+    dns: Dns,
     lab: Lab,
 }
 
@@ -62,10 +64,10 @@ impl Cluster {
         ensure!((1..=9).contains(&options.nodes), "a cluster has 1 to 9 nodes");
         let steps = Steps { verbose: options.verbose };
         let names: Vec<_> = (1..=options.nodes).map(|n| format!("node-{n}")).collect();
-        let machines = steps.run("namespaces, cgroups and mounts of the nodes", || {
+        let (machines, beyond) = steps.run("namespaces, cgroups and mounts of the nodes", || {
             let machines: Vec<_> = names.iter().map(|name| Machine::new(&lab, name)).collect::<Result<_>>()?;
-            connect(&lab, &machines)?;
-            Ok(machines)
+            let beyond = Beyond::new(&lab, &machines)?;
+            Ok((machines, beyond))
         })?;
         let first = machines.first().context("no nodes")?;
         // Images take a CPU, the API server waits for much: they go side by side.
@@ -95,13 +97,13 @@ impl Cluster {
             }
             Ok(())
         })?;
-        let mut cluster = Cluster { nodes, plane, lab };
+        let mut cluster = Cluster { nodes, plane, beyond, dns: options.dns.clone(), lab };
         cluster.route_pods()?;
         cluster.apply(BOWLINE_RBAC)?;
-        cluster.apply(COREDNS)?;
+        cluster.dns.apply(&cluster.lab, cluster.plane.api())?;
         steps.run(&format!("{} on each node", described(&options.services)), || cluster.start_services())?;
         steps.run("nodes ready", || cluster.kubectl_wait(&["--for=condition=Ready", "nodes", "--all"]))?;
-        steps.run("DNS", || cluster.wait_for_dns(&options.services))?;
+        steps.run(&format!("DNS by {}", cluster.dns.deployment()), || cluster.wait_for_dns(&options.services))?;
         // Its presence says that the cluster is whole.
         let kubectl = cluster.lab.folder("")?.join(KUBECTL);
         std::fs::write(&kubectl, cluster.api().admin().to_string_lossy().as_bytes())?;
@@ -116,6 +118,7 @@ impl Cluster {
             node.services.let_go();
             node.machine.let_go();
         }
+        self.beyond.let_go();
         self.lab.keep();
     }
 
@@ -132,6 +135,11 @@ impl Cluster {
     /// etcd, the API server and their kind, to stop and start them.
     pub fn control_plane_mut(&mut self) -> &mut ControlPlane {
         &mut self.plane
+    }
+
+    /// Who answers the cluster's DNS.
+    pub fn dns(&self) -> &Dns {
+        &self.dns
     }
 
     /// The API server.
@@ -177,10 +185,15 @@ impl Cluster {
         self.nodes.iter_mut().try_for_each(|node| node.services.wait_ready(&node.machine))
     }
 
-    /// Waits until the DNS is there, and answers on each node behind the address of its Service.
+    /// Waits until the DNS is there, and answers on each node behind the address of its Service. Where nobody serves
+    /// Services it never is: it does not reach the API server.
     fn wait_for_dns(&self, services: &Services) -> Result<()> {
-        self.kubectl_wait(&["--for=condition=Available", "-n", "kube-system", "deployment/coredns"])?;
-        for node in self.nodes.iter().filter(|_| *services != Services::None) {
+        if *services == Services::None {
+            return Ok(());
+        }
+        let deployment = format!("deployment/{}", self.dns.deployment());
+        self.kubectl_wait(&["--for=condition=Available", "-n", "kube-system", &deployment])?;
+        for node in &self.nodes {
             let question = ["nslookup", "-type=a", "kubernetes.default.svc.cluster.local", CLUSTER_DNS];
             let what = format!("the cluster's DNS to answer at {CLUSTER_DNS} on {}", node.machine.name());
             wait_for(&what, PATIENCE, || node.machine.output("busybox", &question).is_ok())?;
@@ -194,13 +207,10 @@ impl Cluster {
             let cidrs = pod_cidrs(self.api(), node.machine.name())?;
             for cidr in &cidrs {
                 for other in self.nodes.iter().filter(|other| other.machine.name() != node.machine.name()) {
-                    let via = match cidr.contains(':') {
-                        true => node.machine.v6().to_string(),
-                        false => node.machine.v4().to_string(),
-                    };
-                    other.machine.ip(&format!("route add {cidr} via {via}"))?;
+                    other.machine.ip(&format!("route add {cidr} via {}", node.machine.address_like(cidr)))?;
                 }
             }
+            self.beyond.route_pods(&node.machine, &cidrs)?;
             node.kubelet.network(&node.machine, &cidrs)?;
         }
         Ok(())
@@ -265,24 +275,15 @@ fn described(services: &Services) -> String {
     }
 }
 
-/// A way out for the nodes, which leads nowhere: a host process that asks for the address of a Service
-/// needs a route before kube-proxy gets to see its packet.
-fn connect(lab: &Lab, machines: &[Machine]) -> Result<()> {
-    let netns = lab.wire_netns();
-    let [v4, v6] = BEYOND;
-    for args in [format!("addr add {v4}/24 dev lan"), format!("addr add {v6}/64 dev lan nodad")] {
-        crate::lab::run(Command::new("ip").args(["-n", &netns]).args(args.split(' ')))?;
-    }
-    for machine in machines {
-        machine.ip(&format!("route add default via {v4}"))?;
-        machine.ip(&format!("-6 route add default via {v6}"))?;
-    }
-    Ok(())
-}
-
 fn archives(lab: &Lab, options: &ClusterOptions) -> Result<Vec<PathBuf>> {
     let folder = lab.folder("images")?;
-    images::usual()?.iter().chain(&options.images).map(|image| image.archive(&folder)).collect()
+    let mut images = images::usual()?;
+    images.extend(options.images.iter().cloned());
+    let of_dns = options.dns.image()?;
+    if images.iter().all(|image| image.name != of_dns.name) {
+        images.push(of_dns);
+    }
+    images.iter().map(|image| image.archive(&folder)).collect()
 }
 
 /// Makes the Node objects before the kubelets do, so that pods' networks are known when those start.

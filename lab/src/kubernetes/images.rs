@@ -93,7 +93,7 @@ pub fn image(name: &str) -> String {
     format!("{REGISTRY}/{name}:{TAG}")
 }
 
-/// What every cluster has: `pause`, `busybox` (with curl), `agnhost` and `coredns`.
+/// What every cluster has: `pause`, `busybox` (with curl) and `agnhost`.
 pub(crate) fn usual() -> Result<Vec<Image>> {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let busybox = |name: &str, entrypoint: &[&str]| Image {
@@ -108,7 +108,6 @@ pub(crate) fn usual() -> Result<Vec<Image>> {
         // busybox's own wget can't ask for a name: it crashes where it is linked statically.
         Image { programs: vec![(found("curl")?, "/usr/bin/curl".into())], ..busybox("busybox", &["/bin/sh"]) },
         Image::of("agnhost", binary("agnhost")?),
-        Image::of("coredns", binary("coredns")?),
     ])
 }
 

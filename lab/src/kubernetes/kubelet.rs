@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
+use super::beyond::Beyond;
 use super::images::image;
 use super::{ApiServer, Machine, Server, binary};
 
@@ -106,7 +107,7 @@ disabled_plugins = ["io.containerd.internal.v1.tracing", "io.containerd.tracing.
         let kubeconfig = api.client_kubeconfig(name, &format!("system:node:{name}"), &["system:nodes"])?;
         let addresses: [IpAddr; 2] = [machine.v4().into(), machine.v6().into()];
         let serving = api.authority().server(&format!("{name}-kubelet"), &[name], &addresses)?;
-        machine.write(&format!("{KUBELET}/resolv.conf"), "# The lab has no DNS but the cluster's.\n")?;
+        machine.write(&format!("{KUBELET}/resolv.conf"), &Beyond::resolv_conf())?;
         let config = json!({
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",

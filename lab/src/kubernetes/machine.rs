@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -71,6 +72,11 @@ impl Machine {
         let pid = holder.pid().context("the namespaces have no holder")?;
         fs::write(folder.join(HOLDER), pid.to_string()).context("cannot write the holder's id")?;
         Ok(Machine { node, folder, holder })
+    }
+
+    /// Its address of the family of this range of addresses.
+    pub(crate) fn address_like(&self, cidr: &str) -> IpAddr {
+        if cidr.contains(':') { self.v6().into() } else { self.v4().into() }
     }
 
     /// The folder on this machine with all that the node keeps: below it `/var/lib` and its like.

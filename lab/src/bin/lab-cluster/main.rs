@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bowline_lab::Lab;
-use bowline_lab::kubernetes::{Cluster, ClusterOptions, Image, Services, cluster};
+use bowline_lab::kubernetes::{Cluster, ClusterOptions, Dns, Image, Services, cluster};
 use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
@@ -53,6 +53,9 @@ struct Up {
     /// Who serves the addresses of Services
     #[arg(long, value_enum, default_value_t = By::Bowline)]
     services: By,
+    /// Who answers the cluster's DNS
+    #[arg(long, value_enum, default_value_t = DnsBy::Bowline)]
+    dns: DnsBy,
     /// The program `bowline` [default: beside this program]
     #[arg(long)]
     bowline: Option<PathBuf>,
@@ -68,6 +71,14 @@ enum By {
     KubeProxyIptables,
     /// Nobody: addresses of Services lead nowhere
     None,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DnsBy {
+    /// `bowline dns`, as deploy/dns has it
+    Bowline,
+    /// CoreDNS
+    Coredns,
 }
 
 fn main() -> ExitCode {
@@ -111,10 +122,14 @@ fn up(name: &str, args: &Up) -> Result<()> {
         By::KubeProxyIptables => kube_proxy("iptables"),
         By::None => Services::None,
     };
+    let dns = match args.dns {
+        DnsBy::Bowline => Dns::Bowline { program: bowline.clone() },
+        DnsBy::Coredns => Dns::CoreDns,
+    };
     let began = Instant::now();
     println!("Starting a Kubernetes of {} nodes:", args.nodes);
-    let options =
-        ClusterOptions { nodes: args.nodes, services, images: vec![Image::of("bowline", bowline)], verbose: true };
+    let images = vec![Image::of("bowline", bowline)];
+    let options = ClusterOptions { nodes: args.nodes, services, dns, images, verbose: true };
     Cluster::start(Lab::lasting(name)?, &options)?.keep();
     println!("The cluster {name:?} is there, after {:.0} s.", began.elapsed().as_secs_f64());
     usage(name)
