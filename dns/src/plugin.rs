@@ -34,16 +34,20 @@ pub mod bufsize;
 pub mod by_server;
 pub mod cancel;
 pub mod chaos;
+pub mod classify;
 pub mod debug;
 pub mod errors;
+pub mod format;
 pub mod header;
 pub mod health;
 pub mod hosts;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
+pub mod log;
 pub mod metadata;
 pub mod minimal;
+pub mod multisocket;
 pub mod nsid;
 pub mod order;
 pub mod prometheus;
@@ -54,6 +58,7 @@ pub mod root;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod timeouts;
 pub mod whoami;
 pub mod zones;
 

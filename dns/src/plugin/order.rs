@@ -2,7 +2,7 @@
 
 use super::{
     SetUp, acl, any, bind, bufsize, cancel, chaos, debug, errors, header, health, hosts, kubernetes, loadbalance,
-    local, metadata, minimal, nsid, prometheus, ready, reload, root, whoami,
+    local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, root, timeouts, whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -12,6 +12,8 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("root", root::set_up),
     ("metadata", metadata::set_up),
     ("cancel", cancel::set_up),
+    ("timeouts", timeouts::set_up),
+    ("multisocket", multisocket::set_up),
     ("reload", reload::set_up),
     ("nsid", nsid::set_up),
     ("bufsize", bufsize::set_up),
@@ -21,6 +23,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("health", health::set_up),
     ("prometheus", prometheus::set_up),
     ("errors", errors::set_up),
+    ("log", log::set_up),
     ("local", local::set_up),
     ("any", any::set_up),
     ("chaos", chaos::set_up),

@@ -110,11 +110,18 @@ pub struct Timeouts {
     pub write: Duration,
     /// Between questions.
     pub idle: Duration,
+    /// Questions of one connection, after which it is closed; None: any number.
+    pub questions: Option<u32>,
 }
 
 impl Default for Timeouts {
     fn default() -> Timeouts {
-        Timeouts { read: Duration::from_secs(3), write: Duration::from_secs(5), idle: Duration::from_secs(10) }
+        Timeouts {
+            read: Duration::from_secs(3),
+            write: Duration::from_secs(5),
+            idle: Duration::from_secs(10),
+            questions: None,
+        }
     }
 }
 

@@ -132,12 +132,14 @@ where
     let mut out = vec![0; 4096].into_boxed_slice();
     let mut random = fastrand::Rng::new();
     let started = Instant::now();
-    loop {
+    let mut left = timeouts.questions.unwrap_or(u32::MAX);
+    while left > 0 {
         let message = tokio::select! {
             _ = ended.changed() => break,
             message = read(&mut reader, timeouts) => message,
         };
         let Ok(message) = message else { break };
+        left -= u32::from(timeouts.questions.is_some());
         let Ok(permit) = room.clone().acquire_owned().await else { break };
         let server: Arc<Server> = slot.load_full();
         if plain.read(&message) {

@@ -33,7 +33,7 @@ impl Message {
     }
 
     /// The length without compression, as CoreDNS's library estimates it.
-    fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         let opt = self.edns.as_ref().map_or(0, |edns| plain_length(&edns.to_record()));
         let questions: usize = self.questions.iter().map(|question| question.name.as_wire().len() + 4).sum();
         HEADER + questions + opt + self.records().map(|record| plain_length(record) + excess(record)).sum::<usize>()
