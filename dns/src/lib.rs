@@ -14,4 +14,5 @@ pub mod query;
 pub mod records;
 pub mod reply;
 pub mod server;
+pub mod upstream;
 pub mod wire;

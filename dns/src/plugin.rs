@@ -38,6 +38,7 @@ pub mod classify;
 pub mod debug;
 pub mod errors;
 pub mod format;
+pub mod forward;
 pub mod header;
 pub mod health;
 pub mod hosts;

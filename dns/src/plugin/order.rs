@@ -1,7 +1,7 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
 use super::{
-    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, errors, header, health, hosts, kubernetes, loadbalance,
+    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, errors, forward, header, health, hosts, kubernetes, loadbalance,
     local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, root, timeouts, whoami,
 };
 use crate::corefile::nearest::nearest;
@@ -33,6 +33,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("minimal", minimal::set_up),
     ("hosts", hosts::set_up),
     ("kubernetes", kubernetes::set_up),
+    ("forward", forward::set_up),
     ("whoami", whoami::set_up),
 ];
 

@@ -180,6 +180,8 @@ pub struct BlockConfig {
     pub changed_zones: Option<tokio::sync::mpsc::UnboundedSender<Name>>,
     /// `ready`: how the block's plugins report.
     pub ready: Option<Reports>,
+    /// Set by `loop` while the server runs: what `forward` asks leads back here, so it is no longer asked.
+    pub looping: Arc<std::sync::atomic::AtomicBool>,
     /// `debug`: a panic ends the process, and plugins log more.
     pub debug: bool,
 }
