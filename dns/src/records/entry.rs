@@ -40,7 +40,7 @@ pub(super) enum Kind {
     /// It answers with its endpoints.
     Headless,
     /// Another name.
-    External(Name),
+    External(Box<Name>),
 }
 
 /// An entry in the table that is looked up by its labels.
@@ -95,7 +95,7 @@ impl Entry {
         if service.kind == ServiceType::ExternalName {
             // As CoreDNS: an address is no name.
             let target = service.external_name.as_deref().filter(|name| name.parse::<IpAddr>().is_err())?;
-            let kind = Kind::External(Name::parse(target).ok()?);
+            let kind = Kind::External(Box::new(Name::parse(target).ok()?));
             return Some(Entry::new(front, kind, Vec::new(), Targets::default(), options));
         }
         if service.headless {

@@ -4,7 +4,6 @@
 
 mod cases;
 mod model;
-mod size;
 mod world;
 
 use std::collections::BTreeSet;
