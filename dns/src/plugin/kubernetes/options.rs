@@ -116,7 +116,7 @@ fn read_one(option: &Directive, options: &mut Options) -> Result<(), Problem> {
         // For Go's client; ours lists and watches once.
         "apiserver_qps" => {
             let qps: f32 = option.one_arg().and_then(|_| option.parse(0, "a number of at least 0"))?;
-            if !(qps >= 0.0) {
+            if qps.is_nan() || qps < 0.0 {
                 return Err(option.problem(format!("{qps} is not a number of at least 0")));
             }
         }
