@@ -60,6 +60,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod timeouts;
+pub mod tls;
 pub mod whoami;
 pub mod zones;
 

@@ -26,9 +26,14 @@ use crate::wire::types::{Class, Opcode, Rcode, Type};
 mod building;
 mod finish;
 pub mod http;
+mod https;
 pub mod instance;
 mod listen;
+mod quic;
 mod running;
+mod secure;
+#[cfg(test)]
+pub(crate) mod secure_testing;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -81,6 +86,7 @@ pub struct Server {
     /// Some plugin answers questions of other classes than IN.
     takes_any_class: bool,
     services: Arc<Services>,
+    secure: secure::Secure,
 }
 
 impl Server {
@@ -93,7 +99,18 @@ impl Server {
             depths |= 1 << zone.label_count().min(127);
             zones.entry(zone.to_lower().as_wire().into()).or_default().push(Entry { zone, block });
         }
-        Server { address, zones, depths, takes_any_class, services }
+        let mut server =
+            Server { address, zones, depths, takes_any_class, services, secure: secure::Secure::default() };
+        let tls = server.blocks().find_map(|(_, block)| block.config.tls.clone());
+        if let Some(tls) = tls {
+            server.secure = secure::Secure::new(address.transport, &tls, server.timeouts().idle);
+        }
+        server
+    }
+
+    /// What it is served with, beyond plain DNS.
+    fn secure(&self) -> &secure::Secure {
+        &self.secure
     }
 
     /// Its blocks, each once for each zone.

@@ -1,8 +1,9 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
 use super::{
-    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, errors, forward, header, health, hosts, kubernetes, loadbalance,
-    local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, root, timeouts, whoami,
+    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, errors, forward, header, health, hosts, kubernetes,
+    loadbalance, local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, root, timeouts, tls,
+    whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -30,6 +31,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("loadbalance", loadbalance::set_up),
     ("acl", acl::set_up),
     ("header", header::set_up),
+    ("tls", tls::set_up),
     ("minimal", minimal::set_up),
     ("hosts", hosts::set_up),
     ("kubernetes", kubernetes::set_up),

@@ -12,8 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout;
 
+use super::secure::Secure;
 use super::worker::{Ended, Slot};
-use super::{Address, Server, Timeouts, udp};
+use super::{Address, Server, Timeouts, https, udp};
 use crate::fast::{Fast, Plain, Step};
 use crate::query::{Request, Transport};
 
@@ -93,15 +94,45 @@ pub(super) async fn accept(address: Address, listener: TcpListener, slot: Slot, 
             continue;
         }
         let to = stream.local_addr().unwrap_or_else(|_| address.socket());
-        let ends = Ends { from: plain_address(peer), to: plain_address(to), transport: Transport::Tcp };
+        let transport = if address.transport == Transport::Udp { Transport::Tcp } else { address.transport };
+        let ends = Ends { from: plain_address(peer), to: plain_address(to), transport };
         // Answers are written whole; waiting for more to fill a packet helps nobody.
         let _ = stream.set_nodelay(true);
         open.set(open.get() + 1);
         let (open, slot, ended, inner) = (open.clone(), slot.clone(), ended.clone(), tasks.clone());
         tasks.spawn(async move {
-            converse(stream, ends, slot, ended, inner).await;
+            match ends.transport {
+                Transport::Tcp => converse(stream, ends, slot, ended, inner).await,
+                _ => shake_hands(stream, address, ends, slot, ended, inner).await,
+            }
             open.set(open.get() - 1);
         });
+    }
+}
+
+/// Answers what comes by TLS.
+async fn shake_hands(
+    stream: tokio::net::TcpStream,
+    address: Address,
+    ends: Ends,
+    slot: Slot,
+    ended: Ended,
+    tasks: Tasks,
+) {
+    let server = slot.load_full();
+    let Secure::Tls(config) = server.secure() else { return };
+    let handshake = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream);
+    let stream = match timeout(server.timeouts().read, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%address, from = %ends.from, %error, "no TLS"),
+        Err(_) => return,
+    };
+    drop(server);
+    if ends.transport == Transport::Https {
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        https::serve(stream, is_http2, address, ends, slot, ended, tasks).await;
+    } else {
+        converse(stream, ends, slot, ended, tasks).await;
     }
 }
 

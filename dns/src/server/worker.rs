@@ -14,7 +14,8 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::{Address, Instance, Server, listen, stream, udp};
+use super::{Address, Instance, Server, listen, quic, stream, udp};
+use crate::query::Transport;
 
 /// A server that may be replaced while its sockets stay.
 pub(super) type Slot = Arc<ArcSwap<Server>>;
@@ -28,12 +29,22 @@ enum Command {
 pub(super) enum Sockets {
     /// Plain DNS: both.
     Plain(UdpSocket, TcpListener),
+    /// TLS and HTTPS.
+    Stream(TcpListener),
+    /// QUIC.
+    Quic(UdpSocket),
 }
 
 impl Sockets {
     fn open(address: &Address) -> io::Result<Sockets> {
         let at = address.socket();
-        let sockets = listen::udp(at).and_then(|udp| Ok(Sockets::Plain(udp, listen::tcp(at)?)));
+        let sockets = match address.transport {
+            Transport::Udp | Transport::Tcp => {
+                listen::udp(at).and_then(|udp| Ok(Sockets::Plain(udp, listen::tcp(at)?)))
+            }
+            Transport::Tls | Transport::Https => listen::tcp(at).map(Sockets::Stream),
+            Transport::Quic => listen::udp(at).map(Sockets::Quic),
+        };
         sockets.map_err(|error| io::Error::new(error.kind(), format!("listening at {address}: {error}")))
     }
 }
@@ -164,5 +175,7 @@ fn listen_at(address: Address, sockets: Sockets, slot: Slot, ended: Ended, tasks
             tasks.spawn(udp::serve(address, datagrams, slot.clone(), ended.clone(), tasks.clone()));
             tasks.spawn(stream::accept(address, streams, slot, ended, tasks.clone()));
         }
+        Sockets::Stream(streams) => tasks.spawn(stream::accept(address, streams, slot, ended, tasks.clone())),
+        Sockets::Quic(datagrams) => tasks.spawn(quic::serve(address, datagrams, slot, ended, tasks.clone())),
     }
 }

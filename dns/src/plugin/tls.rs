@@ -1,0 +1,188 @@
+//! `tls`: the certificate that a block is served with by TLS, HTTPS and QUIC, and what clients must show.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+
+use super::Plugin;
+use crate::corefile::{Directive, Problem};
+use crate::server::Building;
+
+#[cfg(test)]
+mod tests;
+mod unchecked;
+
+use unchecked::Unchecked;
+
+/// What a client must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClientAuth {
+    /// Nothing is asked for.
+    None,
+    /// It is asked for a certificate; any will do, and so does none.
+    Request,
+    /// It must have a certificate; any will do.
+    Require,
+    /// A certificate that it shows must be an authority's.
+    VerifyIfGiven,
+    /// It must show a certificate of an authority.
+    RequireAndVerify,
+}
+
+/// `tls CERT KEY [CA] { client_auth nocert|request|require|verify_if_given|require_and_verify; keylog FILE }`
+///
+/// # Errors
+/// A file can't be read or doesn't hold what it should, or an option is not there.
+pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+    let directive = super::only_one(directives)?;
+    if directive.args.is_empty() {
+        let message = "names no certificate; have a tool such as cert-manager or certbot obtain it (ACME is not spoken \
+                       here), and write tls CERT KEY";
+        return Err(directive.problem(message));
+    }
+    let args = directive.args_between(2, 3)?;
+    let mut client_auth = ClientAuth::None;
+    let mut keylog = None;
+    for option in directive.body() {
+        match option.name.as_str() {
+            "client_auth" => client_auth = read_client_auth(option)?,
+            "keylog" => keylog = Some((option, building.path(option.one_arg()?))),
+            _ => return Err(option.unknown_option(&["client_auth", "keylog"])),
+        }
+    }
+    let paths: Vec<_> = args.iter().map(|arg| building.path(arg)).collect();
+    let (Some(certificate), Some(key)) = (paths.first(), paths.get(1)) else {
+        return Err(directive.problem("takes a certificate and its key"));
+    };
+    let authority = paths.get(2).map(AsRef::as_ref);
+    let mut config = config(certificate, key, authority, client_auth).map_err(|text| directive.problem(text))?;
+    if let Some((option, path)) = keylog {
+        config.key_log = Arc::new(KeyLog::open(&path).map_err(|text| option.problem(text))?);
+        tracing::warn!("plugin/tls: the keys of all connections are written to {}", path.display());
+    }
+    building.block.tls = Some(Arc::new(config));
+    Ok(None)
+}
+
+fn read_client_auth(option: &Directive) -> Result<ClientAuth, Problem> {
+    Ok(match option.one_arg()? {
+        "nocert" => ClientAuth::None,
+        "request" => ClientAuth::Request,
+        "require" => ClientAuth::Require,
+        "verify_if_given" => ClientAuth::VerifyIfGiven,
+        "require_and_verify" => ClientAuth::RequireAndVerify,
+        other => {
+            let known = "nocert, request, require, verify_if_given, require_and_verify";
+            return Err(option.problem(format!("{other:?} is none of {known}")));
+        }
+    })
+}
+
+/// TLS 1.2 and 1.3 with this certificate. Each listener adds what it speaks (ALPN).
+fn config(
+    certificate: &Path,
+    key: &Path,
+    authority: Option<&Path>,
+    client_auth: ClientAuth,
+) -> Result<ServerConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let unsafe_versions = |error: rustls::Error| format!("TLS can't be set up: {error}");
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(unsafe_versions)?;
+    let verifier = verifier(authority, client_auth, &provider)?;
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let chain = certificates(certificate)?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| format!("{} holds no private key in PEM form: {error}", key.display()))?;
+    let pair = format!("{} and {}", certificate.display(), key.display());
+    builder.with_single_cert(chain, private).map_err(|error| format!("{pair} are no certificate and its key: {error}"))
+}
+
+fn verifier(
+    authority: Option<&Path>,
+    client_auth: ClientAuth,
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+    // Read in any case: a file that is wrong is told.
+    let named = authority.map(roots).transpose()?;
+    let checked = |may_be_missing: bool| {
+        let roots = match named.clone() {
+            Some(roots) => roots,
+            None => system_roots()?,
+        };
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let builder = if may_be_missing { builder.allow_unauthenticated() } else { builder };
+        let verifier = builder.build().map_err(|error| format!("clients can't be checked: {error}"))?;
+        Ok::<Arc<dyn ClientCertVerifier>, String>(verifier)
+    };
+    Ok(match client_auth {
+        ClientAuth::None => None,
+        ClientAuth::Request => Some(Arc::new(Unchecked::new(provider, false))),
+        ClientAuth::Require => Some(Arc::new(Unchecked::new(provider, true))),
+        ClientAuth::VerifyIfGiven => Some(checked(true)?),
+        ClientAuth::RequireAndVerify => Some(checked(false)?),
+    })
+}
+
+/// The certificates of a file; at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let read = CertificateDer::pem_file_iter(path).map_err(|error| format!("{shown} can't be read: {error}"))?;
+    let read: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| format!("{shown} is no PEM file: {error}"))?;
+    if read.is_empty() { Err(format!("{shown} holds no certificate in PEM form")) } else { Ok(read) }
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        let wrong = |error| format!("{} holds a certificate that can't be trusted: {error}", path.display());
+        roots.add(certificate).map_err(wrong)?;
+    }
+    Ok(roots)
+}
+
+/// The authorities that this host trusts.
+fn system_roots() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err("this host trusts no authority; name the file of one: tls CERT KEY CA".to_owned());
+    }
+    Ok(roots)
+}
+
+/// Writes keys for programs that decrypt what they have recorded (`SSLKEYLOGFILE`'s form).
+#[derive(Debug)]
+struct KeyLog(Mutex<std::fs::File>);
+
+impl KeyLog {
+    fn open(path: &Path) -> Result<KeyLog, String> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        file.map(|file| KeyLog(Mutex::new(file)))
+            .map_err(|error| format!("{} can't be written: {error}", path.display()))
+    }
+}
+
+impl rustls::KeyLog for KeyLog {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            tracing::warn!(%error, "plugin/tls: a key could not be written");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! DNS over QUIC (RFC 9250): each stream carries one question and its answer.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime, VarInt};
+use tokio::time::timeout;
+
+use super::secure::Secure;
+use super::stream::{Ends, Tasks, plain_address};
+use super::worker::{Ended, Slot};
+use super::{Address, Server, Timeouts};
+use crate::query::{Request, Transport};
+use crate::wire::Message;
+use crate::wire::edns::option;
+
+#[cfg(test)]
+mod tests;
+
+/// Connections that a thread keeps open. More are refused.
+const CONNECTIONS: usize = 1024;
+/// From here on a client must show that it gets what is sent to its address (RFC 9000 §8.1.2).
+const UNVALIDATED: usize = 128;
+
+/// DOQ_NO_ERROR, DOQ_INTERNAL_ERROR, DOQ_PROTOCOL_ERROR (RFC 9250 §8.4).
+const NO_ERROR: VarInt = VarInt::from_u32(0);
+const INTERNAL_ERROR: VarInt = VarInt::from_u32(1);
+const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
+
+/// Why a stream gets no answer.
+enum Fault {
+    /// The client breaks the protocol: its connection is closed.
+    Protocol,
+    /// The stream is gone, or nothing is said.
+    Stream,
+}
+
+/// Serves a socket until its listener is closed.
+pub(super) async fn serve(address: Address, socket: UdpSocket, slot: Slot, mut ended: Ended, tasks: Tasks) {
+    let endpoint = match open(socket, &slot) {
+        Ok(endpoint) => endpoint,
+        Err(error) => return tracing::error!(%address, %error, "QUIC can't be served"),
+    };
+    let count = Rc::new(Cell::new(0usize));
+    loop {
+        let incoming = tokio::select! {
+            _ = ended.changed() => break,
+            incoming = endpoint.accept() => incoming,
+        };
+        let Some(incoming) = incoming else { break };
+        let Secure::Quic(config) = slot.load().secure().clone() else {
+            incoming.refuse();
+            continue;
+        };
+        if count.get() >= CONNECTIONS {
+            incoming.refuse();
+            continue;
+        }
+        if count.get() >= UNVALIDATED && incoming.may_retry() {
+            // It may: the answer goes to the address that the packet claims, and is no longer than the packet.
+            let _ = incoming.retry();
+            continue;
+        }
+        let to = SocketAddr::new(incoming.local_ip().unwrap_or(address.socket().ip()), address.port);
+        let from = incoming.remote_address();
+        let Ok(connecting) = incoming.accept_with(config) else { continue };
+        let ends = Ends { from: plain_address(from), to: plain_address(to), transport: Transport::Quic };
+        count.set(count.get() + 1);
+        let (count, slot, ended, inner) = (count.clone(), slot.clone(), ended.clone(), tasks.clone());
+        tasks.spawn(async move {
+            let timeouts = slot.load().timeouts();
+            if let Ok(Ok(connection)) = timeout(timeouts.read, connecting).await {
+                converse(&connection, ends, address, slot, ended, &inner).await;
+            }
+            count.set(count.get() - 1);
+        });
+    }
+    // Connections close themselves once their streams are answered; then the endpoint goes.
+    endpoint.wait_idle().await;
+}
+
+fn open(socket: UdpSocket, slot: &Slot) -> io::Result<Endpoint> {
+    // Each connection gets the configuration of its time; this one signs and reads tokens of addresses.
+    let Secure::Quic(config) = slot.load().secure().clone() else { return Err(io::ErrorKind::InvalidInput.into()) };
+    Endpoint::new(EndpointConfig::default(), Some((*config).clone()), socket, Arc::new(TokioRuntime))
+}
+
+/// Answers a connection until either side ends it.
+async fn converse(connection: &Connection, ends: Ends, address: Address, slot: Slot, mut ended: Ended, tasks: &Tasks) {
+    let streams = Rc::new(Cell::new(0usize));
+    let all_done = Rc::new(tokio::sync::Notify::new());
+    loop {
+        let taken = tokio::select! {
+            _ = ended.changed() => break,
+            taken = connection.accept_bi() => taken,
+        };
+        let Ok((mut send, mut receive)) = taken else { return };
+        let server = slot.load_full();
+        let (connection, streams, all_done) = (connection.clone(), streams.clone(), all_done.clone());
+        streams.set(streams.get() + 1);
+        tasks.spawn(async move {
+            let status = match answer(&mut send, &mut receive, ends, &server).await {
+                Ok(()) => Some("0x0"),
+                Err(Fault::Protocol) => {
+                    connection.close(PROTOCOL_ERROR, b"");
+                    Some("0x2")
+                }
+                Err(Fault::Stream) => {
+                    // It may be gone already.
+                    let _ = send.reset(INTERNAL_ERROR);
+                    None
+                }
+            };
+            if let Some(status) = status {
+                count(&server, &address, status);
+            }
+            streams.set(streams.get() - 1);
+            all_done.notify_one();
+        });
+    }
+    while streams.get() > 0 {
+        all_done.notified().await;
+    }
+    connection.close(NO_ERROR, b"");
+}
+
+/// Answers the question of a stream.
+async fn answer(
+    send: &mut SendStream,
+    receive: &mut RecvStream,
+    ends: Ends,
+    server: &Arc<Server>,
+) -> Result<(), Fault> {
+    let timeouts = server.timeouts();
+    let raw = read(receive, timeouts).await?;
+    let message = Message::read(&raw).map_err(|_| Fault::Protocol)?;
+    // RFC 9250 §4.2.1 and §5.5.2.
+    let has_keepalive = message.edns.as_ref().is_some_and(|edns| edns.option(option::TCP_KEEPALIVE).is_some());
+    if message.id != 0 || has_keepalive || message.flags.qr() {
+        return Err(Fault::Protocol);
+    }
+    let request = Request::new(raw, ends.from, ends.to, ends.transport);
+    let mut further = None;
+    let first = server.answer_stream(request, &mut further).await.ok_or(Fault::Stream)?;
+    write(send, &first, timeouts).await?;
+    for message in further.and_then(|further| further.take()).into_iter().flatten() {
+        let mut bytes = Vec::new();
+        message.write(&mut bytes);
+        write(send, &bytes, timeouts).await?;
+    }
+    send.finish().map_err(|_| Fault::Stream)
+}
+
+/// A message with its length in front. What follows it is not looked at.
+async fn read(receive: &mut RecvStream, timeouts: Timeouts) -> Result<Vec<u8>, Fault> {
+    let read = timeout(timeouts.read, async {
+        let mut length = [0; 2];
+        receive.read_exact(&mut length).await?;
+        let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+        receive.read_exact(&mut message).await?;
+        Ok::<_, quinn::ReadExactError>(message)
+    });
+    match read.await {
+        Ok(Ok(message)) => Ok(message),
+        Ok(Err(quinn::ReadExactError::ReadError(_))) => Err(Fault::Stream),
+        // The stream ends in the middle of a message (RFC 9250 §4.3.3), or nothing comes.
+        Ok(Err(quinn::ReadExactError::FinishedEarly(_))) | Err(_) => Err(Fault::Protocol),
+    }
+}
+
+async fn write(send: &mut SendStream, message: &[u8], timeouts: Timeouts) -> Result<(), Fault> {
+    let length = u16::try_from(message.len()).map_err(|_| Fault::Stream)?;
+    let framed = [&length.to_be_bytes()[..], message].concat();
+    let written = timeout(timeouts.write, send.write_all(&framed)).await;
+    if matches!(written, Ok(Ok(()))) { Ok(()) } else { Err(Fault::Stream) }
+}
+
+/// Counts in `coredns_dns_quic_responses_total`.
+fn count(server: &Server, address: &Address, status: &str) {
+    let help = "Counter of DoQ responses per server and QUIC application code.";
+    let labels = [("server", &*address.to_string()), ("status", status)];
+    server.services().metrics.counter("coredns_dns_quic_responses_total", help, &labels).inc();
+}

@@ -1,0 +1,65 @@
+//! DNS over QUIC, asked by kdig.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use crate::server::secure_testing::{Case, many_hosts, start};
+
+#[test]
+fn questions_are_answered_and_counted() {
+    let case = start("quic", "", &many_hosts());
+    let said = case.kdig(&["+quic", "one.example.org", "A"]);
+    assert!(said.contains("status: NOERROR") && said.contains("10.1.0.1"), "{said}");
+    let said = case.kdig(&["+quic", "many.example.org", "A"]);
+    assert_eq!(said.matches("10.0.0.").count(), 200, "{said}");
+    let page = case.services.metrics.page();
+    let line =
+        format!("coredns_dns_quic_responses_total{{server=\"quic://127.0.0.1:{}\",status=\"0x0\"}} 2", case.port);
+    assert!(page.contains(&line), "{page}");
+    case.running.stop();
+}
+
+#[test]
+fn a_message_with_an_id_breaks_the_protocol() {
+    let case = start("quic", "", "whoami");
+    let answers = ask(&case, &[b"\0\x0c\0\x07\x01\0\0\0\0\0\0\0\0\0"]);
+    assert_eq!(answers, Err(2));
+    let page = case.services.metrics.page();
+    assert!(page.contains("status=\"0x2\"} 1"), "{page}");
+}
+
+/// Sends each on a stream of its own connection; the answers, or the code with which the connection was closed.
+fn ask(case: &Case, streams: &[&[u8]]) -> Result<Vec<Vec<u8>>, u64> {
+    use std::sync::Arc;
+
+    use quinn::crypto::rustls::QuicClientConfig;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(case.path("ca.crt")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
+    tls.alpn_protocols = vec![b"doq".to_vec()];
+    let crypto = QuicClientConfig::try_from(tls).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let config = quinn::ClientConfig::new(Arc::new(crypto));
+        let address = format!("127.0.0.1:{}", case.port).parse().unwrap();
+        let connection = endpoint.connect_with(config, address, "localhost").unwrap().await.unwrap();
+        let mut answers = Vec::new();
+        for stream in streams {
+            let (mut send, mut receive) = connection.open_bi().await.unwrap();
+            send.write_all(stream).await.unwrap();
+            send.finish().unwrap();
+            match receive.read_to_end(70_000).await {
+                Ok(answer) => answers.push(answer),
+                Err(_) => match connection.closed().await {
+                    quinn::ConnectionError::ApplicationClosed(close) => return Err(close.error_code.into_inner()),
+                    other => panic!("{other}"),
+                },
+            }
+        }
+        Ok(answers)
+    })
+}
