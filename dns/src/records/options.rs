@@ -111,11 +111,9 @@ impl Options {
         !self.no_endpoints && self.labels.as_ref().is_none_or(|selector| selector.fits_labels(&slice.labels))
     }
 
-    /// Whether a Pod counts: CoreDNS leaves out those that have finished or are on their way out.
+    /// Whether a Pod counts: until it has finished. One on its way out is still there, and finishes what it began.
     pub(super) fn takes_pod(&self, pod: &Pod) -> bool {
-        !pod.finished
-            && !pod.terminating
-            && self.labels.as_ref().is_none_or(|selector| selector.fits_labels(&pod.labels))
+        !pod.finished && self.labels.as_ref().is_none_or(|selector| selector.fits_labels(&pod.labels))
     }
 
     /// Whether names of this namespace are to be seen, if it exists.

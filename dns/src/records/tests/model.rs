@@ -192,7 +192,7 @@ impl Model<'_> {
             PodMode::Insecure => 1,
             _ => {
                 let pods = self.snapshot.pods.values();
-                pods.filter(|pod| &*pod.name.namespace == namespace && !pod.finished && !pod.terminating)
+                pods.filter(|pod| &*pod.name.namespace == namespace && !pod.finished)
                     .filter(|pod| self.options.labels.as_ref().is_none_or(|s| s.fits_labels(&pod.labels)))
                     .filter(|pod| pod.ips.first().is_some_and(|ip| ip.to_string() == text))
                     .count()
