@@ -36,6 +36,7 @@ pub mod cancel;
 pub mod chaos;
 pub mod classify;
 pub mod debug;
+pub mod dns64;
 pub mod errors;
 pub mod format;
 pub mod forward;
@@ -49,12 +50,15 @@ pub mod log;
 pub mod metadata;
 pub mod minimal;
 pub mod multisocket;
+pub mod name_text;
 pub mod nsid;
 pub mod order;
+pub mod pattern;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
 pub mod root;
+pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
 use super::{
-    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, errors, forward, header, health, hosts, kubernetes,
-    loadbalance, local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, root, timeouts, tls,
-    whoami,
+    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, dns64, errors, forward, header, health, hosts, kubernetes,
+    loadbalance, local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, root, template, timeouts,
+    tls, whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -26,6 +26,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("errors", errors::set_up),
     ("log", log::set_up),
     ("local", local::set_up),
+    ("dns64", dns64::set_up),
     ("any", any::set_up),
     ("chaos", chaos::set_up),
     ("loadbalance", loadbalance::set_up),
@@ -33,7 +34,8 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("header", header::set_up),
     ("tls", tls::set_up),
     ("minimal", minimal::set_up),
-    ("hosts", hosts::set_up),
+    ("template", template::set_up),
+    ("hosts", hosts::set_up), // keep the order of plugin.cfg
     ("kubernetes", kubernetes::set_up),
     ("forward", forward::set_up),
     ("whoami", whoami::set_up),

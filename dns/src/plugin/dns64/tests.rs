@@ -1,0 +1,82 @@
+//! RFC 6147 and RFC 6052, with the fragments of CoreDNS's page.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+use crate::plugin::asker::{Asker, question, refusal, shown};
+use crate::query::Transport;
+
+fn answers(options: &str, templates: &str, from: &str) -> (Message, Asker) {
+    let asker = Asker::new(&format!(". {{\n dns64 {options}\n {templates}\n}}"));
+    let answer = asker.send(&question("host.example.", "AAAA"), from, Transport::Udp).unwrap();
+    (answer, asker)
+}
+
+const FOUR: &str = "template IN A example {\n answer \"{{ .Name }} 60 IN A 192.0.2.42\"\n }\n \
+     template IN AAAA example {\n authority \"example. 30 IN SOA ns.example. root.example. (1 2 3 4 5)\"\n }";
+const BOTH: &str = "template IN A example {\n answer \"{{ .Name }} 60 IN A 192.0.2.42\"\n }\n \
+     template IN AAAA example {\n answer \"{{ .Name }} 60 IN AAAA 2001:db8::1\"\n }";
+const SIX: &str = "[2001:db8::9]:4000";
+
+#[test]
+fn addresses_are_embedded_by_rfc_6052_section_2_4() {
+    let address = Ipv4Addr::new(192, 0, 2, 33);
+    for (prefix, text) in [
+        ("2001:db8::/32", "2001:db8:c000:221::"),
+        ("2001:db8:100::/40", "2001:db8:1c0:2:21::"),
+        ("2001:db8:122::/48", "2001:db8:122:c000:2:2100::"),
+        ("2001:db8:122:300::/56", "2001:db8:122:3c0:0:221::"),
+        ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100:0"),
+        ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
+        ("64:ff9b::/96", "64:ff9b::192.0.2.33"),
+    ] {
+        assert_eq!(embed(prefix.parse().unwrap(), address), text.parse::<Ipv6Addr>().unwrap(), "{prefix}");
+    }
+}
+
+#[test]
+fn a_host_without_ipv6_gets_an_address_for_as_long_as_its_absence_is_known() {
+    let (answer, asker) = answers("", FOUR, SIX);
+    assert_eq!(shown(&answer.answers), ["host.example. 30 IN AAAA 64:ff9b::c000:22a"]);
+    let series = r#"coredns_dns64_requests_translated_total{server="dns://:53"}"#;
+    assert_eq!(asker.metric(series).as_deref(), Some("1"));
+    let (answer, _) = answers("2001:db8::/32", FOUR, SIX);
+    assert_eq!(shown(&answer.answers), ["host.example. 30 IN AAAA 2001:db8:c000:22a::"]);
+}
+
+#[test]
+fn what_has_ipv6_is_left_alone_unless_all_is_translated() {
+    assert_eq!(shown(&answers("", BOTH, SIX).0.answers), ["host.example. 60 IN AAAA 2001:db8::1"]);
+    let all = answers("{\n translate_all\n }", BOTH, SIX).0;
+    assert_eq!(shown(&all.answers), ["host.example. 60 IN AAAA 64:ff9b::c000:22a"]);
+}
+
+#[test]
+fn clients_of_ipv4_are_left_alone_unless_allowed() {
+    assert!(answers("", FOUR, "192.0.2.1:4000").0.answers.is_empty());
+    let options = "{\n allow_ipv4\n prefix 64:1337::/64\n }";
+    assert_eq!(answers(options, FOUR, "192.0.2.1:4000").0.answers.len(), 1);
+    // A socket of both families sees IPv4 clients as mapped addresses.
+    assert!(answers("", FOUR, "[::ffff:192.0.2.1]:4000").0.answers.is_empty());
+}
+
+#[test]
+fn a_name_that_is_not_there_stays_so() {
+    let missing = "template IN A example {\n answer \"{{ .Name }} 60 IN A 192.0.2.42\"\n }\n \
+         template IN AAAA example {\n rcode NXDOMAIN\n }";
+    let (answer, _) = answers("", missing, SIX);
+    assert_eq!((answer.rcode(), answer.answers.len()), (Rcode::NXDOMAIN, 0));
+}
+
+#[test]
+fn the_fast_way_is_taken_where_nothing_is_to_be_done() {
+    let asker = Asker::new(". {\n dns64\n local\n}");
+    assert!(asker.fast(&question("a.", "AAAA"), "10.0.0.1:5").is_none());
+}
+
+#[test]
+fn what_is_no_prefix_is_refused() {
+    for wrong in ["dns64 64:ff9b::", "dns64 10.0.0.0/8", "dns64 64:ff9b::/72", "dns64 64:ff9b::/97", "dns64 a b"] {
+        assert!(refusal(&format!(". {{\n {wrong}\n}}")).starts_with("Corefile:2: dns64"), "{wrong}");
+    }
+    assert!(refusal(". {\n dns64 {\n  translate_some\n }\n}").contains("did you mean translate_all"));
+}
