@@ -57,6 +57,7 @@ pub mod pattern;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
+pub mod rewrite;
 pub mod root;
 pub mod template;
 #[cfg(test)]

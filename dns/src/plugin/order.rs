@@ -2,8 +2,8 @@
 
 use super::{
     SetUp, acl, any, bind, bufsize, cancel, chaos, debug, dns64, errors, forward, header, health, hosts, kubernetes,
-    loadbalance, local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, root, template, timeouts,
-    tls, whoami,
+    loadbalance, local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, rewrite, root, template,
+    timeouts, tls, whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -30,6 +30,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("any", any::set_up),
     ("chaos", chaos::set_up),
     ("loadbalance", loadbalance::set_up),
+    ("rewrite", rewrite::set_up),
     ("acl", acl::set_up),
     ("header", header::set_up),
     ("tls", tls::set_up),

@@ -219,7 +219,7 @@ impl Parser {
         if names.len() > most {
             return Err(Wrong::new(at, "only range gives two variables"));
         }
-        if let Some(unknown) = names.iter().find(|name| **sign == "=" && !self.scope.contains(name)) {
+        if let Some(unknown) = names.iter().find(|name| *sign == "=" && !self.scope.contains(name)) {
             return Err(Wrong::new(at, format!("${unknown} is not there yet; write :=")));
         }
         pipe.variables = names.into_iter().cloned().collect();

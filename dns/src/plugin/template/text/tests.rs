@@ -115,7 +115,7 @@ fn what_is_wrong_is_refused_at_set_up() {
         let wrong = run(template).unwrap_err();
         assert!(wrong.contains(why), "{template}: {wrong}");
     }
-    let deep = "{{ ".to_owned() + &"(".repeat(10_000);
+    let deep = format!("{{{{ {} }}}}", "(".repeat(10_000));
     assert!(run(&deep).unwrap_err().contains("levels"));
 }
 
