@@ -66,6 +66,7 @@ pub(crate) mod testing;
 mod tests;
 pub mod timeouts;
 pub mod tls;
+pub mod view;
 pub mod whoami;
 pub mod zones;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::corefile::{self, Problem};
 use crate::fast::{Fast, Plain, Step};
 use crate::feed::Feed;
-use crate::query::{Request, Transport};
+use crate::query::{Query, Request, Transport};
 use crate::server::{Instance, Server, Services};
 use crate::wire::{Edns, Message, Name, Question, Record, Type};
 
@@ -57,12 +57,21 @@ impl Asker {
         Asker { services, server, runtime }
     }
 
-    /// Asks the long way; None: nothing was said.
-    pub(crate) fn send(&self, message: &Message, from: &str, transport: Transport) -> Option<Message> {
+    fn request(message: &Message, from: &str, transport: Transport) -> Request {
         let mut raw = Vec::new();
         message.write(&mut raw);
-        let to = SocketAddr::from(([127, 0, 0, 1], 53));
-        let request = Request::new(raw, from.parse().unwrap(), to, transport);
+        Request::new(raw, from.parse().unwrap(), SocketAddr::from(([127, 0, 0, 1], 53)), transport)
+    }
+
+    /// A query before any plugin has met it.
+    pub(crate) fn query(&self, message: &Message, from: &str, transport: Transport) -> Query {
+        let request = Request { message: message.clone(), ..Asker::request(message, from, transport) };
+        self.server.question(request).unwrap()
+    }
+
+    /// Asks the long way; None: nothing was said.
+    pub(crate) fn send(&self, message: &Message, from: &str, transport: Transport) -> Option<Message> {
+        let request = Asker::request(message, from, transport);
         let answer = tokio::task::LocalSet::new().block_on(&self.runtime, self.server.answer(request))?;
         Some(Message::read(&answer).unwrap())
     }

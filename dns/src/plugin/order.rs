@@ -3,7 +3,7 @@
 use super::{
     SetUp, acl, any, bind, bufsize, cancel, chaos, debug, dns64, errors, forward, header, health, hosts, kubernetes,
     loadbalance, local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, rewrite, root, template,
-    timeouts, tls, whoami,
+    timeouts, tls, view, whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -40,6 +40,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("kubernetes", kubernetes::set_up),
     ("forward", forward::set_up),
     ("whoami", whoami::set_up),
+    ("view", view::set_up),
 ];
 
 /// CoreDNS's other plugins: each with what to do instead.

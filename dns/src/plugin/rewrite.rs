@@ -163,8 +163,8 @@ impl Plugin for Rewrite {
         let rtype = fast.plain.rtype();
         let name = fast.plain.name();
         for rule in &self.rules {
-            let text = || text.get_or_insert_with(|| NameText::of_wire(name)).as_str();
-            if rule.might_apply(rtype, text) {
+            let slot = &mut text;
+            if rule.might_apply(rtype, move || slot.get_or_insert_with(|| NameText::of_wire(name)).as_str()) {
                 return Step::Slow;
             }
         }
