@@ -87,8 +87,8 @@ fn values_are_renamed_in_every_type_that_has_one() {
 
 #[test]
 fn rules_are_tried_in_order_until_one_stops() {
-    let chain = "rewrite continue name regex ^a\\.(.*) b.{1}\n rewrite continue name regex ^b\\.(.*) c.{1}\n \
-         rewrite name regex ^c\\.(.*) d.{1}\n rewrite name regex ^d\\.(.*) e.{1}";
+    let chain = "rewrite continue name regex ^a\\.(.*)\\.$ b.{1}\n rewrite continue name regex ^b\\.(.*)\\.$ c.{1}\n \
+         rewrite name regex ^c\\.(.*)\\.$ d.{1}\n rewrite name regex ^d\\.(.*)\\.$ e.{1}";
     assert_eq!(asked(chain, "a.x."), "d.x.");
     assert_eq!(asked(chain, "d.x."), "e.x.");
     // What is undone is undone from the last to the first.
@@ -210,6 +210,8 @@ fn a_name_that_would_be_none_is_an_error() {
     let asker = rules("rewrite name prefix a. a..b.");
     let answer = asker.ask("a.x.", "TXT");
     assert_eq!((answer.rcode(), answer.questions[0].name.to_string()), (Rcode::SERVFAIL, "a.x.".to_owned()));
+    // A dot of the pattern's stands before the one of the name that is written.
+    assert_eq!(rules("rewrite name regex ^a[.](.*) b.{1}").ask("a.x.", "TXT").rcode(), Rcode::SERVFAIL);
     let asker = rules("rewrite name regex (.*) {0}{0}{0}{0}{0}{0}{0}{0}{0}");
     assert_eq!(asker.ask("abcdefghijklmnopqrstuvwxyzabcdefghij.", "TXT").rcode(), Rcode::SERVFAIL);
 }
