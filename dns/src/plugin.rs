@@ -37,6 +37,7 @@ pub mod chaos;
 pub mod classify;
 pub mod debug;
 pub mod dns64;
+pub mod dnstap;
 pub mod errors;
 pub mod format;
 pub mod forward;

@@ -1,9 +1,9 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
 use super::{
-    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, dns64, errors, forward, header, health, hosts, kubernetes,
-    loadbalance, local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, rewrite, root, template,
-    timeouts, tls, view, whoami,
+    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, dns64, dnstap, errors, forward, header, health, hosts,
+    kubernetes, loadbalance, local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, rewrite,
+    root, template, timeouts, tls, view, whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -25,6 +25,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("prometheus", prometheus::set_up),
     ("errors", errors::set_up),
     ("log", log::set_up),
+    ("dnstap", dnstap::set_up),
     ("local", local::set_up),
     ("dns64", dns64::set_up),
     ("any", any::set_up),
@@ -36,7 +37,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("tls", tls::set_up),
     ("minimal", minimal::set_up),
     ("template", template::set_up),
-    ("hosts", hosts::set_up), // keep the order of plugin.cfg
+    ("hosts", hosts::set_up),
     ("kubernetes", kubernetes::set_up),
     ("forward", forward::set_up),
     ("whoami", whoami::set_up),

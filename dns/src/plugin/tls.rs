@@ -136,6 +136,42 @@ fn verifier(
     })
 }
 
+/// For a listener of another plugin: certificate, key and perhaps an authority, whose certificate clients must show
+/// (`skips`: may show).
+///
+/// # Errors
+/// A file can't be read or doesn't hold what it should.
+pub(super) fn of_listener(paths: &[std::path::PathBuf], skips: bool) -> Result<ServerConfig, String> {
+    let (certificate, key, authority) = match paths {
+        [certificate, key] => (certificate, key, None),
+        [certificate, key, authority] => (certificate, key, Some(authority.as_path())),
+        _ => return Err("takes a certificate, its key and perhaps an authority".to_owned()),
+    };
+    let client_auth = match (authority, skips) {
+        (None, _) => ClientAuth::None,
+        (Some(_), true) => ClientAuth::VerifyIfGiven,
+        (Some(_), false) => ClientAuth::RequireAndVerify,
+    };
+    config(certificate, key, authority, client_auth)
+}
+
+/// For a client: it trusts whom this host trusts (`skips`: everybody).
+///
+/// # Errors
+/// This host trusts nobody.
+pub(super) fn of_client(skips: bool) -> Result<rustls::ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| format!("TLS can't be set up: {error}"))?;
+    Ok(if skips {
+        let verifier = Arc::new(Unchecked::new(&provider, false));
+        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+    } else {
+        builder.with_root_certificates(system_roots()?).with_no_client_auth()
+    })
+}
+
 /// The certificates of a file; at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();

@@ -178,6 +178,8 @@ pub struct BlockConfig {
     pub echoed_options: Vec<u16>,
     /// `transfer`: takes the names of zones that have changed, and tells their secondaries.
     pub changed_zones: Option<tokio::sync::mpsc::UnboundedSender<Name>>,
+    /// `dnstap`: who is told of what is asked of upstreams.
+    pub taps: Vec<Arc<crate::plugin::dnstap::Tap>>,
     /// `ready`: how the block's plugins report.
     pub ready: Option<Reports>,
     /// Set by `loop` while the server runs: what `forward` asks leads back here, so it is no longer asked.
