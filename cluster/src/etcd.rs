@@ -18,8 +18,10 @@ mod connect;
 mod error;
 mod keys;
 mod location;
+mod reader;
 
 pub use connect::{Connection, MAX_MESSAGE, REQUEST_TIMEOUT};
 pub use error::{Error, ErrorKind};
 pub use keys::Keys;
 pub use location::{Location, LocationError};
+pub use reader::{Access, Entry, Reader};

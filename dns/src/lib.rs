@@ -16,3 +16,4 @@ pub mod reply;
 pub mod server;
 pub mod upstream;
 pub mod wire;
+pub mod zone;

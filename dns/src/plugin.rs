@@ -29,6 +29,8 @@ pub mod acl;
 pub mod any;
 #[cfg(test)]
 pub(crate) mod asker;
+pub mod auto;
+pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod by_server;
@@ -38,12 +40,16 @@ pub mod classify;
 pub mod debug;
 pub mod dns64;
 pub mod dnstap;
+pub mod dnssec;
 pub mod errors;
 pub mod format;
 pub mod forward;
+pub mod etcd;
+pub mod file;
 pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod k8s_external;
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
@@ -61,6 +67,7 @@ pub mod reload;
 pub mod rewrite;
 pub mod root;
 pub mod template;
+pub mod secondary;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -68,6 +75,7 @@ mod tests;
 pub mod timeouts;
 pub mod tls;
 pub mod view;
+pub mod transfer;
 pub mod whoami;
 pub mod zones;
 

@@ -17,6 +17,7 @@
 
 mod bytes;
 mod entry;
+mod external;
 mod found;
 mod host;
 mod keeper;
@@ -42,6 +43,7 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{GenericHashMap, GenericHashSet, OrdSet};
 
 pub use bytes::{Asked, Written};
+pub use external::{Outside, Target};
 pub use found::{Answer, Found, Sections};
 pub use keeper::Keeper;
 pub use options::{DEFAULT_TTL, Options, PodMode, Zone};
@@ -122,6 +124,15 @@ impl Records {
     /// Whether names of this namespace exist: it does itself, and the options let it be seen.
     pub fn is_exposed(&self, namespace: &str) -> bool {
         self.namespaces.contains(namespace)
+    }
+
+    /// The namespace of the running Pods with this address; None where there is none, where Pods of several
+    /// namespaces have it, and unless Pods are verified.
+    pub fn namespace_at(&self, ip: IpAddr) -> Option<&Str> {
+        let from = (ip, ObjectName::default());
+        let mut here = self.pods.range(from..).take_while(|(at, _)| *at == ip).map(|(_, name)| &name.namespace);
+        let first = here.next()?;
+        here.all(|other| other == first).then_some(first)
     }
 
     /// The Pod with this address (of several on one node's address, the first by name). None unless Pods are

@@ -2,7 +2,7 @@
 //! written as CoreDNS's library writes them, so that answers are cut at the same records.
 pub mod edns;
 mod fuzz;
-mod layout;
+pub(crate) mod layout;
 pub mod message;
 pub mod name;
 pub mod record;

@@ -93,19 +93,29 @@ impl Location {
     }
 
     fn tls(&self, endpoint: &str) -> Result<TlsOptions, Error> {
-        let mut tls = match &self.cacert {
-            Some(file) => {
-                let pem = read(file, "cacert", endpoint)?;
-                TlsOptions::new().ca_certificate(Certificate::from_pem(pem))
-            }
-            None => TlsOptions::new().with_native_roots(),
-        };
-        if let Some(identity) = &self.identity {
-            let (cert, key) = (read(&identity.cert, "cert", endpoint)?, read(&identity.key, "key", endpoint)?);
-            tls = tls.identity(Identity::from_pem(cert, key));
-        }
-        Ok(tls)
+        let identity = self.identity.as_ref().map(|identity| (identity.cert.as_path(), identity.key.as_path()));
+        tls(self.cacert.as_deref(), identity, endpoint)
     }
+}
+
+/// TLS with what the files say now.
+pub(super) fn tls(
+    cacert: Option<&Path>,
+    identity: Option<(&Path, &Path)>,
+    endpoint: &str,
+) -> Result<TlsOptions, Error> {
+    let mut tls = match cacert {
+        Some(file) => {
+            let pem = read(file, "cacert", endpoint)?;
+            TlsOptions::new().ca_certificate(Certificate::from_pem(pem))
+        }
+        None => TlsOptions::new().with_native_roots(),
+    };
+    if let Some((cert, key)) = identity {
+        let (cert, key) = (read(cert, "cert", endpoint)?, read(key, "key", endpoint)?);
+        tls = tls.identity(Identity::from_pem(cert, key));
+    }
+    Ok(tls)
 }
 
 fn read(file: &Path, parameter: &str, endpoint: &str) -> Result<Vec<u8>, Error> {

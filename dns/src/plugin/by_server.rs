@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use crate::metrics::{Counter, Registry};
 use crate::server::Address;
 
-/// A counter with the labels `server` and `view`.
+/// A counter with the label `server`, and mostly `view`.
 pub struct ByServer {
     name: &'static str,
     help: &'static str,
+    has_view: bool,
     first: Link,
 }
 
@@ -25,7 +26,12 @@ struct Entry {
 impl ByServer {
     /// The counter of that name.
     pub const fn new(name: &'static str, help: &'static str) -> ByServer {
-        ByServer { name, help, first: OnceLock::new() }
+        ByServer { name, help, has_view: true, first: OnceLock::new() }
+    }
+
+    /// The same without the label `view`.
+    pub const fn without_view(name: &'static str, help: &'static str) -> ByServer {
+        ByServer { name, help, has_view: false, first: OnceLock::new() }
     }
 
     /// The counter of a server, if it is there already.
@@ -46,7 +52,8 @@ impl ByServer {
         loop {
             let entry = link.get_or_init(|| {
                 let labels = [("server", &*address.to_string()), ("view", view)];
-                let counter = registry.counter(self.name, self.help, &labels);
+                let labels = if self.has_view { &labels[..] } else { &labels[..1] };
+                let counter = registry.counter(self.name, self.help, labels);
                 Box::new(Entry { address: *address, counter, next: OnceLock::new() })
             });
             if entry.address == *address {

@@ -1,9 +1,9 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
 use super::{
-    SetUp, acl, any, bind, bufsize, cancel, chaos, debug, dns64, dnstap, errors, forward, header, health, hosts,
-    kubernetes, loadbalance, local, log, metadata, minimal, multisocket, nsid, prometheus, ready, reload, rewrite,
-    root, template, timeouts, tls, view, whoami,
+    SetUp, acl, any, auto, autopath, bind, bufsize, cancel, chaos, debug, dns64, dnssec, dnstap, errors, etcd, file,
+    forward, header, health, hosts, k8s_external, kubernetes, loadbalance, local, log, metadata, minimal, multisocket,
+    nsid, prometheus, ready, reload, rewrite, root, secondary, template, timeouts, tls, transfer, view, whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -32,13 +32,21 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("chaos", chaos::set_up),
     ("loadbalance", loadbalance::set_up),
     ("rewrite", rewrite::set_up),
+    ("autopath", autopath::set_up),
     ("acl", acl::set_up),
     ("header", header::set_up),
+    ("dnssec", dnssec::set_up),
     ("tls", tls::set_up),
     ("minimal", minimal::set_up),
     ("template", template::set_up),
+    ("transfer", transfer::set_up),
     ("hosts", hosts::set_up),
+    ("k8s_external", k8s_external::set_up),
     ("kubernetes", kubernetes::set_up),
+    ("file", file::set_up),
+    ("auto", auto::set_up),
+    ("secondary", secondary::set_up),
+    ("etcd", etcd::set_up),
     ("forward", forward::set_up),
     ("whoami", whoami::set_up),
     ("view", view::set_up),

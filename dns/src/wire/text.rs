@@ -42,6 +42,11 @@ pub fn data_from_text(rtype: Type, text: &str, origin: Option<&Name>) -> Result<
     fields::read(rtype, &entry.tokens, origin.unwrap_or(&root))
 }
 
+/// Reads base64 with its padding.
+pub(crate) fn bytes_from_base64(text: &str) -> Option<Vec<u8>> {
+    codec::from_base64(text.as_bytes())
+}
+
 /// Reads a TTL: seconds, or numbers with the units s, m, h, d, w, as "1h30m".
 pub fn ttl_from_text(text: &str) -> Option<u32> {
     let (mut sum, mut number, mut digits) = (0_u32, 0_u32, false);

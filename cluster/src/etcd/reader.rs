@@ -1,0 +1,138 @@
+//! Reads keys of any layout: for those who keep other things than objects in an etcd (names, as SkyDNS did).
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue};
+use tokio::sync::Mutex;
+
+use super::connect::tls;
+use super::error::{Error, ErrorKind};
+
+/// How long a reading may take, connecting included.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where an etcd is and how to log in there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// `http://host:port` or `https://host:port`, at least one.
+    pub endpoints: Vec<String>,
+    /// The authority of the server's certificate, PEM; those of the system without it.
+    pub cacert: Option<PathBuf>,
+    /// A client's certificate and its key, PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Name and password.
+    pub user: Option<(String, String)>,
+}
+
+/// A key with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Vec<u8>,
+    /// The seconds that its lease has left; None where it has none.
+    pub lease: Option<i64>,
+}
+
+/// A reader. It connects when it is asked, and anew after a failure.
+pub struct Reader {
+    access: Access,
+    client: Mutex<Option<Client>>,
+    /// The endpoint that is asked first.
+    next: AtomicUsize,
+}
+
+impl Reader {
+    /// A reader of this etcd.
+    pub fn new(access: Access) -> Reader {
+        Reader { access, client: Mutex::default(), next: AtomicUsize::new(0) }
+    }
+
+    /// The value of a key, if it is there.
+    pub async fn get(&self, key: &str) -> Result<Vec<Entry>, Error> {
+        self.read(key, None).await
+    }
+
+    /// All keys that begin with `prefix`.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
+        self.read(prefix, Some(GetOptions::new().with_prefix())).await
+    }
+
+    async fn read(&self, key: &str, options: Option<GetOptions>) -> Result<Vec<Entry>, Error> {
+        let endpoints = &self.access.endpoints;
+        let reading = async {
+            let mut last = None;
+            for _ in 0..endpoints.len() {
+                let at = self.next.load(Ordering::Relaxed);
+                let Some(endpoint) = endpoints.get(at % endpoints.len()) else { break };
+                match self.try_read(endpoint, key, options.clone()).await {
+                    Ok(entries) => return Ok(entries),
+                    Err(error) => last = Some(error),
+                }
+                // The next one, and a connection of its own.
+                *self.client.lock().await = None;
+                self.next.store(at.wrapping_add(1), Ordering::Relaxed);
+            }
+            let none = || Error::new(ErrorKind::Local, "", "no endpoint is given");
+            Err(last.unwrap_or_else(none))
+        };
+        match tokio::time::timeout(TIMEOUT, reading).await {
+            Ok(result) => result,
+            Err(_) => {
+                *self.client.lock().await = None;
+                self.next.fetch_add(1, Ordering::Relaxed);
+                Err(Error::silent(&endpoints.join(", "), TIMEOUT))
+            }
+        }
+    }
+
+    async fn try_read(&self, endpoint: &str, key: &str, options: Option<GetOptions>) -> Result<Vec<Entry>, Error> {
+        let said = |error: etcd_client::Error| Error::of(&error, endpoint, key);
+        let client = self.client(endpoint).await?;
+        let mut found = client.kv_client().get(key, options).await.map_err(said)?;
+        let mut entries = Vec::new();
+        for entry in found.take_kvs() {
+            entries.push(read_entry(&client, entry).await);
+        }
+        Ok(entries)
+    }
+
+    async fn client(&self, endpoint: &str) -> Result<Client, Error> {
+        let mut kept = self.client.lock().await;
+        if let Some(client) = &*kept {
+            return Ok(client.clone());
+        }
+        let mut options = ConnectOptions::new().with_connect_timeout(TIMEOUT).with_timeout(TIMEOUT);
+        if endpoint.starts_with("https://") {
+            let identity = self.access.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+            options = options.with_tls(tls(self.access.cacert.as_deref(), identity, endpoint)?);
+        }
+        if let Some((name, password)) = &self.access.user {
+            options = options.with_user(name, password);
+        }
+        let said = |error: etcd_client::Error| Error::of_connect(&error, endpoint, "");
+        let client = Client::connect([endpoint], Some(options)).await.map_err(said)?;
+        *kept = Some(client.clone());
+        Ok(client)
+    }
+}
+
+async fn read_entry(client: &Client, entry: KeyValue) -> Entry {
+    let mut lease = None;
+    if entry.lease() != 0 {
+        // A lease that can't be asked for tells nothing.
+        let left = client.lease_client().time_to_live(entry.lease(), None).await;
+        lease = left.ok().map(|left| left.ttl()).filter(|ttl| *ttl > 0);
+    }
+    let (key, value) = entry.into_key_value();
+    Entry { key: String::from_utf8_lossy(&key).into_owned(), value, lease }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("endpoints", &self.access.endpoints).finish_non_exhaustive()
+    }
+}

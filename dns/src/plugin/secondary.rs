@@ -1,0 +1,141 @@
+//! `secondary`: zones that are taken from their primaries (AXFR) and kept up to date as their SOA says.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::transfer::address;
+use super::zones::{Fallthrough, Zones};
+use super::{Next, Plugin, Transferable, WholeZone};
+use crate::corefile::{Directive, Problem};
+use crate::fast::{Fast, Step};
+use crate::query::Query;
+use crate::reply::{Reply, Serving, ready};
+use crate::server::Building;
+use crate::wire::{Name, Opcode};
+use crate::zone::{self, Held, Slot};
+
+mod client;
+mod keep;
+#[cfg(test)]
+mod tests;
+
+const NAME: &str = "secondary";
+
+struct Secondary {
+    names: Zones,
+    zones: Vec<Arc<Copy>>,
+    fallthrough: Fallthrough,
+}
+
+/// A zone that is copied from elsewhere.
+struct Copy {
+    held: Held,
+    /// Its primaries, in the order in which they are asked.
+    from: Vec<SocketAddr>,
+    /// A primary said that there is news.
+    news: Notify,
+}
+
+/// `secondary [ZONES...] { transfer from ADDRESS...; fallthrough [ZONES...] }`
+///
+/// # Errors
+/// An option is wrong, or no primary is named.
+pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+    let mut secondary = Secondary { names: Zones::default(), zones: Vec::new(), fallthrough: Fallthrough::default() };
+    for directive in directives {
+        let names = Zones::read(directive, &directive.args, building)?;
+        let mut from = Vec::new();
+        for option in directive.body() {
+            match option.name.as_str() {
+                "transfer" => match option.args_between(2, usize::MAX)? {
+                    [word, addresses @ ..] if word == "from" => {
+                        for word in addresses {
+                            from.push(address(option, word)?);
+                        }
+                    }
+                    _ => return Err(option.problem("takes `from ADDRESS...`; `transfer` of its own gives zones away")),
+                },
+                "fallthrough" => secondary.fallthrough = Fallthrough::read(option)?,
+                "catalog" => {
+                    let advice = "catalog zones (RFC 9432) are known, but not supported here: name each zone";
+                    return Err(option.problem(advice));
+                }
+                _ => return Err(option.unknown_option(&["transfer", "fallthrough"])),
+            }
+        }
+        if from.is_empty() {
+            return Err(directive.problem("has no primary; add `transfer from ADDRESS...`"));
+        }
+        for name in names.names() {
+            // What was copied before the Corefile was read again is still good.
+            let slot = building.services.kept.get(&format!("secondary {name} {from:?}"), Slot::empty);
+            let held = Held::shared(name, building.block.changed_zones.clone(), slot);
+            let copy = Arc::new(Copy { held, from: from.clone(), news: Notify::new() });
+            secondary.zones.retain(|other| other.held.origin != *name);
+            secondary.zones.push(copy.clone());
+            building.spawn(NAME, keep::run(copy));
+        }
+        secondary.names.extend(&names);
+    }
+    Ok(Some(Arc::new(secondary)))
+}
+
+impl Secondary {
+    fn copy(&self, name: &Name) -> Option<&Copy> {
+        let zone = self.names.of(name)?;
+        self.zones.iter().find(|copy| copy.held.origin == *zone).map(Arc::as_ref)
+    }
+}
+
+impl Copy {
+    fn is_primary(&self, address: IpAddr) -> bool {
+        self.from.iter().any(|from| from.ip().to_canonical() == address)
+    }
+}
+
+impl Plugin for Secondary {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
+        let Some(copy) = self.copy(query.name()) else { return zone::not_here(NAME, query, next) };
+        if query.flags.opcode() != Opcode::NOTIFY {
+            return Box::pin(zone::answer(&copy.held, &self.fallthrough, NAME, query, next));
+        }
+        let (zone, from) = (&copy.held.origin, query.request.from.ip());
+        if !copy.is_primary(from) {
+            tracing::info!(%zone, %from, "a NOTIFY that is from no primary goes unanswered");
+            return ready(Ok(None));
+        }
+        tracing::info!(%zone, %from, "the primary says that there is news");
+        copy.news.notify_one();
+        let mut message = query.reply();
+        message.flags.set_aa(true);
+        ready(Ok(Some(Reply::new(message, NAME))))
+    }
+
+    fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {
+        if self.names.take(fast) { Step::Slow } else { Step::Pass }
+    }
+
+    fn transferable(&self) -> Option<&dyn Transferable> {
+        Some(self)
+    }
+
+    fn describe(&self) -> String {
+        let zones = self.zones.iter().map(|copy| match copy.held.serial() {
+            Some(serial) => format!("{} serial {serial} from {:?}", copy.held.origin, copy.from),
+            None => format!("{} not copied yet from {:?}", copy.held.origin, copy.from),
+        });
+        zones.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Transferable for Secondary {
+    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, String>> {
+        self.zones.iter().find(|copy| copy.held.origin == *zone).map(|copy| copy.held.whole())
+    }
+}
