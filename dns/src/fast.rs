@@ -219,6 +219,9 @@ pub struct Fast<'a> {
     pub shuffle: bool,
     /// `minimal`: authority and additional are left out of positive answers.
     pub minimal: bool,
+    /// A cache stands in front: the least and the highest TTL that it leaves as they are, in seconds. See
+    /// [`Fast::lets`].
+    pub ttls: Option<(u32, u32)>,
     /// `prometheus`: who counts it.
     pub meter: Option<&'a dyn Meter>,
     /// The plugin that answered.
@@ -258,6 +261,7 @@ impl<'a> Fast<'a> {
             edns_size,
             shuffle: false,
             minimal: false,
+            ttls: None,
             meter: None,
             by: "",
             rcode: Rcode::NOERROR,
@@ -283,6 +287,12 @@ impl<'a> Fast<'a> {
     /// The question was answered.
     pub(crate) fn counted(&self) {
         self.counters.iter().flatten().for_each(|counter| counter.inc());
+    }
+
+    /// Whether an answer of watched state with this TTL may go out on the fast way, past a cache in front. Answers of
+    /// anything else may where there is none ([`Fast::ttls`]): the cache keeps them.
+    pub fn lets(&self, ttl: u32) -> bool {
+        self.ttls.is_none_or(|(least, most)| (least..=most).contains(&ttl))
     }
 
     /// It came by a stream: its answer may be as long as there is room.

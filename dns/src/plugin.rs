@@ -34,6 +34,7 @@ pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod by_server;
+pub mod cache;
 pub mod cancel;
 pub mod chaos;
 pub mod classify;

@@ -28,7 +28,7 @@ mod policy;
 mod proxy;
 mod setup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 mod to;
 

@@ -214,14 +214,16 @@ impl Plugin for Hosts {
         let none = Section::default();
         match self.find(&file, lower, rtype) {
             [Some(_), Some(_)] => Step::Slow,
+            // A cache in front keeps it.
+            [Some(_), None] | [None, Some(_)] if fast.ttls.is_some() => Step::Slow,
             [Some(set), None] | [None, Some(set)] => {
                 fast.respond(NAME, Rcode::NOERROR, true, set.section(), none, none)
             }
             [None, None] if rtype == Type::PTR => Step::Pass,
-            [None, None] if self.has_address(&file, lower) => {
+            [None, None] if self.has_address(&file, lower) && fast.ttls.is_none() => {
                 fast.respond(NAME, Rcode::NOERROR, true, none, none, none)
             }
-            [None, None] if falls_through => Step::Pass,
+            [None, None] if falls_through && !self.has_address(&file, lower) => Step::Pass,
             [None, None] => Step::Slow,
         }
     }

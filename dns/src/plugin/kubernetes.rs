@@ -88,6 +88,7 @@ impl Plugin for Kubernetes {
         let none = Section::default();
         match &answer.found {
             Found::NoName if self.fallthrough.takes(fast) => Step::Pass,
+            _ if !fast.lets(answer.ttl()) => Step::Slow,
             Found::Refused | Found::External(_) => Step::Slow,
             Found::Rrset(rrset) => {
                 let Ok(count) = u16::try_from(rrset.len()) else { return Step::Slow };

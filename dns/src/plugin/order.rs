@@ -1,9 +1,10 @@
 //! The fixed order in which a question meets the plugins (CoreDNS's plugin.cfg), and what is known and not here.
 
 use super::{
-    SetUp, acl, any, auto, autopath, bind, bufsize, cancel, chaos, debug, dns64, dnssec, dnstap, errors, etcd, file,
-    forward, header, health, hosts, k8s_external, kubernetes, loadbalance, local, log, metadata, minimal, multisocket,
-    nsid, prometheus, ready, reload, rewrite, root, secondary, template, timeouts, tls, transfer, view, whoami,
+    SetUp, acl, any, auto, autopath, bind, bufsize, cache, cancel, chaos, debug, dns64, dnssec, dnstap, errors, etcd,
+    file, forward, header, health, hosts, k8s_external, kubernetes, loadbalance, local, log, metadata, minimal,
+    multisocket, nsid, prometheus, ready, reload, rewrite, root, secondary, template, timeouts, tls, transfer, view,
+    whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -34,6 +35,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("rewrite", rewrite::set_up),
     ("autopath", autopath::set_up),
     ("acl", acl::set_up),
+    ("cache", cache::set_up),
     ("header", header::set_up),
     ("dnssec", dnssec::set_up),
     ("tls", tls::set_up),
