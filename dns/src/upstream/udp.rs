@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bowline_sys::datagrams::{BATCH, Receiver};
 use rustix::net::SendFlags;
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -26,9 +26,6 @@ const SOCKETS: usize = 8;
 const QUESTIONS: u32 = 1024;
 /// The oldest that a socket gets.
 const AGE: Duration = Duration::from_secs(30);
-
-/// An ICMP error makes a socket ready without making it readable.
-const READY: Interest = Interest::READABLE.add(Interest::ERROR);
 
 thread_local!(static RECEIVER: RefCell<Receiver> = RefCell::new(Receiver::new()));
 
@@ -137,23 +134,29 @@ async fn receive(socket: Rc<Socket>, upstream: Arc<Upstream>) {
     let upstream = Arc::downgrade(&upstream);
     loop {
         let ready = tokio::select! {
-            ready = timeout(idle, socket.socket.ready(READY)) => ready.map(|ready| ready.map(|_| ())),
-            () = socket.retired.notified() => Ok(Ok(())),
+            // An ICMP error makes a socket ready without making it readable.
+            ready = timeout(idle, socket.socket.ready(Interest::READABLE | Interest::ERROR)) => ready,
+            () = socket.retired.notified() => Ok(Ok(Ready::EMPTY)),
         };
         // Gone after a reload: nobody waits any more.
         let Some(upstream) = upstream.upgrade() else { return };
-        if let Ok(Err(error)) = ready {
-            socket.retire();
-            return socket.waiting.fail(&upstream.trouble(error));
-        }
-        let result = socket.socket.try_io(READY, || take(&socket, &upstream));
+        let is_idle = ready.is_err() && socket.used.get().elapsed() >= idle;
+        let interest = match ready {
+            Ok(Ok(ready)) if ready.is_error() => Interest::ERROR,
+            Ok(Err(error)) => {
+                socket.retire();
+                return socket.waiting.fail(&upstream.trouble(error));
+            }
+            _ => Interest::READABLE,
+        };
+        // Without effect, but for clearing, where it is not ready for this.
+        let result = socket.socket.try_io(interest, || take(&socket, &upstream));
         if let Err(error) = result
             && error.kind() != io::ErrorKind::WouldBlock
         {
             // An ICMP error: nobody listens there.
             socket.waiting.fail(&upstream.trouble(error));
         }
-        let is_idle = ready.is_err() && socket.used.get().elapsed() >= idle;
         if is_idle {
             socket.is_retired.set(true);
         }
