@@ -15,7 +15,6 @@ use crate::wire::{Data, Message, Name, Question, Record, Type};
 /// What came to a fake server.
 pub(crate) struct Seen {
     pub(crate) message: Message,
-    pub(crate) raw: Vec<u8>,
     pub(crate) by: By,
     pub(crate) from: SocketAddr,
 }
@@ -42,7 +41,7 @@ impl State {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.ports.lock().unwrap().insert(from.port());
         let message = Message::read(raw).unwrap();
-        (self.answer)(&Seen { message, raw: raw.to_vec(), by, from })
+        (self.answer)(&Seen { message, by, from })
     }
     fn is_on(&self) -> bool {
         !self.ended.load(Ordering::SeqCst)
@@ -290,7 +289,7 @@ fn random_case_must_come_back() {
     let fake = Fake::start(|seen| {
         let mut small = seen.message.clone();
         small.questions[0].name = small.questions[0].name.to_lower();
-        let forged = Seen { message: small, raw: Vec::new(), by: seen.by, from: seen.from };
+        let forged = Seen { message: small, by: seen.by, from: seen.from };
         [good(&forged, 66), good(seen, 1)].concat()
     });
     let asked = bytes(&question("www.a-name-with-many-letters.example.org.", Type::A));

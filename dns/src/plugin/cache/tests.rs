@@ -3,7 +3,6 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use super::*;
 use crate::plugin::asker::{Asker, question, refusal, shown, with_edns};
@@ -176,7 +175,10 @@ fn moody() -> (Fake, Arc<Mutex<Mood>>, Arc<AtomicUsize>) {
     let (shared, asked) = (mood.clone(), Arc::new(AtomicUsize::new(0)));
     let count = asked.clone();
     let fake = Fake::start(move |seen: &Seen| {
-        count.fetch_add(1, Ordering::SeqCst);
+        // Health checks ask for the root.
+        if !seen.message.questions[0].name.is_root() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
         match *shared.lock().unwrap() {
             Mood::Silent => Vec::new(),
             Mood::Fails => {
@@ -476,5 +478,4 @@ fn a_sweep_leaves_nothing_of_a_server_that_was_reloaded() {
     until("the old one is gone", || store.bytes() == 0);
     served.ask(&question("example.org.", "A"));
     assert_eq!(fake.asked(), 2);
-    let _ = (&served.folder, Duration::ZERO);
 }

@@ -19,7 +19,8 @@ pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     pub(crate) services: Arc<Services>,
     pub(crate) running: Option<Running>,
-    pub(crate) folder: tempfile::TempDir,
+    /// Of the Corefile.
+    _folder: tempfile::TempDir,
 }
 
 impl Served {
@@ -34,7 +35,7 @@ impl Served {
         let port = free().port();
         let settings = Settings { conf, port, threads: 1, prepare: None };
         let running = Running::start(settings, services.clone()).unwrap();
-        Served { address: ([127, 0, 0, 1], port).into(), services, running: Some(running), folder }
+        Served { address: ([127, 0, 0, 1], port).into(), services, running: Some(running), _folder: folder }
     }
 
     pub(crate) fn ask(&self, message: &Message) -> Message {
