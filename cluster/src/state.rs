@@ -18,12 +18,14 @@ use crate::source::{Change, Origin, Problem, Update};
 
 mod addresses;
 mod endpoints;
+mod namespaces;
 #[cfg(test)]
 mod tests;
 
 use addresses::Claims;
 use endpoints::Labelled;
 pub(crate) use endpoints::is_made;
+use namespaces::Implied;
 
 /// What a [`State`] does besides keeping objects.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +66,8 @@ pub struct State {
     /// Pods by label, and Services by one pair of their selector; empty unless `complete`.
     pods: Labelled,
     selectors: Labelled,
+    /// Empty unless `complete`.
+    implied: Implied,
     /// What State itself refuses, by Service.
     refused: BTreeMap<ObjectName, Vec<Problem>>,
     /// What the source says it refuses.
@@ -175,12 +179,13 @@ impl State {
             Change::Delete(_) => None,
         }));
         let snapshot = &self.snapshot;
+        let written = |name: &&ObjectName| !self.options.complete || self.implied.is_written(&name.name);
         let names = (self.services.keys().map(|name| (Kind::Service, name)))
             .chain(self.slices.keys().map(|name| (Kind::EndpointSlice, name)))
             .chain(self.imported.keys().map(|name| (Kind::EndpointSlice, name)))
             .chain(snapshot.pods.keys().map(|name| (Kind::Pod, name)))
             .chain(snapshot.nodes.keys().map(|name| (Kind::Node, name)))
-            .chain(snapshot.namespaces.keys().map(|name| (Kind::Namespace, name)))
+            .chain(snapshot.namespaces.keys().filter(written).map(|name| (Kind::Namespace, name)))
             .chain(snapshot.network_policies.keys().map(|name| (Kind::NetworkPolicy, name)))
             .chain(snapshot.service_imports.keys().map(|name| (Kind::ServiceImport, name)))
             .chain(snapshot.service_cidrs.keys().map(|name| (Kind::ServiceCidr, name)));
@@ -213,6 +218,9 @@ impl State {
             Object::EndpointSlice(slice) => self.put_slice(slice, marks, applied),
             Object::Pod(pod) => self.put_pod(pod, marks),
             Object::Node(node) => self.put_node(node, applied),
+            Object::Namespace(o) if self.options.complete => {
+                self.implied.write(&o.name.name.clone(), Some(o), &mut self.snapshot);
+            }
             Object::Namespace(o) => self.keep(|s| &mut s.namespaces, o.name.clone(), o),
             Object::ServiceImport(o) => self.keep(|s| &mut s.service_imports, o.name.clone(), o),
             Object::ServiceCidr(o) => self.keep(|s| &mut s.service_cidrs, o.name.clone(), o),
@@ -229,6 +237,7 @@ impl State {
             Kind::Service => {
                 if let Some(old) = self.services.remove(name) {
                     self.forget_service(&old, marks);
+                    self.left(&name.namespace);
                     marks.services.insert(name.clone());
                 }
             }
@@ -243,6 +252,7 @@ impl State {
                     self.snapshot.revision += 1;
                     self.mark_selecting(&old, marks);
                     self.pods.remove(&name.namespace, &old.labels, &name.name);
+                    self.left(&name.namespace);
                 }
             }
             Kind::Node => {
@@ -251,6 +261,7 @@ impl State {
                     applied.nodes_changed = true;
                 }
             }
+            Kind::Namespace if self.options.complete => self.implied.write(&name.name, None, &mut self.snapshot),
             Kind::Namespace => self.drop_kept(|s| &mut s.namespaces, name),
             Kind::ServiceImport => self.drop_kept(|s| &mut s.service_imports, name),
             Kind::ServiceCidr => self.drop_kept(|s| &mut s.service_cidrs, name),
@@ -284,8 +295,9 @@ impl State {
         {
             return;
         }
-        if let Some(old) = self.services.remove(&name) {
-            self.forget_service(&old, marks);
+        match self.services.remove(&name) {
+            Some(old) => self.forget_service(&old, marks),
+            None => self.entered(&name.namespace),
         }
         for (address, assigned) in addresses::plan(&service, &self.options).claims() {
             self.claims.insert(address, assigned, &service);
@@ -382,6 +394,8 @@ impl State {
             }
             self.mark_selecting(&old, marks);
             self.pods.remove(&old.name.namespace, &old.labels, &old.name.name);
+        } else {
+            self.entered(&pod.name.namespace);
         }
         if self.options.complete {
             self.mark_selecting(&pod, marks);

@@ -218,6 +218,35 @@ fn nodes_and_namespaces_are_kept() {
     assert!(state.snapshot().nodes.is_empty() && state.snapshot().namespaces.is_empty());
 }
 
+/// As in a cluster, where nothing is in a namespace that is not there.
+#[test]
+fn a_namespace_is_there_while_something_is_in_it() {
+    let mut state = state(&["10.96.0.0/12"]);
+    let space = |name: &str| ObjectName { namespace: Str::default(), name: Str::from(name) };
+    let own = name("a").namespace;
+    let labels = |state: &State| state.snapshot.namespaces.get(&space(&own)).map(|namespace| namespace.labels.len());
+    state.apply(Update::All(vec![put(service("a")), put(service("b")), put(pod("p", "a", &["10.0.0.1"]))]));
+    assert_eq!(labels(&state), Some(1), "kubernetes.io/metadata.name");
+    state.apply(some([delete(Kind::Service, "a"), delete(Kind::Pod, "p"), delete(Kind::Pod, "p")]));
+    assert_eq!(labels(&state), Some(1));
+    // One that is written counts, as long as it is.
+    let namespace = Object::Namespace(Arc::new(Namespace { name: space(&own), labels: Labels::default() }));
+    state.apply(some([Change::Put(namespace, Origin::from("n.yaml"))]));
+    assert_eq!(labels(&state), Some(0));
+    let revision = state.snapshot.revision;
+    state.apply(some([put(service("b"))]));
+    assert_eq!(state.snapshot.revision, revision);
+    state.apply(Update::All(vec![put(service("b"))]));
+    assert_eq!(labels(&state), Some(1));
+    state.apply(some([delete(Kind::Service, "b")]));
+    assert_eq!(labels(&state), None);
+
+    // Where there is an API server, what it says counts.
+    let mut state = State::new(Options::default());
+    state.apply(Update::All(vec![put(service("a"))]));
+    assert!(state.snapshot.namespaces.is_empty());
+}
+
 /// KEP-1645: the endpoints of a ServiceImport come from other clusters, in slices with labels of their own.
 #[test]
 fn slices_of_other_clusters_are_found_by_their_service_import() {
