@@ -214,7 +214,7 @@ fn the_demo_shows_what_it_claims_and_cleans_up() {
     let out = child.wait_with_output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
     assert!(out.status.success(), "{text}\n{}", String::from_utf8_lossy(&out.stderr));
-    for said in ["bowline node", "bowline get services", "frontend", "redis-leader", "redis-follower"] {
+    for said in ["bowline node", "bowline get services", "frontend", "redis-leader", "redis-follower", "bowline dns"] {
         assert!(text.contains(said), "{said} in {text}");
     }
     assert_eq!(left_of(pid), Vec::<String>::new());
