@@ -9,6 +9,8 @@ use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Dns, Image, 
 use bowline_lab::{Host, Lab, Report, Storm, StormArgs, lab_net, wait_for};
 use serde_json::{Value, json};
 
+use crate::resolver::resolver_image;
+
 /// For a defect, not for a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// Where the servers of tests listen, for TCP and UDP, in both families.
@@ -66,13 +68,12 @@ fn start() -> anyhow::Result<Cluster> {
         Ok("kube-proxy") => kube_proxy(),
         _ => bowline(),
     };
-    let options = ClusterOptions {
-        nodes: 2,
-        services,
-        dns: Dns::CoreDns,
-        images: vec![Image::of("lab-net", lab_net()?)],
-        verbose: true,
+    let dns = match std::env::var("BOWLINE_TEST_DNS").as_deref() {
+        Ok("coredns") => Dns::CoreDns,
+        _ => Dns::Bowline { program: env!("CARGO_BIN_EXE_bowline").into() },
     };
+    let images = vec![Image::of("lab-net", lab_net()?), resolver_image(&lab.folder("resolver")?)];
+    let options = ClusterOptions { nodes: 2, services, dns, images, verbose: true };
     Cluster::start(lab, &options)
 }
 

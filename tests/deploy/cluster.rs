@@ -2,6 +2,7 @@
 //! updated, and is taken away; under load, from processes of both nodes and from a pod.
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Dns, Image, Services, binary};
@@ -93,13 +94,16 @@ impl Storms {
     }
 }
 
+/// Clusters one at a time: two are too much for a small machine.
+pub(crate) static ALONE: Mutex<()> = Mutex::new(());
+
 /// `kubectl apply` of an overlay.
-fn apply(cluster: &Cluster, overlay: &str) {
+pub(crate) fn apply(cluster: &Cluster, overlay: &str) {
     cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "--kustomize", overlay]).unwrap();
 }
 
 #[track_caller]
-fn rolled_out(cluster: &Cluster, daemonset: &str) {
+pub(crate) fn rolled_out(cluster: &Cluster, daemonset: &str) {
     let timeout = format!("--timeout={}s", PATIENCE.as_secs());
     let rollout = ["rollout", "status", "--namespace=kube-system", daemonset, &timeout];
     if let Err(error) = cluster.kubectl(&rollout) {
@@ -146,6 +150,7 @@ fn scheduled(node: &ClusterNode, port: u16) -> u64 {
 
 #[test]
 fn the_way_of_a_live_cluster() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::new("deploy").unwrap();
     let archive = image::build(&lab);
     let deploy = Deploy::new(&lab);

@@ -6,9 +6,12 @@ use serde_json::Value;
 
 use crate::overlay::Deploy;
 
-const FOLDERS: [&str; 4] = ["base", "overlays/beside-kube-proxy", "overlays/alone", "cleanup"];
+const FOLDERS: [&str; 6] = ["base", "overlays/beside-kube-proxy", "overlays/alone", "cleanup", "dns", "dns/service"];
 const AGENT: [&str; 6] =
     ["get", "daemonset", "bowline", "--namespace=kube-system", "--output=json", "--ignore-not-found"];
+/// Each component of deploy/, with what it changes.
+const COMPONENTS: [(&str, &str); 3] =
+    [("coredns-corefile", "dns"), ("verified-pods", "dns"), ("node-local-dns", "overlays/alone")];
 
 /// Each is taken as it is, without a warning or an unknown field; and the ports of its probes are the agent's.
 #[test]
@@ -19,22 +22,58 @@ fn an_api_server_takes_every_manifest() {
     let api = ApiServer::start(&place, &etcd, &ApiServerOptions::default()).unwrap();
     let deploy = Deploy::new(&lab);
     for folder in FOLDERS {
-        for how in ["--dry-run=server", "--dry-run=none"] {
-            let path = deploy.path(folder);
-            let out = api
-                .kubectl_command(&["apply", "--validate=strict", how, "--kustomize", &path])
-                .unwrap()
-                .output()
-                .unwrap();
-            let said = String::from_utf8(out.stderr).unwrap();
-            assert!(out.status.success() && said.is_empty(), "{folder}, {how}: {said}");
-        }
+        taken(&api, &deploy.path(folder));
         let agent = api.kubectl(&AGENT).unwrap();
         if !agent.is_empty() && folder != "cleanup" {
             looked_at(&api, folder, &serde_json::from_str(&agent).unwrap());
             api.kubectl(&["delete", "daemonset", "bowline", "--namespace=kube-system"]).unwrap();
         }
     }
+    let dns = ["get", "deployment", "bowline-dns", "--namespace=kube-system", "--output=json"];
+    dns_looked_at(&serde_json::from_str(&api.kubectl(&dns).unwrap()).unwrap());
+    for (component, on) in COMPONENTS {
+        taken(&api, &deploy.with_components(component, on, "bowline.test/bowline:any", &[component]));
+    }
+    all_components_are_taken();
+}
+
+/// Without a warning or an unknown field, dry and really.
+fn taken(api: &ApiServer, path: &str) {
+    for how in ["--dry-run=server", "--dry-run=none"] {
+        let out =
+            api.kubectl_command(&["apply", "--validate=strict", how, "--kustomize", path]).unwrap().output().unwrap();
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.success() && said.is_empty(), "{path}, {how}: {said}");
+    }
+}
+
+fn all_components_are_taken() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/components");
+    let mut there: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    there.sort_unstable();
+    let mut taken: Vec<_> = COMPONENTS.iter().map(|(component, _)| (*component).to_owned()).collect();
+    taken.sort_unstable();
+    assert_eq!(there, taken, "a new component needs its line above");
+}
+
+/// The DNS is found by the Service kube-dns, is no Deployment that kubeadm takes for its own, and may do nothing.
+fn dns_looked_at(deployment: &Value) {
+    assert_eq!(deployment.pointer("/metadata/labels/k8s-app"), None);
+    let template = deployment.pointer("/spec/template").unwrap();
+    assert_eq!(template.pointer("/metadata/labels/k8s-app").unwrap(), "kube-dns");
+    let (pod, container) = (&template["spec"], template.pointer("/spec/containers/0").unwrap());
+    assert_eq!(pod.pointer("/securityContext/runAsNonRoot").unwrap(), true);
+    assert_eq!(container.pointer("/securityContext/capabilities").unwrap(), &serde_json::json!({"drop": ["ALL"]}));
+    assert_eq!(container.pointer("/securityContext/readOnlyRootFilesystem").unwrap(), true);
+    // Ports are those of the Corefile, and its end waits for the lameduck.
+    let corefile = include_str!("../../deploy/dns/Corefile");
+    let ports: Vec<_> = container["ports"].as_array().unwrap().iter().map(|port| &port["containerPort"]).collect();
+    assert_eq!(ports, [53, 53, 9153, 8080, 8181].map(|port| serde_json::json!(port)).iter().collect::<Vec<_>>());
+    assert!(
+        corefile.starts_with(".:53 {") && corefile.contains("prometheus :9153") && corefile.contains("lameduck 5s")
+    );
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > 10);
 }
 
 fn looked_at(api: &ApiServer, folder: &str, daemonset: &Value) {

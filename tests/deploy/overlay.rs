@@ -25,6 +25,16 @@ impl Deploy {
         self.folder.join(of_deploy).to_str().unwrap().to_owned()
     }
 
+    /// A new overlay on a folder of deploy/ with these of its components: this image. Its path.
+    pub(crate) fn with_components(&self, name: &str, on: &str, image: &str, components: &[&str]) -> String {
+        let path = self.overlay(name, on, image, &[]);
+        let file = Path::new(&path).join("kustomization.yaml");
+        let mut text = fs::read_to_string(&file).unwrap() + "components:\n";
+        components.iter().for_each(|component| text += &format!("  - ../components/{component}\n"));
+        fs::write(&file, text).unwrap();
+        path
+    }
+
     /// A new overlay on a folder of deploy/: this image, and these settings of the ConfigMap. Its path.
     pub(crate) fn overlay(&self, name: &str, on: &str, image: &str, settings: &[&str]) -> String {
         let own = self.folder.join(name);

@@ -1,16 +1,17 @@
-//! The permissions of the agent's service account: all that the agent uses, and nothing else.
+//! The permissions of the agent's service account, and of the DNS's: all that they use, and nothing else.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use bowline_lab::Lab;
 use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
+use bowline_lab::{Lab, Node, wait_for};
 use serde_json::{Value, json};
 
-use crate::common::Agent;
+use crate::common::{Agent, PATIENCE};
 use crate::overlay::Deploy;
 
-const ACCOUNT: &str = "system:serviceaccount:kube-system:bowline";
 /// What may be done: `watch services`, `list endpointslices.discovery.k8s.io`.
 type Deeds = BTreeSet<String>;
 
@@ -76,19 +77,50 @@ fn deed(verb: &str, group: &str, resource: &str) -> String {
     format!("{verb} {resource}{dot}{group}")
 }
 
-/// What the account did, by the API server's audit log; that something was forbidden is a failure.
-fn done(log: &str) -> Deeds {
+/// What an account of kube-system did, by the API server's audit log; that something was forbidden is a failure.
+fn done(log: &str, account: &str) -> Deeds {
+    let account = format!("system:serviceaccount:kube-system:{account}");
     let mut deeds = Deeds::new();
     // The last line may not be whole yet.
     for event in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let text = |at: &str| event.pointer(at).and_then(Value::as_str).unwrap_or_default();
-        if text("/user/username") != ACCOUNT || event["objectRef"].is_null() {
+        if text("/user/username") != account || event["objectRef"].is_null() {
             continue;
         }
         assert_ne!(event.pointer("/responseStatus/code").and_then(Value::as_u64), Some(403), "{event}");
         deeds.insert(deed(text("/verb"), text("/objectRef/apiGroup"), text("/objectRef/resource")));
     }
     deeds
+}
+
+/// An API server of a node, which writes an audit log, and has the CRD of ServiceImport.
+fn audited(lab: &Lab, node: &Node, streams: bool) -> (Etcd, ApiServer, PathBuf) {
+    let place = Place::host(lab, node).unwrap();
+    let etcd = Etcd::start(&place, &EtcdOptions::default()).unwrap();
+    let (policy, log) = (lab.folder("audit").unwrap().join("policy.yaml"), lab.folder("audit").unwrap().join("log"));
+    fs::write(&policy, AUDIT).unwrap();
+    let flags = vec![
+        format!("--audit-policy-file={}", policy.display()),
+        format!("--audit-log-path={}", log.display()),
+        "--audit-log-mode=blocking".into(),
+        format!("--feature-gates=WatchList={streams}"),
+    ];
+    let api = ApiServer::start(&place, &etcd, &ApiServerOptions { rbac: true, flags, ..Default::default() }).unwrap();
+    api.apply(&service_imports()).unwrap();
+    api.kubectl(&["wait", "--for=condition=Established", "crd/serviceimports.multicluster.x-k8s.io"]).unwrap();
+    api.kubectl(&["create", "serviceaccount", "nobody", "--namespace=kube-system"]).unwrap();
+    (etcd, api, log)
+}
+
+/// What an account may do that not everybody may, and what everybody may.
+fn own(api: &ApiServer, account: &str) -> (Deeds, Deeds) {
+    let (ours, everybodys) = (granted(api, account), granted(api, "nobody"));
+    assert!(everybodys.is_subset(&ours));
+    (ours.difference(&everybodys).cloned().collect(), everybodys)
+}
+
+fn watches(may: &Deeds) -> Deeds {
+    may.iter().filter(|deed| deed.starts_with("watch ")).cloned().collect()
 }
 
 /// Once with a server that streams lists and once with one that doesn't: the agent then lists.
@@ -99,38 +131,51 @@ fn the_agent_may_do_what_it_does_and_nothing_else() {
     for streams in [true, false] {
         let lab = Lab::new("permissions").unwrap();
         let node = Arc::new(lab.node("worker-1").unwrap());
-        let place = Place::host(&lab, &node).unwrap();
-        let etcd = Etcd::start(&place, &EtcdOptions::default()).unwrap();
-        let (policy, log) =
-            (lab.folder("audit").unwrap().join("policy.yaml"), lab.folder("audit").unwrap().join("log"));
-        std::fs::write(&policy, AUDIT).unwrap();
-        let flags = vec![
-            format!("--audit-policy-file={}", policy.display()),
-            format!("--audit-log-path={}", log.display()),
-            "--audit-log-mode=blocking".into(),
-            format!("--feature-gates=WatchList={streams}"),
-        ];
-        let api =
-            ApiServer::start(&place, &etcd, &ApiServerOptions { rbac: true, flags, ..Default::default() }).unwrap();
-        api.apply(&service_imports()).unwrap();
-        api.kubectl(&["wait", "--for=condition=Established", "crd/serviceimports.multicluster.x-k8s.io"]).unwrap();
+        let (_etcd, api, log) = audited(&lab, &node, streams);
         api.kubectl(&["apply", "--kustomize", &Deploy::new(&lab).path("overlays/alone")]).unwrap();
-        api.kubectl(&["create", "serviceaccount", "nobody", "--namespace=kube-system"]).unwrap();
-
-        let (ours, everybodys) = (granted(&api, "bowline"), granted(&api, "nobody"));
-        may = ours.difference(&everybodys).cloned().collect();
-        assert!(everybodys.is_subset(&ours));
+        let everybodys;
+        (may, everybodys) = own(&api, "bowline");
 
         let mut agent = Agent::new(&lab, &node);
         let kubeconfig = api.account_kubeconfig("kube-system", "bowline").unwrap();
         agent.state(&format!("kubernetes:{}", kubeconfig.display()));
         agent.flags(&["--state-dir", lab.folder("state").unwrap().to_str().unwrap()]);
         agent.start();
-        let read = || done(&std::fs::read_to_string(&log).unwrap());
-        let watched: Deeds = may.iter().filter(|deed| deed.starts_with("watch ")).cloned().collect();
-        agent.wait("it watches all that it may", |_| watched.is_subset(&read()));
+        let read = || done(&fs::read_to_string(&log).unwrap(), "bowline");
+        agent.wait("it watches all that it may", |_| watches(&may).is_subset(&read()));
         used.extend(read().difference(&everybodys).cloned());
         agent.stop();
     }
     assert_eq!(used, may, "used on the left, granted on the right");
+}
+
+/// With the Corefile of deploy/dns; and with Pods verified, which takes a component of deploy/.
+#[test]
+fn the_dns_may_do_what_it_does_and_nothing_else() {
+    let lab = Lab::new("dns-permissions").unwrap();
+    let node = lab.node("worker-1").unwrap();
+    let (_etcd, api, log) = audited(&lab, &node, false);
+    let (deploy, folder) = (Deploy::new(&lab), lab.folder("dns").unwrap());
+    let conf = folder.join("Corefile");
+    let corefile = fs::read_to_string(deploy.path("dns/Corefile")).unwrap();
+    let verified = deploy.with_components("verified", "dns", "bowline:any", &["verified-pods"]);
+    let both = [(deploy.path("dns"), corefile.clone()), (verified, corefile.replace("pods insecure", "pods verified"))];
+    for (overlay, corefile) in both {
+        api.kubectl(&["apply", "--kustomize", &overlay]).unwrap();
+        let (may, everybodys) = own(&api, "bowline-dns");
+        assert_eq!(may.contains("watch pods"), corefile.contains("verified"), "{may:?}");
+        fs::write(&conf, corefile).unwrap();
+        let kubeconfig = api.account_kubeconfig("kube-system", "bowline-dns").unwrap();
+        let mut command = node.command(env!("CARGO_BIN_EXE_bowline"));
+        command.args(["dns", "-conf"]).arg(&conf);
+        command.arg("--state").arg(format!("kubernetes:{}", kubeconfig.display()));
+        command.stdout(File::create(folder.join("log")).unwrap()).stderr(File::create(folder.join("errors")).unwrap());
+        let mut server = node.spawn(&mut command).unwrap();
+        let used =
+            || done(&fs::read_to_string(&log).unwrap(), "bowline-dns").difference(&everybodys).cloned().collect();
+        let watched = wait_for("it watches all that it may", PATIENCE, || watches(&may).is_subset(&used()));
+        assert!(watched.is_ok(), "{may:?}: {}", fs::read_to_string(folder.join("errors")).unwrap());
+        assert_eq!(used(), may, "used on the left, granted on the right");
+        server.kill().unwrap();
+    }
 }
