@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use bowline_ebpf::layout::{AFFINITY, Endpoint, Pick, is_alive};
+use bowline_sys::monotonic;
 use serde::Serialize;
 
 use crate::kernel::{Folder, KernelError, folders, maps_in_use, path_error};
@@ -61,6 +62,19 @@ pub struct ServiceView {
     pub frontends: Vec<FrontendView>,
     /// Where they are led.
     pub backends: Vec<BackendView>,
+    /// Who takes all of it while he is alive; null where nobody does.
+    pub stand_in: Option<StandInView>,
+}
+
+/// Who stands in for a Service on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StandInView {
+    /// His address.
+    pub address: IpAddr,
+    /// His port.
+    pub port: u16,
+    /// Whether he takes traffic now.
+    pub alive: bool,
 }
 
 fn address(e: &Endpoint) -> IpAddr {
@@ -68,7 +82,7 @@ fn address(e: &Endpoint) -> IpAddr {
     v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
 }
 
-fn view(port: FoundPort) -> ServiceView {
+fn view(port: FoundPort, alive: bool) -> ServiceView {
     let scheduler = match port.how & 0xff {
         x if x == Pick::Random as u32 => "random",
         x if x == Pick::Client as u32 => "sh",
@@ -101,6 +115,11 @@ fn view(port: FoundPort) -> ServiceView {
                 active: is_alive(*life),
             })
             .collect(),
+        stand_in: port.stand_in.filter(|(_, life, _)| is_alive(*life)).map(|(_, _, e)| StandInView {
+            address: address(&e),
+            port: u16::from_be(e.port),
+            alive,
+        }),
     }
 }
 
@@ -126,9 +145,13 @@ pub fn services(root: &Path) -> Result<Option<Vec<ServiceView>>, KernelError> {
     let Some(folder) = serving(root)? else { return Ok(None) };
     let Some(records) = folder.records()? else { return Ok(None) };
     let ports = readable(&folder, records)?.read().map_err(path_error(&folder.0, "reading"))?;
+    // Layouts before the second have no such map.
+    let until = folder.map("alive").ok().and_then(|map| map.get(&0u32.to_ne_bytes()).ok().flatten());
+    let until = until.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_ne_bytes);
+    let alive = monotonic() < until;
     // One without a front end is on its way out.
     let served = ports.into_iter().filter(|p| !p.frontends.is_empty());
-    let mut views: Vec<ServiceView> = served.map(view).collect();
+    let mut views: Vec<ServiceView> = served.map(|port| view(port, alive)).collect();
     views.sort_by(|a, b| {
         let key = |v: &ServiceView| (v.namespace.clone(), v.name.clone(), v.port_name.clone(), v.protocol, v.family);
         key(a).cmp(&key(b))

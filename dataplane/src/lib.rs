@@ -17,6 +17,7 @@ pub mod node;
 pub mod place;
 pub mod plan;
 mod records;
+pub mod stand_in;
 mod table;
 
 pub use kernel::{KernelError, Sizes, kernel_version};

@@ -16,6 +16,7 @@ use crate::migrate::{Previous, readable, switch};
 use crate::place::{Lock, LockError, make_root};
 use crate::plan::plan;
 use crate::records::OURS;
+use crate::stand_in::{self, Pulse, StandIn};
 use crate::table::{Found, Store, Table, TableError, Usage};
 use bowline_sys::{Map, Mapped, trim_heap};
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub cgroup_root: PathBuf,
     /// How many entries the maps have.
     pub sizes: Sizes,
+    /// Who takes Services' traffic on this node.
+    pub stand_ins: Vec<StandIn>,
 }
 
 /// Why there is no dataplane.
@@ -166,11 +169,13 @@ impl Dataplane {
 
     fn apply_names(&mut self, snapshot: &Snapshot, names: BTreeSet<ObjectName>, applied: &mut Applied) {
         applied.tried.extend(names.iter().cloned());
-        let remarks = &mut applied.remarks;
+        let (remarks, stand_ins) = (&mut applied.remarks, &self.config.stand_ins);
         let refused = self.table.apply(&names, &mut |name| {
             let plan = plan(snapshot, name);
             remarks.extend(plan.remarks.into_iter().map(|remark| (name.clone(), remark)));
-            plan.ports
+            let mut ports = plan.ports;
+            stand_in::put(stand_ins, name, &mut ports);
+            ports
         });
         for (name, error) in refused {
             if let TableError::Full { map, .. } = &error {
@@ -185,13 +190,22 @@ impl Dataplane {
         self.programs.is_some()
     }
 
+    /// By which the stand-ins say that they are well.
+    ///
+    /// # Errors
+    /// The map can't be had.
+    pub fn pulse(&self) -> Result<Pulse, NodeError> {
+        let alive = Mapped::new(self.folder.map("alive")?);
+        Ok(Pulse::new(alive).map_err(path_error(&self.folder.0, "mapping the map alive"))?)
+    }
+
     /// Puts the programs behind the hooks; called once the first whole snapshot is applied. Finishes a
     /// migration from another layout.
     ///
     /// # Errors
     /// The kernel refuses; what served before goes on.
     pub fn attach(&mut self) -> Result<(), NodeError> {
-        let Config { bpf_root, cgroup_root, sizes } = &self.config;
+        let Config { bpf_root, cgroup_root, sizes, .. } = &self.config;
         let programs = match &self.previous {
             Some(previous) => switch(bpf_root, cgroup_root, sizes, &self.folder, previous, &self.others)?,
             None => {

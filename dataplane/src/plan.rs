@@ -26,6 +26,8 @@ pub struct PortPlan {
     pub scheduler: Scheduler,
     /// Seconds that a client stays with its backend.
     pub affinity: Option<u32>,
+    /// Who takes its traffic while he is well.
+    pub stand_in: Option<Endpoint>,
 }
 
 /// What a Service needs, and what of it can't be had.
@@ -123,6 +125,7 @@ pub fn plan(snapshot: &Snapshot, name: &ObjectName) -> Plan {
                 backends: backends(port, family, snapshot.slices_of(name).map(|s| &**s)),
                 scheduler,
                 affinity: service.affinity,
+                stand_in: None,
             });
         }
     }

@@ -81,6 +81,8 @@ struct Port {
     frontends: Vec<FrontendKey>,
     /// In the order of their endpoints.
     backends: Box<[u32]>,
+    /// Who stands in; 0: nobody.
+    stand_in: u32,
 }
 
 #[derive(Debug)]
@@ -244,6 +246,7 @@ impl Table {
                 Some((_, Retired::Service(id))) => {
                     // Only now: a program that had read the front end still found the slice.
                     self.store.publish(id, Word(0));
+                    self.store.set_stand_in(id, 0);
                     if let Err(error) = self.store.remove_name(id) {
                         tracing::warn!(id, %error, "the name of a Service that went stays; its id is not used again");
                         continue;
@@ -273,7 +276,10 @@ impl Table {
             Some(index) => index,
             None => self.add(name, key)?,
         };
-        let result = self.set_backends(name, index, plan).and_then(|()| self.put_frontends(name, index, plan));
+        let result = self
+            .set_backends(name, index, plan)
+            .and_then(|()| self.set_stand_in(name, index, plan))
+            .and_then(|()| self.put_frontends(name, index, plan));
         if result.is_err() && known.is_none() {
             // Nobody has seen it: it goes as if it had never come.
             let freed = self.freed;
@@ -297,7 +303,7 @@ impl Table {
         let ports = self.services.entry(name.clone()).or_default();
         // Most Services have one port; a Vec would make room for four.
         ports.reserve_exact(1);
-        ports.push(Port { key, id, frontends: Vec::new(), backends: Box::default() });
+        ports.push(Port { key, id, frontends: Vec::new(), backends: Box::default(), stand_in: 0 });
         Ok(ports.len() - 1)
     }
 
@@ -342,30 +348,16 @@ impl Table {
                         self.store.revive(h.0);
                     }
                 }
-                None => {
-                    let full = TableError::Full {
-                        map: "backends",
-                        capacity: self.backend_ids.capacity(),
-                        flag: "--max-backends",
-                    };
-                    let taken = self.take(full, |t| t.backend_ids.take()).and_then(|backend| {
-                        let written = self.store.put_backend(backend, id, want);
-                        if written.is_err() {
-                            self.backend_ids.give(backend);
-                        }
-                        written.map(|()| backend)
-                    });
-                    match taken {
-                        Ok(backend) => {
-                            fresh.push(backend);
-                            ids.push(backend);
-                        }
-                        Err(error) => {
-                            self.never_seen(&fresh);
-                            return Err(error);
-                        }
+                None => match self.new_backend(id, want) {
+                    Ok(backend) => {
+                        fresh.push(backend);
+                        ids.push(backend);
                     }
-                }
+                    Err(error) => {
+                        self.never_seen(&fresh);
+                        return Err(error);
+                    }
+                },
             }
         }
         gone.extend(old.map(|h| h.0));
@@ -397,6 +389,36 @@ impl Table {
         }
         if let Some(port) = self.port_mut(name, index) {
             port.backends = ids.into();
+        }
+        Ok(())
+    }
+
+    /// Writes a backend under a free id, alive.
+    fn new_backend(&mut self, service: u32, endpoint: &Endpoint) -> Result<u32, TableError> {
+        let full = TableError::Full { map: "backends", capacity: self.backend_ids.capacity(), flag: "--max-backends" };
+        let backend = self.take(full, |t| t.backend_ids.take())?;
+        let written = self.store.put_backend(backend, service, endpoint);
+        if written.is_err() {
+            self.backend_ids.give(backend);
+        }
+        written.map(|()| backend)
+    }
+
+    fn set_stand_in(&mut self, name: &ObjectName, index: usize, plan: &PortPlan) -> Result<(), TableError> {
+        let Some(port) = self.port(name, index) else { return Ok(()) };
+        let (id, old) = (port.id, port.stand_in);
+        let have = (old != 0).then(|| self.store.backend(old));
+        if have.filter(|b| bowline_ebpf::layout::is_alive(b.life)).map(|b| b.endpoint) == plan.stand_in {
+            return Ok(());
+        }
+        let new = plan.stand_in.map_or(Ok(0), |endpoint| self.new_backend(id, &endpoint))?;
+        self.store.set_stand_in(id, new);
+        if old != 0 {
+            self.store.end(old);
+            self.retire(Retired::Backends(Box::new([old])));
+        }
+        if let Some(port) = self.port_mut(name, index) {
+            port.stand_in = new;
         }
         Ok(())
     }
@@ -477,7 +499,7 @@ impl Table {
             self.services.remove(name);
         }
         let word = Word(self.store.word(port.id));
-        for backend in &port.backends {
+        for backend in port.backends.iter().chain((port.stand_in != 0).then_some(&port.stand_in)) {
             self.store.end(*backend);
         }
         // Before its slice is: what stands in a map must never lead to what may be used again.
@@ -487,6 +509,9 @@ impl Table {
         }
         if !port.backends.is_empty() {
             self.retire(Retired::Backends(port.backends));
+        }
+        if port.stand_in != 0 {
+            self.retire(Retired::Backends(Box::new([port.stand_in])));
         }
         Ok(())
     }

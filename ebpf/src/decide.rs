@@ -2,6 +2,7 @@
 //! [`Tables`] and [`Sockets`], so that the kernel and the tests run the same code.
 //!
 //! ```text
+//! choose  ─> the stand-in, while it is alive; otherwise as the slice says
 //! connect ─> frontend? ─> choose ─> remember under the cookie ─> go to the backend
 //! send    ─> frontend? ─> what the socket keeps, while it lives; otherwise choose and remember
 //! receive ─> who is this backend to the socket? ─> the VIP
@@ -30,6 +31,12 @@ pub trait Tables {
     fn turn(&self, service: u32) -> u64;
     /// One entry of the arena.
     fn slot(&self, index: u32) -> u32;
+    /// The backend id of a service's stand-in; 0: it has none.
+    fn stand_in(&self, service: u32) -> u32;
+    /// Until when stand-ins are alive; nanoseconds of the monotonic clock.
+    fn alive_until(&self) -> u64;
+    /// Whether the caller is a stand-in itself ([`crate::layout::STAND_IN_THREADS`]).
+    fn is_stand_in_calling(&self) -> bool;
     /// A backend.
     fn backend(&self, id: u32) -> Option<Backend>;
     /// An affinity.
@@ -139,11 +146,26 @@ fn member<T: Tables>(t: &T, service: u32, id: u32, life: u32) -> Option<Endpoint
     }
 }
 
+/// Whether a service's stand-in takes calls now. He must be well, which he says ever anew: once he is dead or hangs,
+/// nobody need notice.
+#[inline(always)]
+fn takes<T: Tables>(t: &T, stand_in: u32) -> bool {
+    stand_in != 0 && t.now() < t.alive_until() && !t.is_stand_in_calling()
+}
+
 #[inline(always)]
 fn choose<T: Tables>(t: &T, service: u32, client: u64) -> Result<Chosen, Verdict> {
     let word = Word(t.word(service));
     if !word.is_published() {
         return Err(Verdict::Withdrawn);
+    }
+    let stand_in = t.stand_in(service);
+    if takes(t, stand_in)
+        && let Some(b) = t.backend(stand_in)
+        && b.service == service
+        && is_alive(b.life)
+    {
+        return Ok(Chosen { id: stand_in, life: b.life, endpoint: b.endpoint, verdict: Verdict::StandIn });
     }
     if word.length() == 0 {
         return Err(Verdict::NoEndpoint);
@@ -237,6 +259,14 @@ fn has_chain<S: Sockets>(s: &S, cookie: u64) -> u32 {
     s.has(&SocketKey::chain(cookie)) as u32
 }
 
+/// Whether a socket may stay with a backend as far as the service's stand-in goes: with him while he takes calls, and
+/// with any other while he doesn't.
+#[inline(always)]
+fn may_stay<T: Tables>(t: &T, service: u32, backend: u32) -> bool {
+    let stand_in = t.stand_in(service);
+    stand_in == 0 || (backend == stand_in) == takes(t, stand_in)
+}
+
 /// Decides a send to an address without connect(): the socket keeps the backend it has for this VIP as
 /// long as that is a member of the set.
 #[inline(always)]
@@ -257,6 +287,7 @@ pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
     if had
         && have.vip == ask.vip
         && let Some(endpoint) = member(m, service, have.backend_id, have.life)
+        && may_stay(m, service, have.backend_id)
     {
         // Two Services may have one backend: its answers belong to whom the socket asked last.
         if (place != Place::First || have.next != 0) && !point_back(m, ask.cookie, &have) {
@@ -264,13 +295,14 @@ pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
         }
         return Decision::redirect(Verdict::Kept, endpoint);
     }
-    if place == Place::Further && have.previous.port != 0 {
+    // Further ones have ways back, and the first has, once there are further ones.
+    if (place == Place::Further || have.next != 0) && have.previous.port != 0 {
         forget_back(m, ask.cookie, &have.previous, service);
     }
     have.vip = ask.vip;
     have.service = service;
     let verdict = choose_again(m, ask.client, &mut have);
-    if !matches!(verdict, Verdict::Scheduled | Verdict::Affinity) {
+    if !matches!(verdict, Verdict::Scheduled | Verdict::Affinity | Verdict::StandIn) {
         return Decision::pass(verdict);
     }
     if !keep(m, ask.cookie, &mut have, place) {

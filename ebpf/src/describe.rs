@@ -57,6 +57,7 @@ pub enum Field {
     NameSize,
     NameLength,
     NameText,
+    ServiceStandIn,
 }
 
 /// The description of a layout.
@@ -114,6 +115,7 @@ impl Description {
             (Field::NameSize, size_of::<Name>()),
             (Field::NameLength, offset_of!(Name, length)),
             (Field::NameText, offset_of!(Name, text)),
+            (Field::ServiceStandIn, offset_of!(Service, stand_in)),
         ];
         let mut i = 0;
         while i < all.len() {

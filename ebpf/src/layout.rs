@@ -10,6 +10,7 @@
 //! names      HASH   service id ─> Name                          for people, and for an agent that restarts
 //! layout     ARRAY  0 ─> Description                            where each field of all these stands
 //! verdicts   PERCPU verdict ─> u64                              counts
+//! alive      ARRAY  0 ─> u64                                    until when stand-ins take traffic (mapped)
 //! ```
 //!
 //! Addresses are 16 bytes in network order, IPv4 as `::ffff:a.b.c.d`; ports are in network order;
@@ -21,10 +22,10 @@ use core::mem::size_of;
 /// The version of this layout. A change of any record here takes a new number: it is part of the path
 /// under which maps are pinned, and an agent that finds another one migrates.
 #[cfg(not(feature = "layout-next"))]
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The version of the layout that stands in for the next one in tests.
 #[cfg(feature = "layout-next")]
-pub const VERSION: u32 = 1_000_002;
+pub const VERSION: u32 = 1_000_003;
 
 /// Entries of the arena `slots`, a power of two. 4 MiB.
 pub const SLOTS: u32 = 1 << 20;
@@ -172,8 +173,8 @@ pub struct Service {
     pub local: u64,
     /// Counts the choices of round robin.
     pub turn: u64,
-    /// Zero.
-    pub pad: u64,
+    /// Index into `backends` of the stand-in, who takes all traffic while he is alive (map `alive`); 0: none.
+    pub stand_in: u64,
 }
 
 /// Element of `services`, laid out otherwise.
@@ -182,7 +183,9 @@ pub struct Service {
 #[cfg(feature = "layout-next")]
 pub struct Service {
     /// Zero.
-    pub pad: [u64; 5],
+    pub pad: [u64; 4],
+    /// Index into `backends` of the stand-in; 0: none.
+    pub stand_in: u64,
     /// Counts the choices of round robin.
     pub turn: u64,
     /// The [`Word`] for traffic that stays on the node; unused yet.
@@ -231,6 +234,11 @@ impl Word {
         self.0 != 0
     }
 }
+
+/// How the names of the threads of stand-ins begin, the first 8 bytes of `comm`. Their own calls to a Service that they
+/// stand in for go to its endpoints: a DNS server that forwards to the cluster's would else ask itself. Whoever else
+/// takes such a name is led as if there were no stand-in.
+pub const STAND_IN_THREADS: [u8; 8] = *b"bowline-";
 
 /// Flag of a slice's first word: the Service has affinity by client.
 pub const AFFINITY: u32 = 1 << 8;

@@ -22,13 +22,15 @@ pub enum Verdict {
     Withdrawn = 6,
     /// Refused: a map contradicts another; never seen unless something else wrote the maps.
     Inconsistent = 7,
+    /// The Service's stand-in on this node takes it.
+    StandIn = 8,
     /// Passed on: not a Service's address. Not counted: it is every other connection of the node.
-    NotService = 8,
+    NotService = 9,
 }
 
 impl Verdict {
     /// Those that are counted, in the order of their numbers.
-    pub const COUNTED: [Verdict; 8] = [
+    pub const COUNTED: [Verdict; 9] = [
         Verdict::Scheduled,
         Verdict::Affinity,
         Verdict::Kept,
@@ -37,6 +39,7 @@ impl Verdict {
         Verdict::SocketsFull,
         Verdict::Withdrawn,
         Verdict::Inconsistent,
+        Verdict::StandIn,
     ];
 
     /// The name in metrics and messages.
@@ -50,6 +53,7 @@ impl Verdict {
             Verdict::SocketsFull => "sockets_full",
             Verdict::Withdrawn => "withdrawn",
             Verdict::Inconsistent => "inconsistent",
+            Verdict::StandIn => "stand_in",
             Verdict::NotService => "not_service",
         }
     }

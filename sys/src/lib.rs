@@ -225,6 +225,14 @@ pub fn programs_of_cgroup(cgroup: impl AsFd, attach_type: u32) -> io::Result<Vec
     ids.into_iter().map(|id| Ok((id, program_info(id, &mut [])?.1))).collect()
 }
 
+/// Nanoseconds of the monotonic clock, which programs of the kernel read by bpf_ktime_get_ns().
+pub fn monotonic() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is valid for writing. It fails for no clock that exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
 /// Makes all threads share one heap. The agent allocates little once it runs; several heaps would each
 /// keep their own free memory. Called before there are threads.
 pub fn one_heap() {

@@ -6,7 +6,7 @@ use std::io;
 
 use bowline_cluster::object::{Family, ObjectName, Protocol};
 use bowline_ebpf::describe::Field;
-use bowline_ebpf::layout::{Endpoint, FrontendKey, HEADER, SLOTS, Word};
+use bowline_ebpf::layout::{Backend, Endpoint, FrontendKey, HEADER, SLOTS, Word};
 
 use super::{Arena, Port, PortKey, Table, TableError};
 use crate::records::Records;
@@ -31,6 +31,8 @@ pub(crate) struct FoundPort {
     pub(crate) affinity: u32,
     /// Its round robin's turn.
     pub(crate) turn: u64,
+    /// Its stand-in: id, life, endpoint.
+    pub(crate) stand_in: Option<(u32, u32, Endpoint)>,
     /// Its backends: id, life, endpoint; in the order of their endpoints, none twice.
     pub(crate) backends: Vec<(u32, u32, Endpoint)>,
 }
@@ -120,17 +122,24 @@ impl Readable {
             let Some((name, port)) = r.read_name(&value).as_deref().and_then(parse_name) else { continue };
             let Some(service) = self.services.get(&key)? else { continue };
             let word = Word(r.u64(&service, Field::ServiceCluster));
+            let backend = |number: u32| -> io::Result<Option<Backend>> {
+                let record = self.backends.get(&number.to_ne_bytes())?;
+                Ok(record.map(|record| r.read_backend(&record)).filter(|b| b.service == id))
+            };
+            // Layouts before the second have none.
+            let stand_in = r.u64(&service, Field::ServiceStandIn) as u32;
+            let stand_in = match stand_in {
+                0 => None,
+                number => backend(number)?.map(|b| (number, b.life, b.endpoint)),
+            };
             let mut backends: BTreeMap<Endpoint, (u32, u32)> = BTreeMap::new();
             if word.is_published() {
                 let mut ids: Vec<u32> = (0..word.length()).map(|i| slot(word.base() + HEADER + i)).collect();
                 ids.sort_unstable();
                 ids.dedup();
-                for backend in ids {
-                    if let Some(record) = self.backends.get(&backend.to_ne_bytes())? {
-                        let b = r.read_backend(&record);
-                        if b.service == id {
-                            backends.insert(b.endpoint, (backend, b.life));
-                        }
+                for number in ids {
+                    if let Some(b) = backend(number)? {
+                        backends.insert(b.endpoint, (number, b.life));
                     }
                 }
             }
@@ -145,6 +154,7 @@ impl Readable {
                 how: if word.is_published() { slot(word.base()) } else { 0 },
                 affinity: if word.is_published() { slot(word.base() + 1) } else { 0 },
                 turn: r.u64(&service, Field::ServiceTurn),
+                stand_in,
                 backends: backends.into_iter().map(|(e, (id, life))| (id, life, e)).collect(),
             });
         }
@@ -179,7 +189,15 @@ impl Table {
                 backends.push(*id);
             }
             let mut frontends = Vec::new();
+            let mut stand_in = 0;
             if found.in_place {
+                match port.stand_in {
+                    Some((id, _, _)) if self.backend_ids.reserve(id) => {
+                        self.store.reach_backend(id)?;
+                        stand_in = id;
+                    }
+                    _ => self.store.set_stand_in(port.id, 0),
+                }
                 if port.word.is_published() {
                     self.store.reach_slice(port.word.base(), port.word.length())?;
                     if !self.arena.reserve(port.word.base(), Arena::order(port.word.length())) {
@@ -197,7 +215,7 @@ impl Table {
             }
             // An agent was killed before it had made it free, or before anybody could see it.
             let on_its_way_out = found.in_place && frontends.is_empty();
-            let entry = Port { key: port.key, id: port.id, frontends, backends: backends.into() };
+            let entry = Port { key: port.key, id: port.id, frontends, backends: backends.into(), stand_in };
             let ports = self.services.entry(port.name.clone()).or_default();
             ports.push(entry);
             let index = ports.len() - 1;

@@ -56,6 +56,12 @@ impl Store {
         self.services.publish64(element(Field::ServiceSize, service) + OURS.at(Field::ServiceCluster), word.0);
     }
 
+    /// Makes a backend the service's stand-in; 0: nobody is.
+    pub(super) fn set_stand_in(&self, service: u32, backend: u32) {
+        let at = element(Field::ServiceSize, service) + OURS.at(Field::ServiceStandIn);
+        self.services.publish64(at, u64::from(backend));
+    }
+
     pub(super) fn set_turn(&self, service: u32, turn: u64) {
         self.services.publish64(element(Field::ServiceSize, service) + OURS.at(Field::ServiceTurn), turn);
     }

@@ -56,7 +56,9 @@ impl Place {
             .map(|p| {
                 let backends: Vec<_> =
                     p.backends.iter().map(|(_, life, e)| (*e, bowline_ebpf::layout::is_alive(*life))).collect();
-                let what = format!("{:?} {} {} {} {backends:?}", p.frontends, p.how, p.affinity, p.word.length());
+                let stand_in = p.stand_in.map(|(_, life, e)| (e, bowline_ebpf::layout::is_alive(life)));
+                let what =
+                    format!("{:?} {} {} {} {backends:?} {stand_in:?}", p.frontends, p.how, p.affinity, p.word.length());
                 (format!("{} {:?}", p.name, p.key), what)
             })
             .collect()
@@ -92,6 +94,8 @@ struct Want {
     affinity: Option<u32>,
     second: bool,
     vip: u8,
+    /// The last byte of its stand-in's address.
+    stand_in: Option<u8>,
 }
 
 fn plans(n: u8, want: &Want) -> Vec<PortPlan> {
@@ -106,6 +110,7 @@ fn plans(n: u8, want: &Want) -> Vec<PortPlan> {
         backends: backends.clone(),
         scheduler: want.scheduler,
         affinity: want.affinity,
+        stand_in: want.stand_in.map(|last| endpoint([169, 254, 20, last].into(), 53)),
     };
     let mut ports = vec![port("a", 80)];
     if want.second {
@@ -116,8 +121,22 @@ fn plans(n: u8, want: &Want) -> Vec<PortPlan> {
 
 fn want() -> impl Strategy<Value = Option<Want>> {
     let scheduler = prop_oneof![4 => Just(Scheduler::Rr), 1 => Just(Scheduler::Sh), 1 => Just(Scheduler::Random)];
-    let some = (prop::collection::vec(1u8..12, 0..8), scheduler, prop::option::of(1u32..3), any::<bool>(), 0u8..2)
-        .prop_map(|(backends, scheduler, affinity, second, vip)| Want { backends, scheduler, affinity, second, vip });
+    let some = (
+        prop::collection::vec(1u8..12, 0..8),
+        scheduler,
+        prop::option::of(1u32..3),
+        any::<bool>(),
+        0u8..2,
+        prop::option::of(1u8..3),
+    )
+        .prop_map(|(backends, scheduler, affinity, second, vip, stand_in)| Want {
+            backends,
+            scheduler,
+            affinity,
+            second,
+            vip,
+            stand_in,
+        });
     prop_oneof![1 => Just(None), 5 => some.prop_map(Some)]
 }
 
@@ -178,7 +197,14 @@ proptest! {
 }
 
 fn some(backends: &[u8]) -> Want {
-    Want { backends: backends.to_vec(), scheduler: Scheduler::Rr, affinity: None, second: false, vip: 0 }
+    Want {
+        backends: backends.to_vec(),
+        scheduler: Scheduler::Rr,
+        affinity: None,
+        second: false,
+        vip: 0,
+        stand_in: None,
+    }
 }
 
 #[test]

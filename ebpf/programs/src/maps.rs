@@ -10,13 +10,14 @@
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
-    helpers::{bpf_get_prandom_u32, bpf_ktime_get_ns},
+    helpers::{bpf_get_current_comm, bpf_get_prandom_u32, bpf_ktime_get_ns},
     macros::btf_map,
 };
 use bowline_ebpf::decide::{Sockets, Tables};
 use bowline_ebpf::describe::{Description, Field};
 use bowline_ebpf::layout::{
-    Affinity, AffinityKey, Backend, Endpoint, Frontend, FrontendKey, Name, SLOTS, Service, SocketKey, Translation,
+    Affinity, AffinityKey, Backend, Endpoint, Frontend, FrontendKey, Name, SLOTS, STAND_IN_THREADS, Service, SocketKey,
+    Translation,
 };
 use bowline_ebpf::verdict::Verdict;
 use core::intrinsics::{AtomicOrdering, atomic_xadd, atomic_xchg};
@@ -40,6 +41,8 @@ static NAMES: HashMap<u32, Name, 65536, { BPF_F_NO_PREALLOC as usize }> = HashMa
 static LAYOUT: Array<Description, 1> = Array::new();
 #[btf_map(name = "verdicts")]
 static VERDICTS: PerCpuArray<u64, { Verdict::COUNTED.len() }> = PerCpuArray::new();
+#[btf_map(name = "alive")]
+static ALIVE: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Keys of another layout are at most so long, in bytes.
 const OTHER: usize = 64;
@@ -126,6 +129,23 @@ impl Tables for Kernel {
             },
             None => 0,
         }
+    }
+    #[inline(always)]
+    fn stand_in(&self, service: u32) -> u32 {
+        match SERVICES.get_ptr(service) {
+            // SAFETY: as in `word`.
+            Some(s) => unsafe { (&raw const (*s).stand_in).read_volatile() as u32 },
+            None => 0,
+        }
+    }
+    #[inline(always)]
+    fn alive_until(&self) -> u64 {
+        // SAFETY: a valid element; one 64-bit load, as the agent writes it by one store.
+        ALIVE.get_ptr(0).map_or(0, |until| unsafe { until.read_volatile() })
+    }
+    #[inline(always)]
+    fn is_stand_in_calling(&self) -> bool {
+        bpf_get_current_comm().is_ok_and(|name| name.starts_with(&STAND_IN_THREADS))
     }
     #[inline(always)]
     fn backend(&self, id: u32) -> Option<Backend> {

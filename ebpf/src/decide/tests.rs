@@ -18,6 +18,9 @@ struct Model {
     room: Cell<usize>,
     now: Cell<u64>,
     random: Cell<u32>,
+    stand_ins: HashMap<u32, u32>,
+    alive_until: Cell<u64>,
+    stand_in_calls: Cell<bool>,
 }
 
 impl Tables for Model {
@@ -35,6 +38,15 @@ impl Tables for Model {
     }
     fn slot(&self, index: u32) -> u32 {
         self.slots[index as usize]
+    }
+    fn stand_in(&self, service: u32) -> u32 {
+        self.stand_ins.get(&service).copied().unwrap_or(0)
+    }
+    fn alive_until(&self) -> u64 {
+        self.alive_until.get()
+    }
+    fn is_stand_in_calling(&self) -> bool {
+        self.stand_in_calls.get()
     }
     fn backend(&self, id: u32) -> Option<Backend> {
         self.backends.get(&id).copied()
@@ -118,6 +130,15 @@ impl Model {
         self.slots.extend([how, affinity, ids.len() as u32, 0]);
         self.slots.extend(&ids);
         self.words.insert(service, Word::new(base, ids.len() as u32, 1).0);
+    }
+
+    /// Gives a service a stand-in at 9:53, id service * 100 + 99, who is alive until `until`.
+    fn give_stand_in(&mut self, service: u32, until: u64) -> Endpoint {
+        let (id, endpoint) = (service * 100 + 99, at(9, 53));
+        self.backends.insert(id, Backend { endpoint, service, life: 1, ..Backend::default() });
+        self.stand_ins.insert(service, id);
+        self.alive_until.set(until);
+        endpoint
     }
 
     fn ask(service: u32, cookie: u64, protocol: u8) -> Ask {
@@ -346,4 +367,76 @@ fn a_word_packs_what_it_is_given() {
     let w = Word::new(0xff_ffff, Word::MAX_LENGTH, u32::MAX);
     assert_eq!((w.base(), w.length(), w.generation()), (0xff_ffff, Word::MAX_LENGTH, 0xf_ffff));
     assert!(!Word(0).is_published() && Word::new(0, 0, 1).is_published());
+}
+
+#[test]
+fn a_stand_in_takes_all_while_it_is_alive() {
+    for how in [Pick::Turn as u32, Pick::Random as u32, Pick::Client as u32 | AFFINITY] {
+        let mut m = Model::new(2, 3, how, 10);
+        let local = m.give_stand_in(1, 1_000);
+        for (cookie, protocol) in [(1, TCP), (2, UDP), (3, TCP)] {
+            let d = connect(&m, &Model::ask(1, cookie, protocol));
+            assert_eq!((d.verdict, d.to, d.is_refused()), (Verdict::StandIn, local, false));
+            assert_eq!(peer(&m, cookie, &local), Some(at(1, 80)), "it shows as the VIP");
+        }
+        assert_eq!(connect(&m, &Model::ask(2, 4, TCP)).verdict, Verdict::Scheduled, "the other has none");
+        m.now.set(1_000);
+        let d = connect(&m, &Model::ask(1, 5, TCP));
+        assert_eq!(d.verdict, Verdict::Scheduled, "its time is over at the very moment");
+        assert_ne!(d.to, local);
+        m.alive_until.set(2_000);
+        assert_eq!(connect(&m, &Model::ask(1, 6, TCP)).to, local, "and it is back, whatever affinity says");
+        m.stand_in_calls.set(true);
+        assert_ne!(connect(&m, &Model::ask(1, 7, TCP)).to, local, "itself it leads to the others");
+    }
+}
+
+#[test]
+fn a_stand_in_serves_where_no_endpoint_does() {
+    let mut m = Model::new(1, 0, 0, 0);
+    let local = m.give_stand_in(1, 1_000);
+    assert_eq!(connect(&m, &Model::ask(1, 1, TCP)).to, local);
+    assert_eq!(send(&m, &Model::ask(1, 2, UDP)).to, local);
+    m.now.set(1_000);
+    assert_eq!(connect(&m, &Model::ask(1, 3, TCP)).verdict, Verdict::NoEndpoint);
+    assert_eq!(send(&m, &Model::ask(1, 2, UDP)).verdict, Verdict::NoEndpoint, "nobody stays with the dead");
+    m.alive_until.set(2_000);
+    m.words.insert(1, 0);
+    assert_eq!(connect(&m, &Model::ask(1, 4, TCP)).verdict, Verdict::Withdrawn);
+}
+
+#[test]
+fn an_unconnected_socket_goes_over_to_the_stand_in_and_back() {
+    let mut m = Model::new(2, 2, 0, 0);
+    let ask = Model::ask(1, 5, UDP);
+    let before = send(&m, &ask);
+    assert_eq!(before.verdict, Verdict::Scheduled);
+    // A second VIP, so that the first is looked up among several.
+    send(&m, &Model::ask(2, 5, UDP));
+    for round in 1..4 {
+        let local = m.give_stand_in(1, round * 1_000);
+        let d = send(&m, &ask);
+        assert_eq!((d.verdict, d.to), (Verdict::StandIn, local));
+        assert_eq!(receive(&m, 5, &local), Some(at(1, 80)));
+        assert_eq!(send(&m, &ask).verdict, Verdict::Kept);
+        m.now.set(round * 1_000);
+        let d = send(&m, &ask);
+        assert_eq!(d.verdict, Verdict::Scheduled);
+        assert_eq!(receive(&m, 5, &d.to), Some(at(1, 80)));
+        assert_eq!(receive(&m, 5, &local), Some(at(1, 80)), "an answer that was on its way is recognised");
+        assert_eq!(send(&m, &ask).verdict, Verdict::Kept);
+    }
+    m.close(5, UDP);
+    assert!(m.sockets.borrow().is_empty(), "{:?}", m.sockets.borrow());
+}
+
+#[test]
+fn a_stand_in_that_has_become_somebody_else_is_none() {
+    let mut m = Model::new(2, 1, 0, 0);
+    m.give_stand_in(1, 1_000);
+    m.backends.get_mut(&199).unwrap().service = 2;
+    assert_eq!(connect(&m, &Model::ask(1, 1, TCP)).verdict, Verdict::Scheduled);
+    m.backends.get_mut(&199).unwrap().service = 1;
+    m.backends.get_mut(&199).unwrap().life += 1;
+    assert_eq!(connect(&m, &Model::ask(1, 2, TCP)).verdict, Verdict::Scheduled);
 }

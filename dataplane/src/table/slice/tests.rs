@@ -15,6 +15,7 @@ fn plan(scheduler: Scheduler, count: u8) -> PortPlan {
         backends: (1..=count).map(|n| endpoint([10, 0, 0, n].into(), 80)).collect(),
         scheduler,
         affinity: None,
+        stand_in: None,
     }
 }
 

@@ -1,0 +1,64 @@
+//! Somebody on this node who takes a Service's traffic while he is well: his node's calls lead to him, and otherwise to
+//! the Service's endpoints.
+//!
+//! He says that he is well for a short time ahead ([`Pulse`]), again and again. If he is killed or hangs, that time
+//! runs out in the kernel, and nobody need do anything.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bowline_cluster::object::{Family, ObjectName};
+use bowline_sys::{Mapped, monotonic};
+
+use crate::plan::{PortPlan, endpoint};
+
+/// Who stands in for a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// The Service.
+    pub service: ObjectName,
+    /// Which of its ports, TCP and UDP; the others stay with its endpoints.
+    pub port: u16,
+    /// Where he listens. A family without an address stays with the endpoints.
+    pub at: Vec<SocketAddr>,
+}
+
+/// Puts those who stand in for a Service into the plan of its ports.
+pub(crate) fn put(all: &[StandIn], service: &ObjectName, ports: &mut [PortPlan]) {
+    for stand_in in all.iter().filter(|stand_in| stand_in.service == *service) {
+        for plan in ports.iter_mut() {
+            let is_his = plan.frontends.iter().any(|at| at.port == stand_in.port.to_be());
+            let at = stand_in.at.iter().find(|at| Family::of(&at.ip()) == plan.family);
+            if let Some(at) = at.filter(|_| is_his) {
+                plan.stand_in = Some(endpoint(at.ip(), at.port()));
+            }
+        }
+    }
+}
+
+/// Says to the kernel that this node's stand-ins are well.
+#[derive(Debug)]
+pub struct Pulse(Mapped);
+
+impl Pulse {
+    /// Over the map `alive`.
+    pub(crate) fn new(mut alive: Mapped) -> io::Result<Pulse> {
+        alive.reach(0, 8)?;
+        Ok(Pulse(alive))
+    }
+
+    /// They are well for so long from now, and no longer.
+    pub fn well_for(&self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0.publish64(0, monotonic().saturating_add(time));
+    }
+
+    /// They are not: from now on everything goes to the endpoints.
+    pub fn stop(&self) {
+        self.0.publish64(0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests;
