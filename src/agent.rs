@@ -19,10 +19,14 @@ use crate::{http, log};
 
 pub(crate) mod cluster;
 mod kernel;
+mod node_local;
 mod register;
 
 use cluster::{Cluster, Served};
 use kernel::Kernel;
+pub(crate) use node_local::NodeLocalArgs;
+pub(crate) use node_local::interface::remove as remove_interface;
+use node_local::{NodeLocal, RunningNodeLocal};
 pub(crate) use register::NodeObjectArgs;
 
 /// The agent.
@@ -31,6 +35,8 @@ pub(crate) struct Agent {
     /// The node's own first.
     clusters: Vec<Arc<Cluster>>,
     metrics: Arc<Metrics>,
+    /// The DNS server here.
+    dns: Option<node_local::Handle>,
 }
 
 /// Tells of the end of a source's thread, whatever ended it: an agent that follows nothing must not seem well.
@@ -80,12 +86,18 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
         None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
     };
     let node = node.trim().to_lowercase();
+    let dns = NodeLocal::new(&args.node_local);
+    let mut wanted = Wanted::of_node(&node);
+    if let Some(dns) = &dns {
+        dns.widen(&mut wanted)?;
+    }
     let config = Config {
         bpf_root: args.place.bpf_root.clone(),
         cgroup_root: args.place.cgroup_root()?,
         sizes: args.sizes.into(),
+        stand_ins: dns.is_some().then(|| args.node_local.stand_in()).into_iter().collect(),
     };
-    let sources = states.iter().map(|state| state.source(Wanted::of_node(&node))).collect::<Vec<_>>();
+    let sources = states.iter().map(|state| state.source(wanted.clone())).collect::<Vec<_>>();
     for (state, source) in states.iter().zip(&sources) {
         tracing::info!(
             %node, cluster = %state.name, state = %source.name(), cgroup_root = %config.cgroup_root.display(),
@@ -101,13 +113,20 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let dataplane = Dataplane::open(config)?;
     let (fatal, mut fatals) = mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::new());
+    let feed = dns.as_ref().map(|dns| dns.feed.clone());
+    // It listens before anything is read: until then nobody is led to it.
+    let dns = match dns {
+        Some(dns) => Some(dns.start(args.place.bpf_root.clone(), dataplane.pulse()?, metrics.dns_takes.clone())?),
+        None => None,
+    };
     let kernel = Arc::new(Kernel::new(dataplane, metrics.clone(), started, fatal.clone()));
-    let mut agent = Agent { kernel: kernel.clone(), clusters: Vec::new(), metrics };
+    let handle = dns.as_ref().map(RunningNodeLocal::handle);
+    let mut agent = Agent { kernel: kernel.clone(), clusters: Vec::new(), metrics, dns: handle };
     let stop = Stop::default();
     let mut watchers = Vec::new();
     for (index, (state, mut source)) in states.iter().zip(sources).enumerate() {
         let own = index == 0;
-        let served = Served { kernel: own.then(|| kernel.clone()), feed: None };
+        let served = Served { kernel: own.then(|| kernel.clone()), feed: own.then(|| feed.clone()).flatten() };
         let cluster = Arc::new(follow(state, source.name(), &args, served, agent.metrics.clone()));
         agent.clusters.push(cluster.clone());
         let (stop, fatal) = (stop.clone(), fatal.clone());
@@ -131,6 +150,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let ended = runtime.block_on(async {
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
+        let mut reload = signal(SignalKind::user_defined1())?;
         tokio::spawn(http::serve(args.metrics_bind_address, "metrics", http::metrics(agent.clone())));
         tokio::spawn(http::serve(args.healthz_bind_address, "health", http::health(agent.clone())));
         for cluster in agent.clusters.clone() {
@@ -144,12 +164,22 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
                 }
             });
         }
-        tokio::select! {
-            _ = term.recv() => Ok(()),
-            _ = int.recv() => Ok(()),
-            Some(why) = fatals.recv() => Err(anyhow::anyhow!(why)),
+        loop {
+            tokio::select! {
+                _ = term.recv() => return Ok(()),
+                _ = int.recv() => return Ok(()),
+                _ = reload.recv() => if let Some(dns) = agent.dns.clone() {
+                    // What comes of it is logged where it happens.
+                    drop(tokio::task::spawn_blocking(move || dns.reload()));
+                },
+                Some(why) = fatals.recv() => return Err(anyhow::anyhow!(why)),
+            }
         }
     });
+    // While the state is still followed: what it has taken it answers by the newest.
+    if let Some(dns) = dns {
+        dns.end();
+    }
     stop.stop();
     for watcher in watchers {
         if watcher.join().is_err() {
@@ -164,13 +194,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
 }
 
 /// What follows a state; its source is not started here.
-fn follow(
-    state: &State,
-    source: String,
-    args: &NodeArgs,
-    served: Served,
-    metrics: Arc<Metrics>,
-) -> Cluster {
+fn follow(state: &State, source: String, args: &NodeArgs, served: Served, metrics: Arc<Metrics>) -> Cluster {
     let options = state.options(&args.states.service_cluster_ip_range);
     // A folder is on a disk already.
     let is_kept = state.is_remote() && !args.state_dir.is_empty();
@@ -200,6 +224,9 @@ impl Agent {
                 let whose = if self.clusters.len() > 1 { format!("{}: ", cluster.name()) } else { String::new() };
                 said.push(format!("{whose}{stale}"));
             }
+        }
+        if let Some(why) = self.dns.as_ref().and_then(node_local::Handle::why_not) {
+            said.push(format!("its DNS server takes no questions: {why}"));
         }
         if let Some(why) = self.kernel.detached() {
             return (false, format!("not attached: {why}"));

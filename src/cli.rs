@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bowline_dataplane::{Sizes, place};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::agent::NodeObjectArgs;
+use crate::agent::{NodeLocalArgs, NodeObjectArgs};
 use crate::apply::ApplyArgs;
 use crate::delete::DeleteArgs;
 use crate::diff::DiffArgs;
@@ -153,6 +153,9 @@ pub(crate) struct NodeArgs {
     /// How much is logged: 0 what needs attention, 1 what was done, 2 and more for the curious
     #[arg(short, long, value_name = "LEVEL", default_value_t = 1)]
     pub(crate) v: u8,
+    /// The DNS server.
+    #[command(flatten)]
+    pub(crate) node_local: NodeLocalArgs,
     /// What the agent says of its node.
     #[command(flatten)]
     pub(crate) node_object: NodeObjectArgs,

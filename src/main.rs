@@ -51,11 +51,15 @@ fn main() -> ExitCode {
 
 fn cleanup(place: &cli::Place) -> anyhow::Result<()> {
     let removed = bowline_dataplane::cleanup::cleanup(&place.cgroup_root()?, &place.bpf_root)?;
-    if removed.paths.is_empty() {
+    let interfaces = agent::remove_interface(&place.bpf_root)?;
+    if removed.paths.is_empty() && interfaces.is_empty() {
         println!("nothing was installed at {}", place.bpf_root.display());
     }
     for path in removed.paths {
         println!("removed {}", path.display());
+    }
+    for interface in interfaces {
+        println!("removed interface {interface}");
     }
     Ok(())
 }

@@ -77,6 +77,8 @@ pub(crate) struct Metrics {
     source_away: Family<ByCluster, Gauge<f64, AtomicU64>>,
     /// 1 once the first whole read is in the kernel.
     pub(crate) ready: Gauge,
+    /// 1 while the DNS server here takes the Service's traffic.
+    pub(crate) dns_takes: Gauge,
 }
 
 /// 10 microseconds to 10 seconds.
@@ -116,6 +118,7 @@ impl Metrics {
             source_up: Family::default(),
             source_away: Family::default(),
             ready: Gauge::default(),
+            dns_takes: Gauge::default(),
             registry: Registry::default(),
         };
         // The name and the meaning are kube-proxy's: boards and alerts that have it go on.
@@ -154,6 +157,11 @@ impl Metrics {
         );
         r.register("network_policies_not_enforced", "NetworkPolicies that nothing enforces", m.policies.clone());
         r.register("ready", "1 once the first whole read is in the kernel", m.ready.clone());
+        r.register(
+            "dns_takes_service",
+            "1 while the DNS server in the agent takes this node's traffic for the cluster's DNS Service",
+            m.dns_takes.clone(),
+        );
         Metrics { registry, ..m }
     }
 

@@ -143,8 +143,19 @@ pub(crate) const HOOKS: [Hook; 9] = [
     Hook { name: "sendmsg6", attach_type: 15 },
 ];
 
-const MAPS: [&str; 10] =
-    ["frontends", "services", "slots", "backends", "affinity", "sockets", "names", "layout", "verdicts", "alive"];
+const MAPS: [&str; 11] = [
+    "frontends",
+    "services",
+    "slots",
+    "backends",
+    "affinity",
+    "sockets",
+    "names",
+    "layout",
+    "verdicts",
+    "alive",
+    "life",
+];
 
 /// A folder of pinned maps.
 #[derive(Clone, Debug, PartialEq, Eq)]

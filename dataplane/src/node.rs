@@ -195,8 +195,8 @@ impl Dataplane {
     /// # Errors
     /// The map can't be had.
     pub fn pulse(&self) -> Result<Pulse, NodeError> {
-        let alive = Mapped::new(self.folder.map("alive")?);
-        Ok(Pulse::new(alive).map_err(path_error(&self.folder.0, "mapping the map alive"))?)
+        let (alive, life) = (Mapped::new(self.folder.map("alive")?), self.folder.map("life")?);
+        Ok(Pulse::new(alive, &life).map_err(path_error(&self.folder.0, "preparing the maps alive and life"))?)
     }
 
     /// Puts the programs behind the hooks; called once the first whole snapshot is applied. Finishes a

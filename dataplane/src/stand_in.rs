@@ -1,15 +1,18 @@
 //! Somebody on this node who takes a Service's traffic while he is well: his node's calls lead to him, and otherwise to
 //! the Service's endpoints.
 //!
-//! He says that he is well for a short time ahead ([`Pulse`]), again and again. If he is killed or hangs, that time
-//! runs out in the kernel, and nobody need do anything.
+//! He says that he is well for a short time ahead ([`Pulse`]), again and again. If he hangs, that time runs out in the
+//! kernel; if his process is killed, the kernel closes the socket that stands for it in the map `life`, and knows at
+//! once. Nobody need do anything.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use bowline_cluster::object::{Family, ObjectName};
-use bowline_sys::{Mapped, monotonic};
+use bowline_sys::{Map, Mapped, monotonic};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 use crate::plan::{PortPlan, endpoint};
 
@@ -39,24 +42,36 @@ pub(crate) fn put(all: &[StandIn], service: &ObjectName, ports: &mut [PortPlan])
 
 /// Says to the kernel that this node's stand-ins are well.
 #[derive(Debug)]
-pub struct Pulse(Mapped);
+pub struct Pulse {
+    alive: Mapped,
+    /// Stands for this process in the map `life`.
+    _life: OwnedFd,
+}
 
 impl Pulse {
-    /// Over the map `alive`.
-    pub(crate) fn new(mut alive: Mapped) -> io::Result<Pulse> {
+    /// Over the maps `alive` and `life`. They are not well before they say so.
+    pub(crate) fn new(mut alive: Mapped, life: &Map) -> io::Result<Pulse> {
         alive.reach(0, 8)?;
-        Ok(Pulse(alive))
+        alive.publish64(0, 0);
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        let put = || life.put(&0u32.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes());
+        put().or_else(|_| {
+            // Older kernels want one that is bound.
+            bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+            put()
+        })?;
+        Ok(Pulse { alive, _life: socket })
     }
 
     /// They are well for so long from now, and no longer.
     pub fn well_for(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.0.publish64(0, monotonic().saturating_add(time));
+        self.alive.publish64(0, monotonic().saturating_add(time));
     }
 
     /// They are not: from now on everything goes to the endpoints.
     pub fn stop(&self) {
-        self.0.publish64(0, 0);
+        self.alive.publish64(0, 0);
     }
 }
 

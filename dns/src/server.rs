@@ -29,6 +29,7 @@ pub mod http;
 mod https;
 pub mod instance;
 mod listen;
+mod pulse;
 mod quic;
 mod running;
 mod secure;
@@ -43,6 +44,7 @@ mod worker;
 pub use building::{BlockConfig, Building, Dropped, Filter, Kept, Reports, Services, Timeouts, View};
 pub use instance::{Instance, Reload};
 pub use listen::Address;
+pub use pulse::Pulse;
 pub use running::{Prepare, Refused, Running, Settings};
 pub use worker::Workers;
 

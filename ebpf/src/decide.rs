@@ -33,7 +33,7 @@ pub trait Tables {
     fn slot(&self, index: u32) -> u32;
     /// The backend id of a service's stand-in; 0: it has none.
     fn stand_in(&self, service: u32) -> u32;
-    /// Until when stand-ins are alive; nanoseconds of the monotonic clock.
+    /// Until when stand-ins are alive, nanoseconds of the monotonic clock; 0: their process is gone.
     fn alive_until(&self) -> u64;
     /// Whether the caller is a stand-in itself ([`crate::layout::STAND_IN_THREADS`]).
     fn is_stand_in_calling(&self) -> bool;

@@ -11,6 +11,7 @@
 //! layout     ARRAY  0 ─> Description                            where each field of all these stands
 //! verdicts   PERCPU verdict ─> u64                              counts
 //! alive      ARRAY  0 ─> u64                                    until when stand-ins take traffic (mapped)
+//! life       SOCKMAP 0 ─> a socket of their process             gone as soon as the process is
 //! ```
 //!
 //! Addresses are 16 bytes in network order, IPv4 as `::ffff:a.b.c.d`; ports are in network order;

@@ -6,7 +6,7 @@ use bowline_cluster::source::kubernetes::Access;
 use bowline_dns::corefile::{Corefile, Directive};
 
 /// Flags of CoreDNS and node-cache, which write them with one dash.
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 20] = [
     "conf",
     "dns.port",
     "pidfile",
@@ -21,6 +21,12 @@ const FLAGS: [&str; 14] = [
     "upstreamsvc",
     "basecorefile",
     "metrics-listen-address",
+    "corefile",
+    "kubednscm",
+    "syncinterval",
+    "initialdelay",
+    "setupebtables",
+    "health-port",
 ];
 
 /// The command line, with two dashes where CoreDNS and node-cache write one: their manifests' `args` work as they are.

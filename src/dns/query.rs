@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use bowline_cluster::object::ObjectName;
-use bowline_cluster::source::kubernetes::Pods;
 use bowline_cluster::snapshot::Snapshot;
+use bowline_cluster::source::kubernetes::Pods;
 use bowline_dns::feed::Feed;
 use bowline_dns::query::{Query, Request, Trace, Transport};
 use bowline_dns::reply::Outcome;

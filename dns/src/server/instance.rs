@@ -112,6 +112,26 @@ impl Instance {
     pub(crate) fn push_block(&mut self, block: Block) {
         self.blocks.push(Arc::new(block));
     }
+    /// Why not all plugins can do their work now; None once they can.
+    pub fn not_ready(&self) -> Option<String> {
+        let plugins = self.blocks.iter().flat_map(|block| &block.plugins);
+        plugins.into_iter().find_map(|plugin| Some(format!("{}: {}", plugin.name(), plugin.not_ready()?)))
+    }
+
+    /// Whether plain DNS is served at that address.
+    pub fn listens_at(&self, at: std::net::SocketAddr) -> bool {
+        let here = |address: &&Address| {
+            let host = address.host.is_none_or(|host| host == at.ip());
+            address.transport == Transport::Udp && address.port == at.port() && host
+        };
+        self.servers.keys().any(|address| here(&address))
+    }
+
+    /// How long the cluster's state may have been unreadable for the server to be ready (`ready`'s `stale`).
+    pub fn longest_stale(&self) -> Option<Duration> {
+        self.blocks.iter().filter_map(|block| block.config.ready?.stale).min()
+    }
+
     /// The pages over HTTP.
     pub fn routes(&self) -> &Routes {
         &self.routes

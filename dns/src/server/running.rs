@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc as channel;
 
 use super::http::Pages;
-use super::{Instance, Services, Workers};
+use super::{Instance, Pulse, Services, Workers};
 use crate::corefile;
 
 /// Makes a Corefile of a file's text; the second argument is the file's name, for problems.
@@ -54,6 +54,7 @@ pub struct Running {
     orders: channel::UnboundedSender<Order>,
     keeper: Option<JoinHandle<()>>,
     current: Arc<ArcSwap<Instance>>,
+    pulse: Pulse,
 }
 
 impl Running {
@@ -65,15 +66,20 @@ impl Running {
         let (started, outcome) = mpsc::channel();
         let (orders, inbox) = channel::unbounded_channel();
         let keep = move || keep(&settings, &services, &started, inbox);
-        let keeper = std::thread::Builder::new().name("dns-keeper".into()).spawn(keep)?;
+        let keeper = std::thread::Builder::new().name("bowline-dns-keeper".into()).spawn(keep)?;
         let gone = || std::io::Error::other("the thread that keeps the DNS server has ended");
-        let current = outcome.recv().map_err(|_| gone())??;
-        Ok(Running { orders, keeper: Some(keeper), current })
+        let (current, pulse) = outcome.recv().map_err(|_| gone())??;
+        Ok(Running { orders, keeper: Some(keeper), current, pulse })
     }
 
     /// What serves now.
     pub fn instance(&self) -> Arc<Instance> {
         self.current.load_full()
+    }
+
+    /// By which one sees whether its threads do their work.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Reads the Corefile again. Returns once the new one serves.
@@ -146,7 +152,7 @@ impl Settings {
     }
 }
 
-type Started = mpsc::Sender<Result<Arc<ArcSwap<Instance>>, Refused>>;
+type Started = mpsc::Sender<Result<(Arc<ArcSwap<Instance>>, Pulse), Refused>>;
 
 /// The thread of the house keeping: pages, tasks of the instances, reloads.
 fn keep(settings: &Settings, services: &Arc<Services>, started: &Started, inbox: channel::UnboundedReceiver<Order>) {
@@ -160,7 +166,7 @@ fn keep(settings: &Settings, services: &Arc<Services>, started: &Started, inbox:
     runtime.block_on(async {
         match House::open(settings, services) {
             Ok(house) => {
-                let _ = started.send(Ok(house.current.clone()));
+                let _ = started.send(Ok((house.current.clone(), house.workers.pulse())));
                 house.run(inbox).await;
             }
             Err(refused) => {

@@ -122,3 +122,19 @@ fn a_reload_serves_the_new_file_or_leaves_the_old_one_whole() {
     let now: SocketAddr = taken.local_addr().unwrap();
     assert_eq!(now.port(), other);
 }
+
+#[test]
+fn its_threads_have_a_pulse_as_long_as_they_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(settings(folder.path(), free_port(), ".\n whoami\n"), services()).unwrap();
+    let mut pulse = running.pulse();
+    let waited = Instant::now();
+    assert!(!pulse.beat(), "nothing was asked before");
+    while !pulse.beat() {
+        assert!(waited.elapsed() < Duration::from_secs(20));
+        std::thread::yield_now();
+    }
+    assert_eq!(running.instance().not_ready(), None);
+    running.stop();
+    assert!(!pulse.beat() && !pulse.beat(), "they have ended, and are not kept by who asks");
+}

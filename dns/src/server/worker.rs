@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -14,15 +15,17 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::{Address, Instance, Server, listen, quic, stream, udp};
+use super::{Address, Instance, Pulse, Server, listen, quic, stream, udp};
 use crate::query::Transport;
 
 /// A server that may be replaced while its sockets stay.
 pub(super) type Slot = Arc<ArcSwap<Server>>;
 
-enum Command {
+pub(super) enum Command {
     Listen(Address, Sockets, Slot),
     Close(Address),
+    /// Store the number there, to say that the thread does its work.
+    Beat(Arc<AtomicU64>, u64),
 }
 
 /// The sockets of one thread at one address.
@@ -72,10 +75,16 @@ impl Workers {
         let mut workers = Vec::new();
         for n in 0..count.max(1) {
             let (commands, inbox) = mpsc::unbounded_channel();
-            let thread = std::thread::Builder::new().name(format!("dns-{n}")).spawn(move || run(inbox))?;
+            let name = format!("bowline-dns-{n}");
+            let thread = std::thread::Builder::new().name(name).spawn(move || run(inbox))?;
             workers.push(Worker { commands, thread: Some(thread) });
         }
         Ok(Workers { workers, slots: BTreeMap::new() })
+    }
+
+    /// By which one sees whether they do their work.
+    pub(super) fn pulse(&self) -> Pulse {
+        Pulse::new(self.workers.iter().map(|worker| &worker.commands))
     }
 
     /// Opens the sockets that an instance needs and that are not open. Nothing has changed if it fails.
@@ -157,6 +166,7 @@ fn run(mut inbox: mpsc::UnboundedReceiver<Command>) {
                     listen_at(address, sockets, slot, ended, &tasks);
                 }
                 Command::Close(address) => drop(listeners.remove(&address)),
+                Command::Beat(answered, number) => answered.store(number, Ordering::Release),
             }
         }
         drop(listeners);

@@ -9,8 +9,8 @@
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
-    helpers::{bpf_get_current_comm, bpf_get_prandom_u32, bpf_ktime_get_ns},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, SockMap},
+    helpers::{bpf_get_current_comm, bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_map_lookup_elem, bpf_sk_release},
     macros::btf_map,
 };
 use bowline_ebpf::decide::{Sockets, Tables};
@@ -43,6 +43,9 @@ static LAYOUT: Array<Description, 1> = Array::new();
 static VERDICTS: PerCpuArray<u64, { Verdict::COUNTED.len() }> = PerCpuArray::new();
 #[btf_map(name = "alive")]
 static ALIVE: Array<u64, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+/// A socket of the stand-ins' process: the kernel takes it out as the process ends, however that comes.
+#[btf_map(name = "life")]
+static LIFE: SockMap<1> = SockMap::new();
 
 /// Keys of another layout are at most so long, in bytes.
 const OTHER: usize = 64;
@@ -140,6 +143,15 @@ impl Tables for Kernel {
     }
     #[inline(always)]
     fn alive_until(&self) -> u64 {
+        let key = 0_u32;
+        // SAFETY: map and key are valid; the reference to the socket is given back at once.
+        unsafe {
+            let socket = bpf_map_lookup_elem((&raw const LIFE).cast_mut().cast(), (&raw const key).cast());
+            if socket.is_null() {
+                return 0;
+            }
+            bpf_sk_release(socket);
+        }
         // SAFETY: a valid element; one 64-bit load, as the agent writes it by one store.
         ALIVE.get_ptr(0).map_or(0, |until| unsafe { until.read_volatile() })
     }

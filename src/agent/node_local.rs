@@ -1,0 +1,173 @@
+//! The DNS server in the agent, in NodeLocal DNSCache's place: on addresses of the node's own, on the snapshot that the
+//! kernel has too, and in front of the cluster's DNS servers while it is well.
+//!
+//! ```text
+//! socket ─> address of the Service ─┬─ while it is well ─> this server, 169.254.20.10
+//!                                   └─ otherwise ────────> the Service's endpoints
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use bowline_cluster::source::kubernetes::{Pods, Wanted};
+use bowline_dataplane::stand_in;
+use bowline_dns::corefile::{self, Corefile};
+use bowline_dns::feed::Feed;
+use bowline_dns::server::{Running, Services, Settings};
+use prometheus_client::metrics::gauge::Gauge;
+
+mod args;
+mod guard;
+pub(crate) mod interface;
+mod netlink;
+mod template;
+
+pub(crate) use args::NodeLocalArgs;
+use guard::{Guard, Shared};
+use interface::Interface;
+use template::Template;
+
+/// A DNS server that isn't started yet.
+pub(crate) struct NodeLocal {
+    args: NodeLocalArgs,
+    conf: PathBuf,
+    template: Arc<Template>,
+    /// The cluster's state, as the agent publishes it.
+    pub(crate) feed: Arc<Feed>,
+}
+
+impl NodeLocal {
+    /// What the flags ask for; None: no DNS server. Nothing is made yet.
+    pub(crate) fn new(args: &NodeLocalArgs) -> Option<NodeLocal> {
+        let conf = args.conf()?;
+        let feed = Arc::new(Feed::default());
+        let template = Arc::new(Template::new(args, feed.clone()));
+        Some(NodeLocal { args: args.clone(), conf, template, feed })
+    }
+
+    /// The Corefile; an address that is not known yet is made up.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn corefile(&self) -> Result<Corefile, corefile::Problem> {
+        let template = self.template.clone();
+        let fill = move |text: &str, file: &str| template.fill_for_a_look(text, file);
+        Settings { prepare: Some(Arc::new(fill)), ..self.settings() }.read()
+    }
+
+    fn settings(&self) -> Settings {
+        let template = self.template.clone();
+        let fill = move |text: &str, file: &str| template.fill(text, file);
+        let threads = self.args.dns_threads;
+        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        Settings { conf: self.conf.clone(), port: self.args.port, threads, prepare: Some(Arc::new(fill)) }
+    }
+
+    /// What of a cluster it needs besides what the node does.
+    ///
+    /// # Errors
+    /// The Corefile is wrong.
+    pub(crate) fn widen(&self, wanted: &mut Wanted) -> Result<(), corefile::Problem> {
+        if crate::dns::names::needs_pods(&self.corefile()?) {
+            wanted.pods = Pods::All;
+        }
+        Ok(())
+    }
+
+    /// Makes the interface and starts the server, and the guard that has the kernel lead to it.
+    ///
+    /// # Errors
+    /// The Corefile is wrong, an address is taken, or the kernel refuses the interface.
+    pub(crate) fn start(
+        self,
+        bpf_root: PathBuf,
+        kernel: stand_in::Pulse,
+        takes: Gauge,
+    ) -> anyhow::Result<RunningNodeLocal> {
+        self.args.tell_ignored();
+        if let Some(path) = &self.args.pidfile {
+            let number = format!("{}\n", std::process::id());
+            std::fs::write(path, number).with_context(|| format!("--pidfile {}", path.display()))?;
+        }
+        kernel.stop();
+        let NodeLocalArgs { localip, interfacename, setupinterface, skipteardown, .. } = &self.args;
+        let made = Interface { name: interfacename.clone(), addresses: localip.clone(), bpf_root: bpf_root.clone() };
+        let is_made_here = *setupinterface;
+        let ensure = move || if is_made_here { made.ensure() } else { Ok(()) };
+        ensure()?;
+        let remove = (is_made_here && !skipteardown).then_some(bpf_root);
+        let services = Services::new(self.feed.clone(), localip.clone(), env!("CARGO_PKG_VERSION"));
+        let services = Arc::new(services);
+        let at = self.args.stand_in().at;
+        let (settings, template, conf) = (self.settings(), self.template.clone(), self.conf.clone());
+        let start = move || -> anyhow::Result<Option<Running>> {
+            let text = std::fs::read_to_string(&conf).with_context(|| format!("--dns {}", conf.display()))?;
+            if template.must_wait(&text) {
+                return Ok(None);
+            }
+            Ok(Some(Running::start(settings.clone(), services.clone())?))
+        };
+        let shared = Arc::new(Shared::default());
+        *shared.running() = start()?.map(Arc::new);
+        *shared.why_not() = Some("it is starting".to_owned());
+        let (end, ended) = channel();
+        let (start, ensure) = (Box::new(start), Box::new(ensure));
+        let guard = Guard { shared: shared.clone(), feed: self.feed, at, kernel, takes, start, ensure };
+        let guard = std::thread::Builder::new().name("bowline-dns-guard".into()).spawn(move || guard.run(&ended))?;
+        Ok(RunningNodeLocal { shared, end, guard, remove })
+    }
+}
+
+/// The DNS server while the agent runs.
+pub(crate) struct RunningNodeLocal {
+    shared: Arc<Shared>,
+    end: Sender<()>,
+    guard: JoinHandle<()>,
+    /// Whose interface goes at the end.
+    remove: Option<PathBuf>,
+}
+
+/// What others may do with it.
+#[derive(Clone)]
+pub(crate) struct Handle(Arc<Shared>);
+
+impl Handle {
+    /// Why the Service's traffic doesn't come to it now; None: it does.
+    pub(crate) fn why_not(&self) -> Option<String> {
+        self.0.why_not().clone()
+    }
+
+    /// Reads the Corefile again; what comes of it is logged. Waits for it.
+    pub(crate) fn reload(&self) {
+        let running = self.0.running().clone();
+        if let Some(running) = running {
+            let _ = running.reload();
+        }
+    }
+}
+
+impl RunningNodeLocal {
+    /// For others.
+    pub(crate) fn handle(&self) -> Handle {
+        Handle(self.shared.clone())
+    }
+
+    /// The Service's traffic goes to its endpoints from now on; what has come is answered; the interface goes.
+    pub(crate) fn end(self) {
+        drop(self.end);
+        if self.guard.join().is_err() {
+            tracing::error!("the guard of the DNS server had ended by itself");
+        }
+        let running = self.shared.running().take();
+        // Ends it: `lameduck`, then what has come.
+        drop(running);
+        if let Some(bpf_root) = self.remove
+            && let Err(error) = interface::remove(&bpf_root)
+        {
+            tracing::warn!("{error:#}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The dummy interface that has the node-local addresses. Who made it is noted in its alias, so that nothing else is
+//! ever removed.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::netlink::Netlink;
+
+/// The interface of an agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Interface {
+    /// Its name (node-cache's `-interfacename`).
+    pub(crate) name: String,
+    /// Its addresses.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The place of the agent to which it belongs.
+    pub(crate) bpf_root: PathBuf,
+}
+
+/// What the alias of an agent's interface says; the kernel keeps 255 bytes.
+fn note(bpf_root: &Path) -> String {
+    let note = format!("bowline node-local DNS of {}", bpf_root.display());
+    note.chars().take(200).collect()
+}
+
+impl Interface {
+    /// Makes it, or adds what it lacks. One that somebody else has made is used and stays his.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn ensure(&self) -> anyhow::Result<()> {
+        self.try_ensure().with_context(|| format!("interface {} for the node-local DNS server", self.name))
+    }
+
+    fn try_ensure(&self) -> io::Result<()> {
+        let mut netlink = Netlink::open()?;
+        let find = |netlink: &mut Netlink| -> io::Result<_> {
+            Ok(netlink.links()?.into_iter().find(|link| link.name == self.name))
+        };
+        let (link, alias) = match find(&mut netlink)? {
+            Some(link) => (link, String::new()),
+            None => {
+                netlink.add_dummy(&self.name)?;
+                tracing::info!(interface = %self.name, addresses = ?self.addresses, "made the node-local interface");
+                let gone = || io::Error::other("it was removed as soon as it was made");
+                (find(&mut netlink)?.ok_or_else(gone)?, note(&self.bpf_root))
+            }
+        };
+        netlink.set_up(link.index, &alias)?;
+        self.addresses.iter().try_for_each(|address| netlink.add_address(link.index, *address))
+    }
+}
+
+/// Removes the interfaces that an agent of this place has made. Returns their names.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn remove(bpf_root: &Path) -> anyhow::Result<Vec<String>> {
+    let mine = note(bpf_root);
+    let remove = || -> io::Result<Vec<String>> {
+        let mut netlink = Netlink::open()?;
+        let mut removed = Vec::new();
+        for link in netlink.links()?.into_iter().filter(|link| link.alias == mine) {
+            netlink.remove(link.index)?;
+            removed.push(link.name);
+        }
+        Ok(removed)
+    };
+    remove().context("removing the interface of the node-local DNS server")
+}
