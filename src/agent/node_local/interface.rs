@@ -9,6 +9,9 @@ use anyhow::Context;
 
 use super::netlink::Netlink;
 
+/// EOPNOTSUPP: the kernel has no interfaces of this kind.
+const NOT_SUPPORTED: i32 = 95;
+
 /// The interface of an agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Interface {
@@ -43,7 +46,11 @@ impl Interface {
         let (link, alias) = match find(&mut netlink)? {
             Some(link) => (link, String::new()),
             None => {
-                netlink.add_dummy(&self.name)?;
+                // Some kernels have no dummies; a bridge without ports holds addresses as well.
+                netlink.add(&self.name, "dummy").or_else(|error| match error.raw_os_error() {
+                    Some(NOT_SUPPORTED) => netlink.add(&self.name, "bridge"),
+                    _ => Err(error),
+                })?;
                 tracing::info!(interface = %self.name, addresses = ?self.addresses, "made the node-local interface");
                 let gone = || io::Error::other("it was removed as soon as it was made");
                 (find(&mut netlink)?.ok_or_else(gone)?, note(&self.bpf_root))

@@ -71,12 +71,12 @@ impl Netlink {
         Ok(messages.iter().filter_map(|message| read_link(message)).collect())
     }
 
-    /// Makes a dummy interface.
-    pub(super) fn add_dummy(&mut self, name: &str) -> io::Result<()> {
+    /// Makes an interface of this kind (`dummy`, `bridge`).
+    pub(super) fn add(&mut self, name: &str, kind: &str) -> io::Result<()> {
         let mut body = link(0, 0);
         attribute(&mut body, NAME, &text(name));
         let mut info = Vec::new();
-        attribute(&mut info, KIND, b"dummy");
+        attribute(&mut info, KIND, kind.as_bytes());
         attribute(&mut body, INFO, &info);
         self.ask(NEW_LINK, CREATE | EXCLUSIVE | ACKNOWLEDGE, &body).map(drop)
     }
