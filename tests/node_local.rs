@@ -87,7 +87,8 @@ fn service(ground: &Ground) -> String {
         )
     };
     format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: kube-dns, namespace: kube-system}}\n\
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: kube-system}}\n---\n\
+         apiVersion: v1\nkind: Service\nmetadata: {{name: kube-dns, namespace: kube-system}}\n\
          spec: {{clusterIP: {0}, clusterIPs: [{0}, \"{1}\"], ipFamilyPolicy: RequireDualStack, ports: {ports}}}\n",
         VIPS[0], VIPS[1]
     ) + &slice("kube-dns-4", "IPv4", &ground.server.v4().to_string())

@@ -57,6 +57,7 @@ impl Guard {
         let mut threads: Option<Pulse> = None;
         let mut looked = Instant::now();
         let mut well_until = None;
+        let mut failed = None;
         while end.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
             let sometimes = looked.elapsed() >= SOMETIMES;
             if sometimes {
@@ -67,7 +68,7 @@ impl Guard {
             }
             let running = self.shared.running().clone();
             let (why_not, answers) = match running {
-                None => (Some(self.start(sometimes)), false),
+                None => (Some(self.start(sometimes, &mut failed)), false),
                 Some(running) => {
                     let answers = threads.get_or_insert_with(|| running.pulse()).beat();
                     (self.not_ready(&running.instance()), answers)
@@ -92,25 +93,24 @@ impl Guard {
         self.takes.set(0);
     }
 
-    /// Starts the server, if nothing has to be waited for any more; says what is waited for.
-    fn start(&self, again: bool) -> String {
-        let waits = "it starts once the state has been read".to_owned();
-        let failed = self.shared.why_not().clone().is_some_and(|why| why != waits);
-        if failed && !again {
-            return self.shared.why_not().clone().unwrap_or_default();
+    /// Starts the server, if nothing has to be waited for any more; says what is waited for. `failed`: why the last
+    /// attempt did; the next comes when it is `again` time.
+    fn start(&self, again: bool, failed: &mut Option<String>) -> String {
+        if let Some(error) = failed.as_ref().filter(|_| !again) {
+            return error.clone();
         }
         match (self.start)() {
-            Ok(None) => waits,
+            Ok(None) => "it starts once the state has been read".to_owned(),
             Ok(Some(running)) => {
                 *self.shared.running() = Some(Arc::new(running));
                 "it is starting".to_owned()
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                if self.shared.why_not().as_ref() != Some(&error) {
+                if failed.as_ref() != Some(&error) {
                     tracing::error!(%error, "the DNS server can't be started; trying again");
                 }
-                error
+                failed.insert(error).clone()
             }
         }
     }
