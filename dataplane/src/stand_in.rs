@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bowline_cluster::object::{Family, ObjectName};
 use bowline_sys::{Map, Mapped, monotonic};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::plan::{PortPlan, endpoint};
 
@@ -54,12 +54,10 @@ impl Pulse {
         alive.reach(0, 8)?;
         alive.publish64(0, 0);
         let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-        let put = || life.put(&0u32.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes());
-        put().or_else(|_| {
-            // Older kernels want one that is bound.
-            bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
-            put()
-        })?;
+        // A sockmap takes sockets that have a port. Connected (to tcpmux, which has no UDP server), it takes datagrams
+        // from nobody.
+        connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1))?;
+        life.put(&0u32.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes())?;
         Ok(Pulse { alive, _life: socket })
     }
 
