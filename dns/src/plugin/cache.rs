@@ -271,6 +271,10 @@ impl Inner {
 
     /// Asks the next plugin, or waits for who asks it the same.
     async fn miss(self: &Arc<Inner>, query: &mut Query, next: Next<'_>, asked: &Asked) -> Outcome {
+        if asked.rtype == Type::HINFO {
+            // `loop` must see its probe come round.
+            return self.refresh(query, next, asked).await.0;
+        }
         match flight::join(&asked.key(&self.share)) {
             Role::First(flight) => {
                 let (outcome, is_kept) = self.refresh(query, next, asked).await;

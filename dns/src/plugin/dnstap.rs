@@ -69,7 +69,11 @@ struct Plan {
 }
 
 impl Plan {
-    fn start(self, endpoint: Endpoint, metrics: &crate::metrics::Registry) -> (Tap, impl Future<Output = ()> + Send + use<>) {
+    fn start(
+        self,
+        endpoint: Endpoint,
+        metrics: &crate::metrics::Registry,
+    ) -> (Tap, impl Future<Output = ()> + Send + use<>) {
         let help = "Counter of dnstap messages that were dropped, as they came faster than they were taken.";
         let dropped = metrics.counter("bowline_dns_dnstap_dropped_total", help, &[]);
         let (sink, task) = sink::start(endpoint, self.queue, dropped);

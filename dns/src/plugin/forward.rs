@@ -14,10 +14,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::dnstap::Exchange;
 use super::{Next, Plugin};
-use crate::query::Query;
+use crate::query::{Query, Transport};
 use crate::reply::{Body, Failure, Outcome, Reply, Serving};
 use crate::upstream::{By, Trouble};
 use crate::wire::{Name, Rcode};
@@ -156,7 +157,7 @@ impl Forwarder {
             () if self.options.prefer_udp || transport.is_datagram() => By::Udp,
             () => By::Tcp,
         };
-        let (answer, label) = match self.ask(&message, by).await {
+        let (answer, label) = match self.ask(query, &message, by).await {
             Ok(answered) => answered,
             Err(failure) => return Step::Done(Err(failure)),
         };
@@ -180,7 +181,7 @@ impl Forwarder {
     }
 
     /// Asks one upstream after the other; gives the answer and who gave it.
-    async fn ask(&self, message: &[u8], by: By) -> Result<(Vec<u8>, &str), Failure> {
+    async fn ask(&self, query: &Query, message: &[u8], by: By) -> Result<(Vec<u8>, &str), Failure> {
         let order = self.policy.order(self.proxies.len());
         let count = order.len();
         let most = self.options.max_connect_attempts.map_or(2 * count as u64, u64::from);
@@ -205,7 +206,7 @@ impl Forwarder {
                 // All are: then it may be the checks that fail.
                 proxy = &self.proxies[fastrand::usize(..count)];
             }
-            match self.ask_one(proxy, message, by).await {
+            match self.ask_one(query, proxy, message, by).await {
                 Ok(answer) => {
                     let rcode = proxy::rcode(&answer);
                     if self.options.failover.contains(&rcode) {
@@ -235,12 +236,26 @@ impl Forwarder {
         Err(Failure::servfail(NAME, reason))
     }
 
-    async fn ask_one(&self, proxy: &Proxy, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
-        let answer = proxy.ask(message, by).await?;
+    async fn ask_one(&self, query: &Query, proxy: &Proxy, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
+        let answer = self.ask_and_tap(query, proxy, message, by).await?;
         let is_cut = answer.get(2).is_some_and(|flags| flags & 0x02 != 0);
         if is_cut && by == By::Udp && self.options.prefer_udp {
-            return proxy.ask(message, By::Tcp).await;
+            return self.ask_and_tap(query, proxy, message, By::Tcp).await;
         }
         Ok(answer)
+    }
+
+    async fn ask_and_tap(&self, query: &Query, proxy: &Proxy, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
+        let taps = &query.block.config.taps;
+        if taps.is_empty() {
+            return proxy.ask(message, by).await;
+        }
+        let asked_at = SystemTime::now();
+        let outcome = proxy.ask(message, by).await;
+        let transport = if by == By::Udp { Transport::Udp } else { Transport::Tcp };
+        let answer = outcome.as_deref().ok();
+        let exchange = Exchange { from: None, to: proxy.address(), transport, asked_at, question: message, answer };
+        taps.iter().for_each(|tap| tap.forwarded(query, exchange));
+        outcome
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{
     SetUp, acl, any, auto, autopath, bind, bufsize, cache, cancel, chaos, debug, dns64, dnssec, dnstap, errors, etcd,
-    file, forward, header, health, hosts, k8s_external, kubernetes, loadbalance, local, log, metadata, minimal,
-    multisocket, nsid, prometheus, ready, reload, rewrite, root, secondary, template, timeouts, tls, transfer, view,
-    whoami,
+    file, forward, header, health, hosts, k8s_external, kubernetes, loadbalance, local, log, looping, metadata,
+    minimal, multisocket, nsid, prometheus, ready, reload, rewrite, root, secondary, template, timeouts, tls, transfer,
+    view, whoami,
 };
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
@@ -49,6 +49,7 @@ pub const PLUGINS: &[(&str, SetUp)] = &[
     ("auto", auto::set_up),
     ("secondary", secondary::set_up),
     ("etcd", etcd::set_up),
+    ("loop", looping::set_up),
     ("forward", forward::set_up),
     ("whoami", whoami::set_up),
     ("view", view::set_up),

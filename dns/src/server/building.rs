@@ -67,6 +67,7 @@ pub struct Services {
     pub version: &'static str,
     /// Set when the end has begun: `health` says so while the rest goes on (lameduck).
     pub is_ending: std::sync::atomic::AtomicBool,
+    fatal: tokio::sync::watch::Sender<Option<String>>,
 }
 
 impl Services {
@@ -86,7 +87,22 @@ impl Services {
             node_local,
             version,
             is_ending: Default::default(),
+            fatal: tokio::sync::watch::Sender::new(None),
         }
+    }
+
+    /// Asks the process to end, for this reason (`loop`). The first one counts.
+    pub fn end(&self, reason: String) {
+        self.fatal.send_if_modified(|ended| {
+            let is_first = ended.is_none();
+            ended.get_or_insert(reason);
+            is_first
+        });
+    }
+
+    /// Why the process is to end; None until it is. Whoever runs the server waits for that and stops it.
+    pub fn ended(&self) -> tokio::sync::watch::Receiver<Option<String>> {
+        self.fatal.subscribe()
     }
 
     /// Whether this is the node agent, which no looping upstream may stop.

@@ -63,6 +63,10 @@ impl Proxy {
         }
     }
 
+    pub(super) fn address(&self) -> std::net::SocketAddr {
+        self.upstream.endpoint.address
+    }
+
     pub(super) async fn ask(&self, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
         let began = Instant::now();
         let answer = self.upstream.ask(message, by).await?;

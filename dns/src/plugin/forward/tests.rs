@@ -29,10 +29,13 @@ impl Served {
     }
 
     pub(crate) fn start_with(corefile: &str, services: Arc<Services>) -> Served {
+        Served::start_at(corefile, services, free().port())
+    }
+
+    pub(crate) fn start_at(corefile: &str, services: Arc<Services>, port: u16) -> Served {
         let folder = tempfile::tempdir().unwrap();
         let conf = folder.path().join("Corefile");
         std::fs::write(&conf, corefile).unwrap();
-        let port = free().port();
         let settings = Settings { conf, port, threads: 1, prepare: None };
         let running = Running::start(settings, services.clone()).unwrap();
         Served { address: ([127, 0, 0, 1], port).into(), services, running: Some(running), _folder: folder }
