@@ -65,16 +65,19 @@ impl Reader {
         let endpoints = &self.access.endpoints;
         let reading = async {
             let mut last = None;
-            for _ in 0..endpoints.len() {
+            // Once more than there are endpoints: a kept connection may have broken since.
+            for _ in 0..=endpoints.len() {
                 let at = self.next.load(Ordering::Relaxed);
-                let Some(endpoint) = endpoints.get(at % endpoints.len()) else { break };
+                let Some(endpoint) = endpoints.get(at % endpoints.len().max(1)) else { break };
+                let is_kept = self.client.lock().await.is_some();
                 match self.try_read(endpoint, key, options.clone()).await {
                     Ok(entries) => return Ok(entries),
                     Err(error) => last = Some(error),
                 }
-                // The next one, and a connection of its own.
                 *self.client.lock().await = None;
-                self.next.store(at.wrapping_add(1), Ordering::Relaxed);
+                if !is_kept {
+                    self.next.store(at.wrapping_add(1), Ordering::Relaxed);
+                }
             }
             let none = || Error::new(ErrorKind::Local, "", "no endpoint is given");
             Err(last.unwrap_or_else(none))

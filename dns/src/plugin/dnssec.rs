@@ -172,8 +172,8 @@ impl Dnssec {
 
     /// Adds the record that denies what was asked for at the name where its aliases end, if that is a zone's here.
     fn deny(&self, message: &mut Message, query: &Query) {
-        let aliases = message.answers.iter().filter(|record| record.rtype == Type::CNAME);
-        let last = aliases.last().and_then(|alias| alias.data.to_name());
+        let last = message.answers.iter().rfind(|record| record.rtype == Type::CNAME);
+        let last = last.and_then(|alias| alias.data.to_name());
         let name = last.unwrap_or_else(|| query.name().clone());
         let Some(zone) = self.zones.of(&name) else { return };
         let soa = message.authorities.iter().find(|record| record.rtype == Type::SOA && record.name == *zone);

@@ -1,6 +1,7 @@
 //! `etcd`: names from an etcd, in the layout of SkyDNS. A name answers with all keys below its own.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bowline_cluster::etcd::{Access, Reader};
 
@@ -165,7 +166,7 @@ impl Etcd {
             }
             name
         };
-        let serial = std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() as u32);
+        let serial = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32);
         let (mname, rname) = (below(&["dns", "ns"]), below(&["hostmaster"]));
         let soa = Soa { mname, rname, serial, refresh: 7200, retry: 1800, expire: 86400, minimum: NEGATIVE };
         Record::new(zone.clone(), Type::SOA, NEGATIVE, Data::soa(&soa))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use self::book::Book;
 use super::transfer::address;
 use super::zones::{Fallthrough, Zones};
 use super::{Next, Plugin, Transferable, WholeZone};
@@ -16,6 +17,8 @@ use crate::server::Building;
 use crate::wire::{Name, Opcode};
 use crate::zone::{self, Held, Slot};
 
+mod book;
+mod catalog;
 mod client;
 mod keep;
 #[cfg(test)]
@@ -24,8 +27,7 @@ mod tests;
 const NAME: &str = "secondary";
 
 struct Secondary {
-    names: Zones,
-    zones: Vec<Arc<Copy>>,
+    book: Arc<Book>,
     fallthrough: Fallthrough,
 }
 
@@ -36,17 +38,20 @@ struct Copy {
     from: Vec<SocketAddr>,
     /// A primary said that there is news.
     news: Notify,
+    /// It is a catalog: which zones it may list; of none named, all.
+    catalog: Option<Zones>,
 }
 
-/// `secondary [ZONES...] { transfer from ADDRESS...; fallthrough [ZONES...] }`
+/// `secondary [ZONES...] { transfer from ADDRESS...; catalog [MEMBER-ZONES...]; fallthrough [ZONES...] }`
 ///
 /// # Errors
 /// An option is wrong, or no primary is named.
 pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
-    let mut secondary = Secondary { names: Zones::default(), zones: Vec::new(), fallthrough: Fallthrough::default() };
+    let mut fallthrough = Fallthrough::default();
+    let mut copies: Vec<Arc<Copy>> = Vec::new();
     for directive in directives {
         let names = Zones::read(directive, &directive.args, building)?;
-        let mut from = Vec::new();
+        let (mut from, mut catalog) = (Vec::new(), None);
         for option in directive.body() {
             match option.name.as_str() {
                 "transfer" => match option.args_between(2, usize::MAX)? {
@@ -57,12 +62,9 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                     }
                     _ => return Err(option.problem("takes `from ADDRESS...`; `transfer` of its own gives zones away")),
                 },
-                "fallthrough" => secondary.fallthrough = Fallthrough::read(option)?,
-                "catalog" => {
-                    let advice = "catalog zones (RFC 9432) are known, but not supported here: name each zone";
-                    return Err(option.problem(advice));
-                }
-                _ => return Err(option.unknown_option(&["transfer", "fallthrough"])),
+                "fallthrough" => fallthrough = Fallthrough::read(option)?,
+                "catalog" => catalog = Some(members(option, catalog)?),
+                _ => return Err(option.unknown_option(&["transfer", "catalog", "fallthrough"])),
             }
         }
         if from.is_empty() {
@@ -72,21 +74,29 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             // What was copied before the Corefile was read again is still good.
             let slot = building.services.kept.get(&format!("secondary {name} {from:?}"), Slot::empty);
             let held = Held::shared(name, building.block.changed_zones.clone(), slot);
-            let copy = Arc::new(Copy { held, from: from.clone(), news: Notify::new() });
-            secondary.zones.retain(|other| other.held.origin != *name);
-            secondary.zones.push(copy.clone());
-            building.spawn(NAME, keep::run(copy));
+            let copy = Arc::new(Copy { held, from: from.clone(), news: Notify::new(), catalog: catalog.clone() });
+            copies.retain(|other| other.held.origin != *name);
+            copies.push(copy);
         }
-        secondary.names.extend(&names);
     }
-    Ok(Some(Arc::new(secondary)))
+    let book = Arc::new(Book::new(copies.clone(), building.block.changed_zones.clone()));
+    for copy in copies {
+        building.spawn(NAME, keep::run(copy, Some(book.clone())));
+    }
+    Ok(Some(Arc::new(Secondary { book, fallthrough })))
 }
 
-impl Secondary {
-    fn copy(&self, name: &Name) -> Option<&Copy> {
-        let zone = self.names.of(name)?;
-        self.zones.iter().find(|copy| copy.held.origin == *zone).map(Arc::as_ref)
-    }
+/// `catalog [MEMBER-ZONES...]`, which adds to what stands before it. One without zones lets all be listed.
+fn members(option: &Directive, before: Option<Zones>) -> Result<Zones, Problem> {
+    let named = Zones::named(option, &option.args)?;
+    Ok(match before {
+        None => named,
+        Some(mut all) if !all.names().is_empty() && !named.names().is_empty() => {
+            all.extend(&named);
+            all
+        }
+        Some(_) => Zones::default(),
+    })
 }
 
 impl Copy {
@@ -101,9 +111,9 @@ impl Plugin for Secondary {
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
-        let Some(copy) = self.copy(query.name()) else { return zone::not_here(NAME, query, next) };
+        let Some(copy) = self.book.of(query.name()) else { return zone::not_here(NAME, query, next) };
         if query.flags.opcode() != Opcode::NOTIFY {
-            return Box::pin(zone::answer(&copy.held, &self.fallthrough, NAME, query, next));
+            return Box::pin(async move { zone::answer(&copy.held, &self.fallthrough, NAME, query, next).await });
         }
         let (zone, from) = (&copy.held.origin, query.request.from.ip());
         if !copy.is_primary(from) {
@@ -118,7 +128,7 @@ impl Plugin for Secondary {
     }
 
     fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {
-        if self.names.take(fast) { Step::Slow } else { Step::Pass }
+        if self.book.takes(fast) { Step::Slow } else { Step::Pass }
     }
 
     fn transferable(&self) -> Option<&dyn Transferable> {
@@ -126,7 +136,8 @@ impl Plugin for Secondary {
     }
 
     fn describe(&self) -> String {
-        let zones = self.zones.iter().map(|copy| match copy.held.serial() {
+        let zones = self.book.all();
+        let zones = zones.iter().map(|copy| match copy.held.serial() {
             Some(serial) => format!("{} serial {serial} from {:?}", copy.held.origin, copy.from),
             None => format!("{} not copied yet from {:?}", copy.held.origin, copy.from),
         });
@@ -136,6 +147,6 @@ impl Plugin for Secondary {
 
 impl Transferable for Secondary {
     fn zone(&self, zone: &Name) -> Option<Result<WholeZone, String>> {
-        self.zones.iter().find(|copy| copy.held.origin == *zone).map(|copy| copy.held.whole())
+        self.book.all().iter().find(|copy| copy.held.origin == *zone).map(|copy| copy.held.whole())
     }
 }

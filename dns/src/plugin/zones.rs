@@ -27,7 +27,11 @@ impl Zones {
         if args.is_empty() { Ok(Zones::new(building.zones.iter().cloned())) } else { Zones::named(directive, args) }
     }
 
-    fn named(directive: &Directive, args: &[String]) -> Result<Zones, Problem> {
+    /// The zones that `args` of a directive name.
+    ///
+    /// # Errors
+    /// One of them is no zone.
+    pub fn named(directive: &Directive, args: &[String]) -> Result<Zones, Problem> {
         let mut zones = Vec::new();
         for arg in args {
             zones.extend(zones_of(arg).map_err(|reason| directive.problem(reason))?);

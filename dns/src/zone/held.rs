@@ -51,10 +51,16 @@ impl Held {
     }
 
     /// Serves this from now on, and tells its secondaries.
-    pub fn set(&self, zone: Zone) {
-        self.zone.store(Some(Arc::new(zone)));
+    pub fn set(&self, zone: impl Into<Arc<Zone>>) {
+        self.zone.store(Some(zone.into()));
         self.is_expired.store(false, Ordering::Release);
         self.tell();
+    }
+
+    /// Serves what another place of the same zone does.
+    pub fn take(&self, other: &Held) {
+        self.zone.store(other.zone.load_full());
+        self.is_expired.store(other.is_expired.load(Ordering::Acquire), Ordering::Release);
     }
 
     /// Tells the secondaries to look.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Copy, client};
+use super::book::Book;
+use super::{Copy, catalog, client};
 use crate::plugin::transfer::is_newer;
 use crate::wire::Soa;
 
@@ -15,18 +16,21 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Copies the zone, and looks after it for as long as the instance lives.
-pub(super) async fn run(copy: Arc<Copy>) {
+/// `book`: where a catalog's zones are put down.
+pub(super) async fn run(copy: Arc<Copy>, book: Option<Arc<Book>>) {
+    let book = book.as_deref();
     let zone = copy.held.origin.clone();
     let mut pause = FIRST_PAUSE;
     // A zone that was kept over a reload is looked after at once.
     while copy.held.last().is_none() {
-        match fetch(&copy).await {
+        match fetch(&copy, book).await {
             Ok(()) => break,
             Err(reason) => tracing::warn!(%zone, %reason, "no primary gave the zone; trying again in {pause:?}"),
         }
         let _ = timeout(pause, copy.news.notified()).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+    relist(&copy, book);
     copy.held.renew();
     let mut good = Instant::now();
     let mut has_failed = false;
@@ -38,7 +42,7 @@ pub(super) async fn run(copy: Arc<Copy>) {
         let left = expire.saturating_sub(good.elapsed());
         let wait = if left.is_zero() { wait } else { wait.min(left) };
         let _ = timeout(wait, copy.news.notified()).await;
-        match look(&copy).await {
+        match look(&copy, book).await {
             Ok(()) => {
                 copy.held.renew();
                 (good, has_failed) = (Instant::now(), false);
@@ -73,13 +77,13 @@ impl Times {
 }
 
 /// Copies the zone if a primary has a newer one.
-async fn look(copy: &Copy) -> Result<(), String> {
+async fn look(copy: &Copy, book: Option<&Book>) -> Result<(), String> {
     let mut last = String::new();
     for from in &copy.from {
         match client::serial(*from, &copy.held.origin).await {
             Ok(serial) => {
                 let is_known = copy.held.serial().is_some_and(|known| !is_newer(serial, known));
-                return if is_known { Ok(()) } else { fetch(copy).await };
+                return if is_known { Ok(()) } else { fetch(copy, book).await };
             }
             Err(reason) => last = format!("{from}: {reason}"),
         }
@@ -90,11 +94,19 @@ async fn look(copy: &Copy) -> Result<(), String> {
 }
 
 /// Copies the zone from the first primary that gives it.
-async fn fetch(copy: &Copy) -> Result<(), String> {
+async fn fetch(copy: &Copy, book: Option<&Book>) -> Result<(), String> {
     let mut last = String::new();
     for from in &copy.from {
         match client::zone(*from, &copy.held.origin).await {
             Ok(zone) => {
+                let zone = Arc::new(zone);
+                if copy.catalog.is_some() {
+                    // What is no catalog must not take the zones of the last one away.
+                    let members = catalog::members(&zone)?;
+                    if let Some(book) = book {
+                        book.list(copy, members);
+                    }
+                }
                 tracing::info!(zone = %copy.held.origin, %from, serial = zone.soa().serial, "the zone was copied");
                 copy.held.set(zone);
                 return Ok(());
@@ -103,4 +115,13 @@ async fn fetch(copy: &Copy) -> Result<(), String> {
         }
     }
     Err(last)
+}
+
+/// A catalog that was kept over a reload lists its zones again.
+fn relist(copy: &Copy, book: Option<&Book>) {
+    if let (Some(book), Some(zone), Some(_)) = (book, copy.held.last(), &copy.catalog)
+        && let Ok(members) = catalog::members(&zone)
+    {
+        book.list(copy, members);
+    }
 }

@@ -84,9 +84,48 @@ fn what_is_wrong_is_told() {
         ("secondary {\ntransfer to 10.0.0.1\n}", "takes `from ADDRESS...`"),
         ("secondary {\ntransfer from *\n}", "\"*\" is no address"),
         ("secondary example.org {\ntransferr from 127.0.0.1\n}", "did you mean transfer?"),
-        ("secondary {\ntransfer from 127.0.0.1\ncatalog\n}", "known, but not supported"),
+        ("secondary {\ntransfer from 127.0.0.1\ncatalog a..b\n}", "the name has an empty label"),
     ] {
         let problem = refused(&format!(". {{\n{body}\n}}\n"));
         assert!(problem.contains(told), "{body}: {problem}");
     }
+}
+
+#[test]
+fn a_catalogs_zones_come_and_go_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+    let listing = |serial: u32, members: &str| {
+        format!("@ 60 SOA ns root {serial} 3600 1 3600 60\n@ 60 NS invalid.\nversion 60 TXT \"2\"\n{members}")
+    };
+    let (first, second) = (free_port(), free_port());
+    write("catalog", listing(1, "a.zones 60 PTR example.org.\nb.zones 60 PTR forbidden.example.\n"));
+    write("org", zone(1, "3600 1 3600"));
+    write("net", zone(2, "3600 1 3600"));
+    let text = format!(
+        ". {{\nfile catalog catalog.example {{\nreload 20ms\n}}\nfile org example.org forbidden.example\n\
+         file net example.net\ntransfer catalog.example example.org example.net forbidden.example {{\n\
+         to * 127.0.0.1:{second}\n}}\n}}\n"
+    );
+    let primary = start(folder.path(), first, &text);
+    let copy = format!(
+        ". {{\nsecondary catalog.example {{\ntransfer from 127.0.0.1:{first}\ncatalog example.org example.net\n}}\n}}\n"
+    );
+    let secondary = start(folder.path(), second, &copy);
+    let answers = |name: &str, rcode: Rcode| {
+        let told = || ask(second, name).rcode() == rcode;
+        wait_for(&format!("{name} is {rcode}"), Duration::from_secs(60), told).unwrap();
+    };
+    answers("www.example.org.", Rcode::NOERROR);
+    answers("www.forbidden.example.", Rcode::REFUSED);
+    write("catalog", listing(2, "c.zones 60 PTR example.net.\n"));
+    answers("www.example.net.", Rcode::NOERROR);
+    answers("www.example.org.", Rcode::REFUSED);
+    // What is no catalog leaves the last one.
+    write("catalog", listing(3, "d.zones 60 PTR example.net.\ne.zones 60 PTR example.net.\n"));
+    write("catalog", listing(4, "c.zones 60 PTR example.net.\nf.zones 60 PTR example.org.\n"));
+    answers("www.example.org.", Rcode::NOERROR);
+    answers("www.example.net.", Rcode::NOERROR);
+    secondary.stop();
+    primary.stop();
 }
