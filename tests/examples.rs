@@ -187,6 +187,46 @@ fn every_example_is_tested_and_all_go_together() {
     assert!(found.iter().all(|name| readme.contains(&format!("({name})"))), "{readme}");
 }
 
+/// A line `#? NAME TYPE [from IP] = DATA`, what is answered (or the code of an empty answer), or `… -> ADDRESS`, to whom
+/// the question goes on.
+fn asked(corefile: &Path, line: &str) {
+    let (question, wanted, is_answered) = match (line.split_once(" = "), line.split_once(" -> ")) {
+        (Some((question, wanted)), None) => (question, wanted, true),
+        (None, Some((question, wanted))) => (question, wanted, false),
+        _ => panic!("{}: {line}", corefile.display()),
+    };
+    let (question, from) = question.split_once(" from ").unwrap_or((question, "10.1.0.9"));
+    let command = if is_answered { "query" } else { "explain" };
+    let mut bowline = Command::new(env!("CARGO_BIN_EXE_bowline"));
+    bowline.args(["dns", command, "--from", from, "--conf"]).arg(corefile);
+    bowline.arg("--state").arg(format!("files:{}", examples().display())).args(question.split(' '));
+    let said = common::run(&mut bowline).ok();
+    let has = |line: &str| {
+        let data = !line.starts_with(';') && line.split_whitespace().last() == Some(wanted);
+        let code = line.strip_prefix(";; ").and_then(|line| line.strip_prefix(wanted));
+        if is_answered { data || code.is_some_and(|rest| rest.starts_with(',')) } else { line.contains(wanted) }
+    };
+    assert!(said.lines().any(has), "{}: {line}: {said}", corefile.display());
+}
+
+#[test]
+fn every_corefile_answers_what_its_comment_says() {
+    let folder = examples().join("dns");
+    let readme = fs::read_to_string(examples().join("README.md")).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let conf = path.to_str().unwrap();
+        let state = format!("files:{}", examples().display());
+        common::bowline(&["dns", "check", "--conf", conf, "--state", &state]).ok();
+        let text = fs::read_to_string(&path).unwrap();
+        let questions: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("#? ")).collect();
+        assert!(questions.len() >= 2, "{conf}");
+        questions.iter().for_each(|line| asked(&path, line));
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(readme.contains(&format!("(dns/{name})")), "README.md does not name {name}");
+    }
+}
+
 /// The demo, with this build of the agent. Its exit status says whether all that it claims holds.
 fn demo() -> Command {
     // A shell can't trap a signal that it was born ignoring, as what runs in a shell's background is.
