@@ -103,7 +103,9 @@ impl Dns64 {
         let found = reply.message().map_err(reason)?;
         let mut message = query.reply();
         message.flags.set_tc(found.flags.tc());
-        message.set_rcode(found.rcode());
+        let rcode = found.rcode();
+        message.edns = found.edns.take();
+        message.set_rcode(rcode);
         message.answers = std::mem::take(&mut found.answers);
         message.authorities = std::mem::take(&mut found.authorities);
         message.additionals = std::mem::take(&mut found.additionals);
@@ -140,15 +142,17 @@ impl Plugin for Dns64 {
             return next.run(query);
         }
         Box::pin(async move {
-            let mut outcome = next.run(query).await;
-            let Ok(Some(reply)) = &mut outcome else { return outcome };
-            match reply.message() {
-                Ok(message) if self.needs_translation(message) => {
-                    let asked = std::mem::take(message);
-                    self.translate(query, &asked).await
-                }
-                _ => outcome,
-            }
+            let mut outcome = next.run(&mut *query).await;
+            let asked = match &mut outcome {
+                Ok(Some(reply)) => match reply.message() {
+                    Ok(message) if self.needs_translation(message) => std::mem::take(message),
+                    _ => return outcome,
+                },
+                // Any error but this one is as if there were no AAAA (RFC 6147 §5.1.2).
+                Err(failure) if failure.rcode != Rcode::NXDOMAIN => Message::default(),
+                _ => return outcome,
+            };
+            self.translate(query, &asked).await
         })
     }
 

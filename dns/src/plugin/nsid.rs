@@ -7,7 +7,7 @@ use super::{Next, Plugin};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::query::Query;
-use crate::reply::Serving;
+use crate::reply::{Reply, Serving};
 use crate::server::Building;
 use crate::wire::Edns;
 use crate::wire::edns::option::NSID;
@@ -45,7 +45,13 @@ impl Plugin for Nsid {
         };
         let own = Edns::new(asked.size, asked.dnssec_ok);
         Box::pin(async move {
-            let mut outcome = next.run(query).await;
+            let mut outcome = next.run(&mut *query).await;
+            if let Err(failure) = &outcome {
+                // A failure is told of too: it is then that one asks which server it was.
+                let mut message = query.reply();
+                message.set_rcode(failure.rcode);
+                outcome = Ok(Some(Reply::new(message, failure.by)));
+            }
             if let Ok(Some(reply)) = &mut outcome
                 && let Ok(message) = reply.message()
             {

@@ -45,6 +45,9 @@ fn nsid_is_told_to_who_asks() {
     asked.edns.as_mut().unwrap().options.push((option::NSID, Vec::new()));
     let answer = asker.send_plainly(&asked);
     assert_eq!(answer.edns.unwrap().option(option::NSID), Some(&b"a server of mine"[..]));
+    let failing = Asker::new(". {\n nsid mine\n template ANY ANY {\n rcode SERVFAIL\n }\n}").send_plainly(&asked);
+    let id = failing.edns.as_ref().and_then(|edns| edns.option(option::NSID));
+    assert_eq!((failing.rcode(), id), (Rcode::SERVFAIL, Some(&b"mine"[..])));
     assert!(refusal(". {\n nsid a\n nsid b\n}").contains("Corefile:3: nsid"));
 }
 
@@ -111,4 +114,43 @@ fn streams_are_not_cut_by_bufsize() {
     let asker = Asker::new(". {\n bufsize 512\n whoami\n}");
     let answer = asker.send(&with_edns("a.", "A"), "10.0.0.1:5", Transport::Tcp).unwrap();
     assert_eq!((answer.flags.tc(), answer.edns.unwrap().size), (false, 512));
+}
+
+/// Every plugin here that can let a plain question pass, in front of one that answers it.
+const FAST: &str = ". {\n root /\n cancel\n nsid\n bufsize 600\n debug\n local\n dns64\n any\n chaos\n \
+     rewrite name regex ^(.*)[.]sfx[.]$ {1}.other\n rewrite ttl exact slow.test 5\n rewrite type MX TXT\n \
+     acl slow.acl.test {\n block\n }\n minimal\n \
+     template IN A slow.test {\n match ^a[.]\n fallthrough\n }\n \
+     hosts {\n 10.0.0.1 a.test slow.test a.slow.test b.slow.test slow.acl.test x.sfx\n fd00::1 a.test\n no_reverse\n \
+     fallthrough\n }\n whoami\n}";
+
+#[test]
+fn plain_questions_pass_the_fast_way() {
+    let asker = Asker::new(FAST);
+    let from = "10.240.0.1:40212";
+    asker.send_plainly(&question("a.test.", "A"));
+    for message in [question("A.test.", "A"), with_edns("a.test.", "AAAA"), question("b.slow.test.", "A")] {
+        let name = message.questions[0].name.to_string();
+        let (fast, long) = (asker.fast(&message, from), asker.send_plainly(&message));
+        assert_eq!(fast.unwrap_or_else(|| panic!("{name} takes the long way")), long, "{name}");
+    }
+    assert_eq!(asker.fast(&with_edns("a.test.", "A"), from).unwrap().edns.unwrap().size, 600);
+    // Once the long way for the first question, three of each kind, and one more the fast way.
+    let allowed = r#"coredns_acl_allowed_requests_total{server="dns://:53",view=""}"#;
+    assert_eq!(asker.metric(allowed).as_deref(), Some("8"));
+    for (name, rtype) in [
+        ("a.test.", "ANY"),
+        ("slow.test.", "A"),
+        ("a.slow.test.", "A"),
+        ("slow.acl.test.", "A"),
+        ("x.sfx.", "A"),
+        ("a.test.", "MX"),
+        ("localhost.", "A"),
+        ("x.127.in-addr.arpa.", "PTR"),
+    ] {
+        assert!(asker.fast(&question(name, rtype), from).is_none(), "{name} {rtype}");
+    }
+    // By IPv6, AAAA may have to be made.
+    assert!(asker.fast(&question("a.test.", "AAAA"), "[fd00::9]:5").is_none());
+    assert!(asker.fast(&question("a.test.", "A"), "[fd00::9]:5").is_some());
 }

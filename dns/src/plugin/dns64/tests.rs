@@ -68,9 +68,13 @@ fn a_name_that_is_not_there_stays_so() {
 }
 
 #[test]
-fn the_fast_way_is_taken_where_nothing_is_to_be_done() {
-    let asker = Asker::new(". {\n dns64\n local\n}");
-    assert!(asker.fast(&question("a.", "AAAA"), "10.0.0.1:5").is_none());
+fn an_error_is_as_if_there_were_no_ipv6() {
+    let failing = "template IN A example {\n answer \"{{ .Name }} 60 IN A 192.0.2.42\"\n }\n \
+         template IN AAAA example {\n rcode SERVFAIL\n }";
+    assert_eq!(shown(&answers("", failing, SIX).0.answers), ["host.example. 60 IN AAAA 64:ff9b::c000:22a"]);
+    // Where there is no A either, the client is told how that failed.
+    let refused = "template IN A example {\n rcode REFUSED\n }\n template IN AAAA example {\n rcode SERVFAIL\n }";
+    assert_eq!(answers("", refused, SIX).0.rcode(), Rcode::REFUSED);
 }
 
 #[test]
