@@ -200,7 +200,7 @@ pub struct BlockConfig {
     pub ready: Option<Reports>,
     /// Set by `loop` while the server runs: what `forward` asks leads back here, so it is no longer asked.
     pub looping: Arc<std::sync::atomic::AtomicBool>,
-    /// `debug`: a panic ends the process, and plugins log more.
+    /// `debug`: plugins may log more.
     pub debug: bool,
 }
 
