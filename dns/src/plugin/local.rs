@@ -98,7 +98,7 @@ impl Local {
         if name.label_count() == labels {
             match (query.rtype(), address) {
                 (_, Some(address)) if labels == 1 => {
-                    message.answers.push(record(query.rtype(), Data::address(address)))
+                    message.answers.push(record(query.rtype(), Data::address(address)));
                 }
                 (Type::SOA, _) => message.answers.push(soa(name)),
                 (Type::NS, _) => message.answers.push(record(Type::NS, Data::from_bytes(LOCALHOST))),

@@ -77,7 +77,7 @@ pub(super) fn parse(pieces: Vec<Piece>, length: usize) -> Result<Vec<Node>, Wron
     match end {
         End::Text => Ok(nodes),
         End::Else(_, at) => Err(Wrong::new(at, "{{else}} without {{if}}, {{with}} or {{range}}")),
-        End::End(at) => Err(Wrong::new(at, "{{end}} without {{if}}, {{with}} or {{range}}")),
+        End::Closed(at) => Err(Wrong::new(at, "{{end}} without {{if}}, {{with}} or {{range}}")),
     }
 }
 
@@ -86,7 +86,7 @@ enum End {
     Text,
     /// The tokens behind `else`.
     Else(Vec<Placed>, usize),
-    End(usize),
+    Closed(usize),
 }
 
 struct Parser {
@@ -117,7 +117,7 @@ impl Parser {
                 "with" => nodes.push(self.branch(BranchKind::With, behind(), at)?),
                 "range" => nodes.push(self.branch(BranchKind::Range, behind(), at)?),
                 "else" => return Ok((nodes, End::Else(behind(), at))),
-                "end" if tokens.len() == 1 => return Ok((nodes, End::End(at))),
+                "end" if tokens.len() == 1 => return Ok((nodes, End::Closed(at))),
                 "break" | "continue" if tokens.len() == 1 && self.ranges == 0 => {
                     return Err(Wrong::new(at, format!("{{{{{keyword}}}}} outside {{{{range}}}}")));
                 }
@@ -140,7 +140,7 @@ impl Parser {
         let (body, end) = self.nodes()?;
         self.ranges -= usize::from(kind == BranchKind::Range);
         let otherwise = match end {
-            End::End(_) => Vec::new(),
+            End::Closed(_) => Vec::new(),
             End::Text => return Err(Wrong::new(at, "it has no {{end}}")),
             End::Else(tokens, at) => self.otherwise(tokens, at)?,
         };
@@ -162,7 +162,7 @@ impl Parser {
         }
         let (nodes, end) = self.nodes()?;
         match end {
-            End::End(_) => Ok(nodes),
+            End::Closed(_) => Ok(nodes),
             End::Else(_, at) => Err(Wrong::new(at, "a second {{else}}")),
             End::Text => Err(Wrong::new(at, "it has no {{end}}")),
         }
