@@ -4,8 +4,11 @@
 //!
 //! - `round_robin` shuffles addresses and MX;
 //! - `weighted` puts one address first, chosen by the weights of a file;
+//! - `nearest` (not CoreDNS's) puts endpoints of headless Services on the client's own node first, then those in its
+//!   zone;
 //! - `prefer` then sorts addresses in front that are in certain subnets.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -18,16 +21,19 @@ use crate::reply::{Body, Outcome, Serving};
 use crate::server::Building;
 use crate::wire::{Message, Rcode, Record, Type};
 
+mod nearest;
 #[cfg(test)]
 mod tests;
 mod weights;
 pub mod wire;
 
+use nearest::Nearest;
 use weights::Weights;
 
 enum Policy {
     RoundRobin,
     Weighted(Arc<Weights>),
+    Nearest(Arc<Nearest>),
 }
 
 struct LoadBalance {
@@ -36,7 +42,7 @@ struct LoadBalance {
     prefer: Vec<IpNet>,
 }
 
-/// `loadbalance [round_robin | weighted WEIGHTFILE] { reload DURATION; prefer CIDR... }`
+/// `loadbalance [round_robin | weighted WEIGHTFILE | nearest] { reload DURATION; prefer CIDR... }`
 ///
 /// # Errors
 /// The policy is not there, an option is wrong, or the weight file can't be read and is not looked at again.
@@ -61,11 +67,14 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     }
     let args: Vec<&str> = directive.args.iter().map(String::as_str).collect();
     let policy = match args[..] {
-        [] | ["round_robin"] => {
+        [] | ["round_robin" | "nearest"] => {
             if let Some((option, _)) = reload {
                 return Err(option.problem("is for weighted only; remove it"));
             }
-            Policy::RoundRobin
+            match args[..] {
+                ["nearest"] => Policy::Nearest(Nearest::follow(&building.services.feed)),
+                _ => Policy::RoundRobin,
+            }
         }
         ["weighted", file] => {
             let reload = reload.map_or(weights::RELOAD, |(_, reload)| reload);
@@ -76,11 +85,11 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             Policy::Weighted(weights)
         }
         ["weighted"] => return Err(directive.problem("weighted needs the name of its weight file")),
-        [policy @ ("round_robin" | "weighted"), ..] => {
+        [policy @ ("round_robin" | "weighted" | "nearest"), ..] => {
             return Err(directive.problem(format!("has too many arguments for {policy}")));
         }
         [policy, ..] => {
-            let message = format!("{policy} is no policy; there are round_robin and weighted");
+            let message = format!("{policy} is no policy; there are round_robin, weighted and nearest");
             return Err(directive.problem(message));
         }
     };
@@ -88,7 +97,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
 }
 
 impl LoadBalance {
-    fn order(&self, outcome: &mut Outcome) {
+    fn order(&self, outcome: &mut Outcome, client: IpAddr, next: Next<'_>) {
         let Ok(Some(reply)) = outcome else { return };
         if reply.rcode() != Rcode::NOERROR {
             return;
@@ -102,10 +111,10 @@ impl LoadBalance {
         }
         // What can't be read is the next plugin's to find.
         let Ok(message) = reply.message() else { return };
-        self.order_message(message);
+        self.order_message(message, client, next);
     }
 
-    fn order_message(&self, message: &mut Message) {
+    fn order_message(&self, message: &mut Message, client: IpAddr, next: Next<'_>) {
         let rtype = message.questions.first().map_or(Type::NONE, |question| question.rtype);
         if matches!(rtype, Type::AXFR | Type::IXFR) {
             return;
@@ -121,6 +130,11 @@ impl LoadBalance {
                 weights.put_first(&mut message.additionals);
             }
             Policy::Weighted(_) => {}
+            Policy::Nearest(nearest) => {
+                let cluster = next.find("kubernetes").and_then(|kubernetes| kubernetes.cluster());
+                let records = cluster.map(|cluster| cluster.load());
+                nearest.order(message, client, records.as_deref().map(|records| &**records));
+            }
         }
         if !self.prefer.is_empty() {
             prefer(&mut message.answers, &self.prefer);
@@ -137,7 +151,7 @@ impl Plugin for LoadBalance {
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
         Box::pin(async move {
             let mut outcome = next.run(query).await;
-            self.order(&mut outcome);
+            self.order(&mut outcome, query.request.from.ip(), next);
             outcome
         })
     }
@@ -153,6 +167,7 @@ impl Plugin for LoadBalance {
     fn describe(&self) -> String {
         let policy = match &self.policy {
             Policy::RoundRobin => "answers in random order".to_owned(),
+            Policy::Nearest(_) => "endpoints on the client's node first, then those in its zone".to_owned(),
             Policy::Weighted(weights) => format!("one address first, by the weights of {}", weights.path().display()),
         };
         let prefer: Vec<String> = self.prefer.iter().map(IpNet::to_string).collect();

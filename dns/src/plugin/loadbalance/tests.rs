@@ -110,6 +110,8 @@ fn set_ups_as_in_coredns() {
         ("loadbalance weighted wfile {\n reload 10s\n}", "accepted"),
         ("loadbalance weighted wfile {\n reload 0s\n}", "the weight file /nonexistent/wfile can't be read"),
         ("loadbalance round_robin {\n prefer 10.9.20.0/24 192.168.1.0/24\n}", "accepted"),
+        ("loadbalance nearest", "accepted"),
+        ("loadbalance nearest x", "too many arguments for nearest"),
         ("loadbalance fleeb", "fleeb is no policy"),
         ("loadbalance a b", "a is no policy"),
         ("loadbalance weighted", "needs the name of its weight file"),
