@@ -69,7 +69,9 @@ pub(super) async fn begin(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) ->
 pub(super) async fn end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     stream.write_all(&control(Control::Stop, None)).await?;
     stream.flush().await?;
-    read(stream).await.map(|_| ())
+    let body = read(stream).await?;
+    let is_finished = body.starts_with(&(Control::Finish as u32).to_be_bytes());
+    if is_finished { Ok(()) } else { Err(io::Error::other("the receiver does not finish")) }
 }
 
 /// The body of the next frame, which must be a control frame.
