@@ -13,6 +13,16 @@ fn a_description_survives_the_map() {
 }
 
 #[test]
+fn a_service_of_the_first_layout_has_no_stand_in() {
+    // Its description ended before the field.
+    let mut first = OURS.0;
+    first.version = 1;
+    first.fields[Field::ServiceStandIn as usize] = ABSENT;
+    let first = Records::described_by(&Records(first).description()).unwrap();
+    assert_eq!(first.u64(&vec![0xff; first.at(Field::ServiceSize)], Field::ServiceStandIn), 0);
+}
+
+#[test]
 fn every_record_comes_back() {
     let endpoint = Endpoint::new([7; 4], 0x1234);
     let key = FrontendKey::new(&endpoint, 17);
