@@ -9,7 +9,7 @@ use clap::Parser;
 /// The flags after `bowline node --state files:x`, as node-cache writes them.
 fn args(flags: &str) -> NodeLocalArgs {
     let words = "bowline node --state files:x ".to_owned() + flags;
-    let words = crate::dns::with_two_dashes(words.split(' ').map(Into::into));
+    let words = crate::dns::with_two_dashes(words.split_whitespace().map(Into::into));
     match Cli::try_parse_from(words).unwrap().command {
         Command::Node(args) => args.node_local,
         other => panic!("{other:?}"),
