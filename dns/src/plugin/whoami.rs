@@ -29,16 +29,16 @@ impl Plugin for Whoami {
     }
 
     fn serve<'a>(&'a self, query: &'a mut Query, _: Next<'a>) -> Serving<'a> {
-        let (name, from) = (query.name().clone(), query.request.from);
+        let (name, from, class) = (query.name().clone(), query.request.from, query.question.class);
         let rtype = if from.is_ipv4() { Type::A } else { Type::AAAA };
         let label = format!("_{}", query.request.transport.proto());
         let mut message = query.reply();
         message.flags.set_aa(true);
-        message.additionals.push(Record::new(name.clone(), rtype, 0, Data::address(from.ip())));
+        message.additionals.push(Record { class, ..Record::new(name.clone(), rtype, 0, Data::address(from.ip())) });
         // A name that has no room for one more label has no such record.
         if let Ok(name) = name.prepend(label.as_bytes()) {
             let port = Data::srv(0, 0, from.port(), &Name::root());
-            message.additionals.push(Record::new(name, Type::SRV, 0, port));
+            message.additionals.push(Record { class, ..Record::new(name, Type::SRV, 0, port) });
         }
         query.note(|| format!("answers {from}"));
         ready(Ok(Some(Reply::new(message, self.name()))))

@@ -1,0 +1,144 @@
+//! Both answer alike, under every Corefile.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bowline_dns::wire::{Message, Record, Type};
+
+use crate::ask::{self, Ask, CLIENTS};
+use crate::case::Case;
+use crate::client;
+use crate::compare::{self, Kind};
+use crate::ground::Ground;
+use crate::names::Names;
+use crate::objects::Object;
+use crate::pair::Pair;
+use crate::random::Random;
+use crate::report::{self, Difference};
+use crate::rules::{self, Seen};
+
+/// Corefiles at the same time: while one is starting, another is asked.
+const AT_ONCE: usize = 3;
+
+/// The number from which all questions follow.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("BOWLINE_DNS_SEED").ok().map(|seed| seed.parse().unwrap());
+    given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64)
+}
+
+/// Compares all Corefiles; those under which something differs, or one of both doesn't start.
+pub(crate) fn differences(ground: &Ground, seed: u64) -> Vec<String> {
+    let cases = Case::all();
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let worker = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(why) = compare_case(ground, case, seed) {
+                println!("{:26} {}", case.name, why.lines().next().unwrap_or_default());
+                failed.lock().unwrap().push(format!("under {}: {why}", case.name));
+            }
+        }
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(worker))));
+    failed.into_inner().unwrap()
+}
+
+fn compare_case(ground: &Ground, case: &Case, seed: u64) -> Result<(), String> {
+    let began = Instant::now();
+    let pair = Pair::start(ground, case).map_err(|error| format!("{error:#}"))?;
+    let started = began.elapsed();
+    let (asked, differences) = compare_all(&pair, case, &ground.objects, seed);
+    pair.stop();
+    println!("{:26} {asked} questions, started after {started:.1?}, done after {:.1?}", case.name, began.elapsed());
+    match differences.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} differences\n{}", report::show(&case.text, &differences))),
+    }
+}
+
+/// Asks both all questions of a Corefile; how many, and where they differ.
+pub(crate) fn compare_all(pair: &Pair, case: &Case, objects: &[Object], seed: u64) -> (usize, Vec<Difference>) {
+    let mut random = Random::new(seed, &case.name);
+    let asks = ask::all(&Names::new(case, objects), case.questions, &mut random);
+    let mut differences = compare_these(pair, case, &asks);
+    for zone in &case.transfers {
+        differences.extend(compare_transfer(pair, zone));
+    }
+    (asks.len() + case.transfers.len(), differences)
+}
+
+fn compare_these(pair: &Pair, case: &Case, asks: &[Ask]) -> Vec<Difference> {
+    let mut answers = pair.ask(asks);
+    // A datagram may have been lost twice on a busy machine; what is lost again is a difference.
+    let is_lost = |at: &usize| answers[0][*at].is_some() != answers[1][*at].is_some();
+    let lost: Vec<usize> = (0..asks.len()).filter(is_lost).collect();
+    let again = pair.ask(&lost.iter().map(|at| asks[*at].clone()).collect::<Vec<_>>());
+    for (answers, again) in answers.iter_mut().zip(again) {
+        lost.iter().zip(again).for_each(|(at, answer)| answers[*at] = answer);
+    }
+    let [ours, theirs] = answers;
+    let mut differences = Vec::new();
+    for (ask, (ours, theirs)) in asks.iter().zip(ours.into_iter().zip(theirs)) {
+        if let Some(kind) = difference(pair, case, ask, [ours.as_ref(), theirs.as_ref()]) {
+            differences.push(Difference { kind, ask: ask.clone(), ours, theirs });
+        }
+    }
+    differences
+}
+
+/// What is different, after all that is meant.
+fn difference(pair: &Pair, case: &Case, ask: &Ask, [ours, theirs]: [Option<&Vec<u8>>; 2]) -> Option<Kind> {
+    if ours.is_some_and(|ours| ours.len() > ask.size) {
+        return Some(Kind::TooLong);
+    }
+    let read = |bytes: Option<&Vec<u8>>| bytes.map(|bytes| Message::read(bytes)).transpose();
+    let (Ok(ours), Ok(theirs)) = (read(ours), read(theirs)) else { return Some(Kind::Unreadable) };
+    let whole = || Message::read(client::ask(pair.theirs.port, &[ask.over_tcp()]).remove(0)?.as_slice()).ok();
+    let kind = compare::compare(case, [ours.as_ref(), theirs.as_ref()], whole)?;
+    let asked = Message::read(&ask.bytes).unwrap();
+    let seen = Seen { case, ask, asked: &asked, ours: ours.as_ref() };
+    let (corrected, names) = rules::corrected(&seen, theirs.as_ref());
+    if names.is_empty() || compare::compare(case, [ours.as_ref(), corrected.as_ref()], whole).is_some() {
+        return Some(kind);
+    }
+    rules::count(&names);
+    None
+}
+
+/// Copies a zone from both: the same records, the SOA first and last.
+fn compare_transfer(pair: &Pair, zone: &str) -> Option<Difference> {
+    let ask = Ask { from: CLIENTS[0], ..Ask::plain(zone, Type::AXFR).over_tcp() };
+    let copies = [&pair.ours, &pair.theirs].map(|server| {
+        let mut soas = 0;
+        let messages = client::ask_for_many(server.port, &ask, |bytes| {
+            let message = Message::read(bytes).unwrap_or_default();
+            soas += message.answers.iter().filter(|record| record.rtype == Type::SOA).count();
+            soas >= 2 || message.answers.is_empty()
+        });
+        let mut messages = messages.iter().map(|bytes| Message::read(bytes).unwrap());
+        let mut copy = messages.next().unwrap_or_default();
+        messages.for_each(|message| copy.answers.extend(message.answers));
+        copy.answers.iter_mut().for_each(compare::without_own);
+        copy
+    });
+    let sorted = |copy: &Message| {
+        let mut lines: Vec<String> = copy.answers.iter().map(Record::to_string).collect();
+        lines.sort();
+        lines
+    };
+    let ends = |copy: &Message| [copy.answers.first(), copy.answers.last()].map(|record| record.map(Record::to_string));
+    let [ours, theirs] = &copies;
+    if ours.flags == theirs.flags && ends(ours) == ends(theirs) && sorted(ours) == sorted(theirs) {
+        return None;
+    }
+    let [ours, theirs] = [ours, theirs].map(|copy| {
+        // Only what the other hasn't, so that it can be seen.
+        let other = sorted(if std::ptr::eq(copy, ours) { theirs } else { ours });
+        let answers = copy.answers.iter().filter(|record| !other.contains(&record.to_string())).cloned().collect();
+        let mut bytes = Vec::new();
+        Message { answers, ..copy.clone() }.write(&mut bytes);
+        Some(bytes)
+    });
+    Some(Difference { kind: Kind::Answers, ask, ours, theirs })
+}
