@@ -19,7 +19,7 @@ use bowline_dns::feed::Feed;
 use bowline_dns::server::{Running, Services, Settings};
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::agent::cluster::{self, Cluster, Served};
 use crate::cli::LogFormat;
@@ -173,10 +173,12 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let feed = Arc::new(Feed::default());
     let services = Arc::new(Services::new(feed.clone(), Vec::new(), env!("CARGO_PKG_VERSION")));
     // It listens before anything is read: until then questions for the cluster get SERVFAIL, never NXDOMAIN.
+    // `loop` asks for the end.
+    let end = services.ended();
     let running = Running::start(settings, services)?;
     let (fatal, fatals) = mpsc::unbounded_channel();
     let followed = args.conf.state(&corefile)?.map(|state| follow(args, &state, &corefile, feed, fatal)).transpose()?;
-    let ended = wait(&running, fatals);
+    let ended = wait(&running, fatals, end);
     running.stop();
     if let Some(followed) = followed {
         followed.end();
@@ -231,7 +233,11 @@ fn follow(
 }
 
 /// Until SIGTERM, SIGINT, or what nothing can mend; SIGUSR1 reloads.
-fn wait(running: &Running, mut fatals: mpsc::UnboundedReceiver<String>) -> anyhow::Result<()> {
+fn wait(
+    running: &Running,
+    mut fatals: mpsc::UnboundedReceiver<String>,
+    mut end: watch::Receiver<Option<String>>,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let mut term = signal(SignalKind::terminate())?;
@@ -244,6 +250,7 @@ fn wait(running: &Running, mut fatals: mpsc::UnboundedReceiver<String>) -> anyho
                 // What it says is logged where it happens.
                 _ = reload.recv() => drop(running.reload()),
                 Some(why) = fatals.recv() => return Err(anyhow::anyhow!(why)),
+                Ok(why) = end.wait_for(Option::is_some) => return Err(anyhow::anyhow!(why.clone().unwrap_or_default())),
             }
         }
     })

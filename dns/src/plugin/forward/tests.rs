@@ -10,6 +10,8 @@ use crate::server::{Instance, Running, Services, Settings};
 use crate::upstream::tests::{Fake, bytes, good, question, reply};
 use crate::wire::{Message, Type};
 
+mod real;
+
 pub(crate) fn services() -> Arc<Services> {
     Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"))
 }
