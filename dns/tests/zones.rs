@@ -143,7 +143,7 @@ fn answers_are_those_of_coredns() {
                 match excuse(&name, rtype, dnssec, &our, &their) {
                     Some(why) => drop(excused.insert(format!("{why}: {name} {rtype}"))),
                     None => {
-                        wrong.push(format!("{name} {rtype} DO={dnssec}\nours {}\ntheirs {}", told(&our), told(&their)))
+                        wrong.push(format!("{name} {rtype} DO={dnssec}\nours {}\ntheirs {}", told(&our), told(&their)));
                     }
                 }
             }

@@ -243,11 +243,8 @@ impl Access {
                 let Some(server) = self.apiservers.first() else {
                     return now("certificates are given, and no API server to reach with them");
                 };
-                let user = AuthInfo {
-                    client_certificate: path(certificate),
-                    client_key: path(key),
-                    ..AuthInfo::default()
-                };
+                let user =
+                    AuthInfo { client_certificate: path(certificate), client_key: path(key), ..AuthInfo::default() };
                 Ok((made("certificates", &server.to_string(), path(ca), user), Vec::new()))
             }
             Place::Pod { host } => {
