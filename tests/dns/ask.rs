@@ -175,7 +175,7 @@ fn edns(random: &mut Random) -> Edns {
 
 fn in_any_case(name: &str, random: &mut Random) -> String {
     let mut one = |c: char| if random.once_in(2) { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
-    name.chars().map(|c| one(c)).collect()
+    name.chars().map(one).collect()
 }
 
 /// The response code of an answer, and nothing else; for a probe.

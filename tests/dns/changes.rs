@@ -181,7 +181,7 @@ pub(crate) fn lies(ground: &Ground) -> Vec<String> {
                     match (newest[at]..=latest).find(is_true) {
                         Some(step) => newest[at] = step,
                         None => {
-                            lies.push(format!("between {} and {latest}: {:?} {ips:?}", newest[at], message.rcode()))
+                            lies.push(format!("between {} and {latest}: {:?} {ips:?}", newest[at], message.rcode()));
                         }
                     }
                 }

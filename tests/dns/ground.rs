@@ -62,7 +62,7 @@ impl Ground {
         thread::scope(|scope| {
             objects.chunks(8).for_each(|some| {
                 scope.spawn(|| some.iter().for_each(|object| self.set_status(object)));
-            })
+            });
         });
     }
 

@@ -50,17 +50,6 @@ impl Object {
         self.value["metadata"]["namespace"].as_str().unwrap_or_default()
     }
 
-    /// The path to which it is posted.
-    pub(crate) fn collection(&self) -> String {
-        let version = self.value["apiVersion"].as_str().unwrap();
-        let root = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
-        let plural = format!("{}s", self.kind().to_ascii_lowercase());
-        match self.namespace() {
-            "" => format!("{root}/{plural}"),
-            namespace => format!("{root}/namespaces/{namespace}/{plural}"),
-        }
-    }
-
     /// The texts of a list, or none.
     pub(crate) fn texts(&self, pointer: &str) -> Vec<String> {
         let list = self.value.pointer(pointer).and_then(Value::as_array);
