@@ -174,7 +174,7 @@ fn edns(random: &mut Random) -> Edns {
 }
 
 fn in_any_case(name: &str, random: &mut Random) -> String {
-    let mut one = |c: char| if random.once_in(2) { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+    let one = |c: char| if random.once_in(2) { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
     name.chars().map(one).collect()
 }
 

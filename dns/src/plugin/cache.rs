@@ -5,7 +5,7 @@
 //!                    └─ miss ─> flight: one question for all that ask the same ─> next plugin ─> judge ─> store
 //! ```
 //!
-//! There is one store for the process, bounded in bytes ([`store::LIMIT`]); each directive has its share of it, bounded
+//! There is one store for the process, bounded in bytes (`store::LIMIT`); each directive has its share of it, bounded
 //! by its CAPACITY. What a hit may be, how long it lives and which flags it shows is as in CoreDNS.
 //!
 //! Differences: answers made of the cluster's state are never kept, as names of a cluster change by watch and not by
