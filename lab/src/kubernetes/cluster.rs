@@ -192,7 +192,11 @@ impl Cluster {
             return Ok(());
         }
         let deployment = format!("deployment/{}", self.dns.deployment());
-        self.kubectl_wait(&["--for=condition=Available", "-n", "kube-system", &deployment])?;
+        let available = self.kubectl_wait(&["--for=condition=Available", "-n", "kube-system", &deployment]);
+        available.with_context(|| {
+            let logs = ["logs", "-n", "kube-system", "-l", "k8s-app=kube-dns", "--prefix", "--tail=5"];
+            format!("the DNS says: {}", self.kubectl(&logs).unwrap_or_default())
+        })?;
         for node in &self.nodes {
             let question = ["nslookup", "-type=a", "kubernetes.default.svc.cluster.local", CLUSTER_DNS];
             let what = format!("the cluster's DNS to answer at {CLUSTER_DNS} on {}", node.machine.name());
