@@ -148,6 +148,12 @@ fn scheduled(node: &ClusterNode, port: u16) -> u64 {
     line.unwrap_or_else(|| panic!("no such metric: {page}")).parse().unwrap()
 }
 
+/// Whether the agent of a node answers for the Service kube-dns.
+fn takes_dns(node: &ClusterNode) -> bool {
+    let page = curl(node, "http://127.0.0.1:10249/metrics").unwrap_or_default();
+    page.lines().any(|line| line.starts_with("bowline_dns_takes_service") && line.ends_with(" 1"))
+}
+
 #[test]
 fn the_way_of_a_live_cluster() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -241,8 +247,19 @@ fn the_way_of_a_live_cluster() {
     let get = ["exec", "--namespace=kube-system", "daemonset/bowline", "--", "bowline", "get", "services"];
     assert!(cluster.kubectl(&get).unwrap().contains(VIP));
 
+    // Each agent takes its node's DNS, too, and gives it back.
+    let node_dns = deploy.with("node-dns", "overlays/alone", image::NAME, &[&apiserver], &["node-local-dns"]);
+    apply(&cluster, &node_dns);
+    rolled_out(&cluster, "daemonset/bowline");
+    wait_for("each node's own DNS", PATIENCE, || cluster.nodes().iter().all(takes_dns)).unwrap();
+    assert!(cluster.kubectl(&ask).unwrap().contains("10.96.100.100"));
+    let node = &cluster.nodes()[0];
+    let page = curl(node, "http://169.254.20.10:9253/metrics").unwrap();
+    assert!(page.contains("coredns_dns_requests_total{"), "{page}");
+    storms.go_on();
+
     // Without the agent the kernel goes on.
-    cluster.kubectl(&["delete", "--kustomize", &deploy.path("alone")]).unwrap();
+    cluster.kubectl(&["delete", "--kustomize", &node_dns]).unwrap();
     wait_for("no agent is left", PATIENCE, || agents(&cluster).is_empty()).unwrap();
     storms.go_on();
     storms.finish();

@@ -27,7 +27,12 @@ impl Deploy {
 
     /// A new overlay on a folder of deploy/ with these of its components: this image. Its path.
     pub(crate) fn with_components(&self, name: &str, on: &str, image: &str, components: &[&str]) -> String {
-        let path = self.overlay(name, on, image, &[]);
+        self.with(name, on, image, &[], components)
+    }
+
+    /// The same with settings of the ConfigMap.
+    pub(crate) fn with(&self, name: &str, on: &str, image: &str, settings: &[&str], components: &[&str]) -> String {
+        let path = self.overlay(name, on, image, settings);
         let file = Path::new(&path).join("kustomization.yaml");
         let mut text = fs::read_to_string(&file).unwrap() + "components:\n";
         components.iter().for_each(|component| text += &format!("  - ../components/{component}\n"));
