@@ -66,6 +66,16 @@ pub trait Sockets {
     fn remove(&self, key: &SocketKey) -> bool;
     /// Exchanges an entry's `next` atomically and returns the old one; None: the entry isn't there.
     fn swap_next(&self, key: &SocketKey, next: u32) -> Option<u32>;
+    /// Whether the entry is there and of this service. In place, like the next: the kernel's stack is 512 bytes.
+    fn is_of(&self, key: &SocketKey, service: u32) -> bool {
+        let mut there = Translation::default();
+        self.get(key, &mut there) && there.service == service
+    }
+    /// Whether the entry is there and of this service and VIP.
+    fn is_for(&self, key: &SocketKey, service: u32, vip: &Endpoint) -> bool {
+        let mut there = Translation::default();
+        self.get(key, &mut there) && there.service == service && there.vip == *vip
+    }
 }
 
 /// What a call asks for.
@@ -372,8 +382,7 @@ fn keep<S: Sockets>(s: &S, cookie: u64, t: &mut Translation, place: Place) -> bo
 #[inline(never)]
 fn point_back<S: Sockets>(s: &S, cookie: u64, t: &Translation) -> bool {
     let key = SocketKey::back(cookie, &t.backend);
-    let mut there = Translation::default();
-    (s.get(&key, &mut there) && there.service == t.service && there.vip == t.vip) || s.put(&key, t)
+    s.is_for(&key, t.service, &t.vip) || s.put(&key, t)
 }
 
 /// Forgets that answers from a backend are a service's, if they are. Another service that has the same
@@ -381,8 +390,7 @@ fn point_back<S: Sockets>(s: &S, cookie: u64, t: &Translation) -> bool {
 #[inline(never)]
 fn forget_back<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint, service: u32) {
     let key = SocketKey::back(cookie, peer);
-    let mut there = Translation::default();
-    if s.get(&key, &mut there) && there.service == service {
+    if s.is_of(&key, service) {
         s.remove(&key);
     }
 }

@@ -270,6 +270,22 @@ impl Sockets for Kernel {
         Current.get(key, into) || (has_previous() && Previous.get(key, into))
     }
     #[inline(always)]
+    fn is_of(&self, key: &SocketKey, service: u32) -> bool {
+        // SAFETY: as in `is_for`.
+        match unsafe { SOCKETS.get(key) } {
+            Some(found) => found.service == service,
+            None => has_previous() && other_is_of(key, service) != 0,
+        }
+    }
+    #[inline(always)]
+    fn is_for(&self, key: &SocketKey, service: u32, vip: &Endpoint) -> bool {
+        // SAFETY: looked at in place; it changes only by this socket's own calls.
+        match unsafe { SOCKETS.get(key) } {
+            Some(found) => found.service == service && found.vip == *vip,
+            None => has_previous() && other_is_for(key, service, vip) != 0,
+        }
+    }
+    #[inline(always)]
     fn has(&self, key: &SocketKey) -> bool {
         Current.has(key) || (has_previous() && Previous.has(key))
     }
@@ -321,6 +337,11 @@ fn other_affinity(key: &AffinityKey, found: &mut Affinity) -> u32 {
 
 #[inline(never)]
 fn other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
+    read_other_socket(key, found)
+}
+
+#[inline(always)]
+fn read_other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
     let mut raw = [0u8; OTHER];
     other_key(key, &mut raw);
     let Some(value) = OTHER_SOCKETS.get_ptr(&raw) else { return 0 };
@@ -339,6 +360,28 @@ fn other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
 }
 
 #[inline(never)]
+fn other_is_of(key: &SocketKey, service: u32) -> u32 {
+    let mut raw = [0u8; OTHER];
+    other_key(key, &mut raw);
+    let Some(value) = OTHER_SOCKETS.get_ptr(&raw) else { return 0 };
+    // SAFETY: the offset of the other layout's field in its own value; the verifier checks it.
+    unsafe { (value.cast::<u8>().add(at(Field::TranslationService)).cast::<u32>().read() == service) as u32 }
+}
+
+#[inline(never)]
+fn other_is_for(key: &SocketKey, service: u32, vip: &Endpoint) -> u32 {
+    let mut raw = [0u8; OTHER];
+    other_key(key, &mut raw);
+    let Some(value) = OTHER_SOCKETS.get_ptr(&raw) else { return 0 };
+    let value = value.cast::<u8>();
+    // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
+    unsafe {
+        let there = value.add(at(Field::TranslationVip)).cast::<Endpoint>().read();
+        (value.add(at(Field::TranslationService)).cast::<u32>().read() == service && there == *vip) as u32
+    }
+}
+
+#[inline(never)]
 fn has_other_socket(key: &SocketKey) -> u32 {
     let mut raw = [0u8; OTHER];
     other_key(key, &mut raw);
@@ -348,7 +391,8 @@ fn has_other_socket(key: &SocketKey) -> u32 {
 #[inline(never)]
 fn bring_over(key: &SocketKey) -> u32 {
     let mut found = Translation::default();
-    if other_socket(key, &mut found) == 0 {
+    // In place: one more frame would be more than the stack has.
+    if read_other_socket(key, &mut found) == 0 {
         return 0;
     }
     Current.put_new(key, &found);
