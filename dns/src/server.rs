@@ -271,10 +271,11 @@ impl Server {
                 if entry.block.config.view.as_ref().is_some_and(|view| !view.takes(query)) {
                     continue;
                 }
-                if query.rtype() != Type::DS || depth == 0 {
+                // A DS record stands in the zone above its name (RFC 4035 §3.1.4.1), if that is here. The root is not
+                // meant: who serves it forwards, and would ask others for the zone's own.
+                if query.rtype() != Type::DS || depth < labels && (depth > 0 || fallback.is_none()) {
                     return true;
                 }
-                // A DS record stands in the zone above, if that is here; otherwise its own zone answers.
                 fallback.get_or_insert((entry.clone(), query.metadata.clone()));
                 break;
             }

@@ -304,6 +304,7 @@ impl Sink for Cluster {
             }
             Update::Problems(_) => {}
         }
+        let before = inner.state.snapshot().revision;
         let applied = inner.state.apply(update);
         if inner.told && inner.state.away().is_none() {
             inner.stale_since = None;
@@ -321,7 +322,8 @@ impl Sink for Cluster {
             let why = inner.state.away().unwrap_or("it has not been read yet");
             feed.set_away(inner.stale_since.map(|since| (since, why.to_owned())));
             let snapshot = (inner.told || loaded).then(|| inner.state.snapshot());
-            (feed, snapshot.filter(|_| whole || loaded || applied != Applied::default()))
+            // `applied` doesn't tell of Pods, namespaces and what other clusters have.
+            (feed, snapshot.filter(|snapshot| whole || loaded || snapshot.revision != before))
         });
         drop(inner);
         if let Some((feed, Some(snapshot))) = told {

@@ -9,7 +9,7 @@ use bowline_dns::wire::{Message, Record, Type};
 
 use crate::ask::{self, Ask, CLIENTS};
 use crate::case::Case;
-use crate::client;
+use crate::client::{self, LATE, SOON};
 use crate::compare::{self, Kind};
 use crate::ground::Ground;
 use crate::names::Names;
@@ -69,11 +69,11 @@ pub(crate) fn compare_all(pair: &Pair, case: &Case, objects: &[Object], seed: u6
 }
 
 fn compare_these(pair: &Pair, case: &Case, asks: &[Ask]) -> Vec<Difference> {
-    let mut answers = pair.ask(asks);
+    let mut answers = pair.ask(asks, SOON);
     // A datagram may have been lost twice on a busy machine; what is lost again is a difference.
     let is_lost = |at: &usize| answers[0][*at].is_some() != answers[1][*at].is_some();
     let lost: Vec<usize> = (0..asks.len()).filter(is_lost).collect();
-    let again = pair.ask(&lost.iter().map(|at| asks[*at].clone()).collect::<Vec<_>>());
+    let again = pair.ask(&lost.iter().map(|at| asks[*at].clone()).collect::<Vec<_>>(), LATE);
     for (answers, again) in answers.iter_mut().zip(again) {
         lost.iter().zip(again).for_each(|(at, answer)| answers[*at] = answer);
     }
@@ -94,9 +94,17 @@ fn difference(pair: &Pair, case: &Case, ask: &Ask, [ours, theirs]: [Option<&Vec<
     }
     let read = |bytes: Option<&Vec<u8>>| bytes.map(|bytes| Message::read(bytes)).transpose();
     let (Ok(ours), Ok(theirs)) = (read(ours), read(theirs)) else { return Some(Kind::Unreadable) };
-    let whole = || Message::read(client::ask(pair.theirs.port, &[ask.over_tcp()]).remove(0)?.as_slice()).ok();
-    let kind = compare::compare(case, [ours.as_ref(), theirs.as_ref()], whole)?;
     let asked = Message::read(&ask.bytes).unwrap();
+    // Clients hold an answer to their question, letter by letter.
+    let is_asked = |ours: &Message| {
+        let questions = ours.questions.iter().zip(&asked.questions);
+        ours.questions.len() == asked.questions.len() && questions.into_iter().all(|(a, b)| a.name.eq_exact(&b.name))
+    };
+    if ours.as_ref().is_some_and(|ours| !is_asked(ours)) {
+        return Some(Kind::Question);
+    }
+    let whole = || Message::read(client::ask(pair.theirs.port, &[ask.over_tcp()], LATE).remove(0)?.as_slice()).ok();
+    let kind = compare::compare(case, [ours.as_ref(), theirs.as_ref()], whole)?;
     let seen = Seen { case, ask, asked: &asked, ours: ours.as_ref() };
     let (corrected, names) = rules::corrected(&seen, theirs.as_ref());
     if names.is_empty() || compare::compare(case, [ours.as_ref(), corrected.as_ref()], whole).is_some() {

@@ -136,13 +136,7 @@ fn one(name: &str, rtype: Type, random: &mut Random) -> Ask {
         message.questions[0].class = *random.of(&[Class::CH, Class::ANY, Class::HS, Class::NONE, Class(4096)]);
     }
     if random.once_in(100) {
-        message.flags.set_opcode(*random.of(&[
-            Opcode::STATUS,
-            Opcode::NOTIFY,
-            Opcode::UPDATE,
-            Opcode::IQUERY,
-            Opcode(7),
-        ]));
+        message.flags.set_opcode(*random.of(&[Opcode::STATUS, Opcode::UPDATE, Opcode::IQUERY, Opcode(7)]));
     }
     if !random.once_in(3) {
         message.edns = Some(edns(random));

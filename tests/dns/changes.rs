@@ -94,7 +94,10 @@ pub(crate) fn differences(ground: &Ground, seed: u64) -> Vec<String> {
             Change::Delete(kind, namespace, name) => ground.delete(kind, namespace, name),
         }
         mark(ground, step);
-        wait_until_both_show(&pair, step);
+        if let Err(why) = wait_until_both_show(&pair, step) {
+            all.push(why);
+            break;
+        }
         let (asked, differences) = answers::compare_all(&pair, &case, &objects, seed + step as u64);
         println!("change {step:2}: {asked} questions, {} differences", differences.len());
         if !differences.is_empty() {
@@ -116,23 +119,30 @@ fn mark(ground: &Ground, step: usize) {
     ]);
 }
 
-fn wait_until_both_show(pair: &Pair, step: usize) {
+fn wait_until_both_show(pair: &Pair, step: usize) -> Result<(), String> {
     let step = step + 1;
-    let shows = |tested: &Tested| {
-        let ask = |name: &str, rtype| client::ask_once(tested.port, &Ask::plain(name, rtype), Duration::from_secs(1));
+    let missing = |tested: &Tested| {
         let has = |name: &str, rtype, text: &str| {
-            let answer = ask(name, rtype).and_then(|bytes| Message::read(&bytes).ok()).unwrap_or_default();
-            answer.answers.iter().any(|record| record.to_string().ends_with(text))
+            let answer = client::ask_once(tested.port, &Ask::plain(name, rtype), Duration::from_secs(1));
+            let message = answer.and_then(|bytes| Message::read(&bytes).ok()).unwrap_or_default();
+            message.answers.iter().any(|record| record.to_string().ends_with(text))
         };
-        has("marker.shop.svc.cluster.local", Type::CNAME, &format!("\tstep-{step}.example.org."))
-            && has("marked.shop.svc.cluster.local", Type::A, &format!("\t10.41.0.{step}"))
-            && has(&format!("10-42-0-{step}.shop.pod.cluster.local"), Type::A, &format!("\t10.42.0.{step}"))
-            // Nothing marks namespaces, but their labels show by themselves.
-            && (step != 5 || !has("shop.web.svc.cluster.local", Type::A, ""))
-            && (step != 10 || has("shop.web.svc.cluster.local", Type::A, ""))
+        // Nothing marks namespaces, but what their labels do shows by itself.
+        let is_web_there = |is_there: bool| has("shop.web.svc.cluster.local", Type::A, "") == is_there;
+        let all = [
+            ("Services", has("marker.shop.svc.cluster.local", Type::CNAME, &format!("\tstep-{step}.example.org."))),
+            ("EndpointSlices", has("marked.shop.svc.cluster.local", Type::A, &format!("\t10.41.0.{step}"))),
+            ("Pods", has(&format!("10-42-0-{step}.shop.pod.cluster.local"), Type::A, &format!("\t10.42.0.{step}"))),
+            ("namespaces", (step != 5 || is_web_there(false)) && (step != 10 || is_web_there(true))),
+        ];
+        all.iter().find(|(_, is_there)| !is_there).map(|(what, _)| *what)
     };
-    bowline_lab::wait_for(&format!("both show change {step}"), PATIENCE, || shows(&pair.ours) && shows(&pair.theirs))
-        .unwrap();
+    let mut last = [None; 2];
+    let seen = bowline_lab::wait_for("both show the change", PATIENCE, || {
+        last = [&pair.ours, &pair.theirs].map(missing);
+        last == [None; 2]
+    });
+    seen.map_err(|_| format!("change {step} isn't seen: ours misses {:?}, CoreDNS {:?}", last[0], last[1]))
 }
 
 /// In a run of changes every answer of ours was true at some time, and none is older than one before it.
@@ -168,7 +178,7 @@ pub(crate) fn lies(ground: &Ground) -> Vec<String> {
                 if !done.load(Ordering::Relaxed) {
                     last = Instant::now();
                 }
-                for (at, answer) in client::ask(pair.ours.port, &asks).into_iter().enumerate() {
+                for (at, answer) in client::ask(pair.ours.port, &asks, client::LATE).into_iter().enumerate() {
                     asked += 1;
                     let message = Message::read(&answer.unwrap_or_default()).unwrap_or_default();
                     let records = if at == 0 { &message.answers } else { &message.additionals };

@@ -13,13 +13,13 @@ use crate::ask::{Ask, Via};
 const WINDOW: usize = 96;
 /// Questions on one connection: CoreDNS closes it after 128.
 const ON_CONNECTION: usize = 64;
-/// A datagram may be lost: after this time a question is asked again, once.
-const AGAIN: Duration = Duration::from_millis(1500);
-/// Then nothing comes any more.
-const SILENT: Duration = Duration::from_millis(2500);
+/// How long an answer is waited for. Where only one server has answered, both are asked again with more patience.
+pub(crate) const SOON: Duration = Duration::from_millis(1200);
+pub(crate) const LATE: Duration = Duration::from_secs(4);
 
-/// Asks all of a server's port on loopback; an answer for each, or none.
-pub(crate) fn ask(port: u16, asks: &[Ask]) -> Vec<Option<Vec<u8>>> {
+/// Asks all of a server's port on loopback; an answer for each, or none that comes within `patience`. A datagram may be
+/// lost, so questions over UDP are asked again after half of it.
+pub(crate) fn ask(port: u16, asks: &[Ask], patience: Duration) -> Vec<Option<Vec<u8>>> {
     let mut groups: BTreeMap<(IpAddr, Via), Vec<usize>> = BTreeMap::new();
     for (at, ask) in asks.iter().enumerate() {
         groups.entry((ask.from, ask.via)).or_default().push(at);
@@ -29,11 +29,11 @@ pub(crate) fn ask(port: u16, asks: &[Ask]) -> Vec<Option<Vec<u8>>> {
         let to =
             SocketAddr::new(if from.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }, port);
         match via {
-            Via::Udp => over_udp(from, to, asks, &group, &mut answers),
+            Via::Udp => over_udp(from, to, asks, &group, patience, &mut answers),
             Via::Tcp => {
                 for some in group.chunks(ON_CONNECTION) {
                     // A connection that ends early leaves questions without an answer, which is told as such.
-                    let _ = over_tcp(from, to, asks, some, &mut answers);
+                    let _ = over_tcp(from, to, asks, some, patience, &mut answers);
                 }
             }
         }
@@ -60,7 +60,14 @@ fn with_id(ask: &Ask, id: u16) -> Vec<u8> {
     bytes
 }
 
-fn over_udp(from: IpAddr, to: SocketAddr, asks: &[Ask], group: &[usize], answers: &mut [Option<Vec<u8>>]) {
+fn over_udp(
+    from: IpAddr,
+    to: SocketAddr,
+    asks: &[Ask],
+    group: &[usize],
+    patience: Duration,
+    answers: &mut [Option<Vec<u8>>],
+) {
     let socket = UdpSocket::bind((from, 0)).unwrap();
     socket.connect(to).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -86,11 +93,11 @@ fn over_udp(from: IpAddr, to: SocketAddr, asks: &[Ask], group: &[usize], answers
         }
         let now = Instant::now();
         under_way.retain(|place, (asked, again)| {
-            if !*again && now - *asked > AGAIN {
+            if !*again && now - *asked > patience / 2 {
                 *again = true;
                 send(*place);
             }
-            now - *asked < SILENT
+            now - *asked < patience
         });
     }
 }
@@ -100,10 +107,11 @@ fn over_tcp(
     to: SocketAddr,
     asks: &[Ask],
     group: &[usize],
+    patience: Duration,
     answers: &mut [Option<Vec<u8>>],
 ) -> io::Result<()> {
     let mut stream = connected(from, to)?;
-    stream.set_read_timeout(Some(SILENT))?;
+    stream.set_read_timeout(Some(patience))?;
     let mut all = Vec::new();
     for (place, at) in group.iter().enumerate() {
         let bytes = with_id(&asks[*at], place as u16);
@@ -146,7 +154,7 @@ pub(crate) fn ask_for_many(port: u16, ask: &Ask, mut is_last: impl FnMut(&[u8]) 
     let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
     let mut all = Vec::new();
     let Ok(mut stream) = connected(ask.from, to) else { return all };
-    stream.set_read_timeout(Some(SILENT)).unwrap();
+    stream.set_read_timeout(Some(LATE)).unwrap();
     let framed_ask = [&(ask.bytes.len() as u16).to_be_bytes()[..], &ask.bytes].concat();
     if stream.write_all(&framed_ask).is_ok() {
         while let Ok(answer) = framed(&mut stream) {

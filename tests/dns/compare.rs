@@ -21,8 +21,9 @@ pub(crate) enum Kind {
     Cut,
 }
 
-/// Seconds by which a TTL that counts down may differ: the servers are asked at nearly the same time.
-const COUNTED_DOWN: u32 = 10;
+/// Seconds by which a TTL that counts down may differ: the caches here keep most for so long, and each fetches anew in its
+/// own time.
+const COUNTED_DOWN: u32 = 30;
 /// Serials that are a time, in seconds since 1970; those of zone files here are larger.
 const TIMES: std::ops::Range<u32> = 1_700_000_000..1_990_000_000;
 
@@ -102,7 +103,16 @@ fn compare_cut(ours: &Message, theirs: &Message, whole: impl FnOnce() -> Option<
     ] {
         let mut whole = whole.clone();
         whole.iter_mut().for_each(without_own);
-        if !ours.iter().all(|record| whole.iter().any(|other| is_like(record, other))) {
+        // The whole has the letters in which CoreDNS writes.
+        let is_part = |record: &Record, other: &Record| {
+            let [record, other] = [record, other].map(|record| {
+                let mut record = record.clone();
+                in_lower_case(&mut record);
+                record
+            });
+            is_like(&record, &other)
+        };
+        if !ours.iter().all(|record| whole.iter().any(|other| is_part(record, other))) {
             return Some(Kind::Cut);
         }
         // Which ones are kept is random, and they are of different lengths: so some more or less may fit.

@@ -9,7 +9,7 @@ use bowline_dns::wire::Type;
 
 use crate::ask::Ask;
 use crate::case::Case;
-use crate::ground::Ground;
+use crate::ground::{Ground, PATIENCE};
 use crate::names::Names;
 use crate::pair::{Pair, Tested};
 
@@ -43,7 +43,7 @@ pub(crate) fn differences(ground: &Ground) -> Vec<String> {
     };
     let before = [&pair.ours, &pair.theirs].map(Page::of);
     for round in questions(&case, ground) {
-        let answers = pair.ask(&round);
+        let answers = pair.ask(&round, PATIENCE);
         let silent = answers.iter().flatten().filter(|answer| answer.is_none()).count();
         assert_eq!(silent, 0, "questions without an answer are asked again and counted twice");
     }

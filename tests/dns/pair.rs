@@ -75,10 +75,11 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Asks both all of it; the answers of ours and of theirs.
-    pub(crate) fn ask(&self, asks: &[Ask]) -> [Vec<Option<Vec<u8>>>; 2] {
+    /// Asks both all of it; the answers of ours and of theirs, or none that come within `patience`.
+    pub(crate) fn ask(&self, asks: &[Ask], patience: Duration) -> [Vec<Option<Vec<u8>>>; 2] {
         thread::scope(|scope| {
-            let [ours, theirs] = [&self.ours, &self.theirs].map(|one| scope.spawn(|| client::ask(one.port, asks)));
+            let [ours, theirs] =
+                [&self.ours, &self.theirs].map(|one| scope.spawn(|| client::ask(one.port, asks, patience)));
             [ours.join().unwrap(), theirs.join().unwrap()]
         })
     }

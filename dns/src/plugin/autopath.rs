@@ -119,7 +119,9 @@ impl Autopath {
         let asked = query.name().clone();
         let mut first = None;
         for (n, zone) in path.iter().chain([&Name::root()]).enumerate() {
-            let Ok(name) = Name::join(&front, zone) else { continue };
+            // The first is what was asked, and stays in its letters.
+            let joined = if n == 0 { Ok(asked.clone()) } else { Name::join(&front, zone) };
+            let Ok(name) = joined else { continue };
             query.note(|| format!("asks for {name}"));
             query.question.name = name;
             let outcome = next.run(&mut *query).await;

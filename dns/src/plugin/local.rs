@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Next, Plugin};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Registry};
 use crate::query::Query;
 use crate::reply::{Reply, Serving, ready};
 use crate::server::Building;
@@ -48,9 +48,13 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             };
         }
     }
+    Ok(Some(Arc::new(Local { takes_prefix, count: counter(&building.services.metrics) })))
+}
+
+/// What it counts; CoreDNS shows it where the plugin isn't in use, too.
+pub(super) fn counter(metrics: &Registry) -> Arc<Counter> {
     let help = "Counter of special localhost subdomain requests.";
-    let count = building.services.metrics.counter("coredns_local_localhost_requests_total", help, &[]);
-    Ok(Some(Arc::new(Local { takes_prefix, count })))
+    metrics.counter("coredns_local_localhost_requests_total", help, &[])
 }
 
 /// What is asked.
