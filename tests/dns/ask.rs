@@ -160,8 +160,9 @@ fn edns(random: &mut Random) -> Edns {
         let all =
             [(3, Vec::new()), cookie, subnet, (12, vec![0; 20]), (65001, vec![9]), (9, Vec::new()), (11, Vec::new())];
         edns.options.push(random.of(&all).clone());
-        if random.once_in(3) {
-            edns.options.push(random.of(&all).clone());
+        let second = random.of(&all).clone();
+        if random.once_in(3) && edns.option(second.0).is_none() {
+            edns.options.push(second);
         }
     }
     edns

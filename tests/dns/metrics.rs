@@ -24,7 +24,8 @@ const APART: &[(&str, &str)] = &[
 /// Counted alike only in sum: by this label the servers differ, as docs/dns-differences.md says.
 const SUMMED: &[(&str, &str)] = &[("coredns_dns_responses_total", "plugin")];
 /// There in both, with other values, as docs/dns-differences.md says.
-const OWN_VALUES: &[&str] = &["coredns_proxy_conn_cache_hits_total", "coredns_proxy_conn_cache_misses_total"];
+const OWN_VALUES: &[&str] =
+    &["coredns_proxy_conn_cache_hits_total", "coredns_proxy_conn_cache_misses_total", "coredns_cache_entries"];
 
 /// A page: the types of metrics, and the values of series by name and labels.
 #[derive(Debug, Default)]

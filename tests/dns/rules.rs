@@ -154,7 +154,7 @@ fn letter_case(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     let is_meant = |own: &Record, record: &Record| {
         own.name == record.name
             && own.rtype == record.rtype
-            && own.name.eq_exact(&asked.suffix(own.name.label_count()))
+            && is_spelt_as(&own.name, &asked)
             && (in_lower_case(own) == in_lower_case(record) || is_soa_of(own, record))
     };
     let sections = [
@@ -172,6 +172,14 @@ fn letter_case(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
         }
     }
     is_changed.then_some(theirs)
+}
+
+/// Whether the labels that a name has in common with the question's are in its letters.
+fn is_spelt_as(name: &Name, asked: &Name) -> bool {
+    let is_common = |labels: &usize| name.suffix(*labels) == asked.suffix(*labels);
+    let most = name.label_count().min(asked.label_count());
+    let common = (1..=most).rev().find(is_common);
+    common.is_some_and(|labels| name.suffix(labels).eq_exact(&asked.suffix(labels)))
 }
 
 /// The same SOA but for its serial.
@@ -208,7 +216,7 @@ fn bare_search_path(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
 fn ds_below_a_zone(seen: &Seen<'_>, _: &Message) -> Option<Message> {
     let asked = seen.ask.question();
     let mut blocks = seen.case.text.lines().filter(|line| line.ends_with('{') && !line.starts_with([' ', '(']));
-    let mut is_below = |line: &str| {
+    let is_below = |line: &str| {
         let keys = line.trim_end_matches('{').split_whitespace().filter_map(|key| Name::parse(key).ok());
         keys.into_iter().any(|zone| !zone.is_root() && asked.name.is_within(&zone) && asked.name != zone)
     };
