@@ -11,7 +11,8 @@ use std::sync::Arc;
 use common::manifest::{service, simple};
 use common::{Agent, Client, Ground, at, attached, bowline, bowline_in, server, server6, tcp1};
 
-const SUBCOMMANDS: [&str; 9] = ["node", "apply", "delete", "diff", "get", "check", "cleanup", "completions", "man"];
+const SUBCOMMANDS: [&str; 10] =
+    ["node", "dns", "apply", "delete", "diff", "get", "check", "cleanup", "completions", "man"];
 
 /// Two Services in two namespaces, of two families.
 fn two(ground: &Ground) {
