@@ -174,12 +174,10 @@ fn letter_case(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     is_changed.then_some(theirs)
 }
 
-/// Whether the labels that a name has in common with the question's are in its letters.
+/// Whether the end of a name is in the letters of the question's; in front of it, objects have letters of their own.
 fn is_spelt_as(name: &Name, asked: &Name) -> bool {
-    let is_common = |labels: &usize| name.suffix(*labels) == asked.suffix(*labels);
-    let most = name.label_count().min(asked.label_count());
-    let common = (1..=most).rev().find(is_common);
-    common.is_some_and(|labels| name.suffix(labels).eq_exact(&asked.suffix(labels)))
+    let labels = name.label_count().min(asked.label_count()).min(2);
+    labels > 0 && name.suffix(labels).eq_exact(&asked.suffix(labels))
 }
 
 /// The same SOA but for its serial.
@@ -262,10 +260,10 @@ fn name_servers(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     is_meant.then(|| ours.clone())
 }
 
-/// The last name of a search is refused by an upstream.
+/// A name of a search is refused by an upstream.
 fn failed_search(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     let is_meant = seen.case.text.contains("autopath ") && theirs.rcode() == Rcode::REFUSED;
-    (is_meant && seen.ours?.rcode() == Rcode::NXDOMAIN).then(|| seen.ours.cloned())?
+    (is_meant && seen.ours?.rcode() != Rcode::REFUSED).then(|| seen.ours.cloned())?
 }
 
 /// Of these Services the load balancer has a name.
