@@ -27,8 +27,8 @@ const GOAL_RATIO: f64 = 8.0;
 /// Endpoints that change a second.
 const CHANGES: usize = 100;
 
-/// kubeadm's Corefile; KUBECONFIG stands for what a pod has by itself.
-const KUBEADM: &str = ".:53 {
+/// kubeadm's Corefile, at another port; KUBECONFIG stands for what a pod has by itself.
+const KUBEADM: &str = ".:5300 {
     bind ADDRESS
     errors
     health ADDRESS:8080 {
