@@ -171,6 +171,11 @@ fn letter_case(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
             }
         }
     }
+    // A name in other letters than the question's is no pointer to it: the answer is longer, and may be cut.
+    let is_kept = |record: &Record| ours.records().any(|own| is_meant(own, record) || own == record);
+    if is_changed && theirs.flags.tc() && !ours.flags.tc() && theirs.records().all(is_kept) {
+        return Some(ours.clone());
+    }
     is_changed.then_some(theirs)
 }
 
