@@ -54,11 +54,11 @@ fn a_file_that_is_not_whole_is_refused() {
         told(&path)
     };
     assert_eq!(of(""), ":1 is cut short: it ends here");
-    assert_eq!(of(&whole[..whole.len() - 1]), ":4 is cut short: it ends here");
-    let without_the_last = whole.lines().take(3).map(|line| format!("{line}\n")).collect::<String>();
-    assert_eq!(of(&without_the_last), ":4 is cut short: it ends here");
+    assert_eq!(of(&whole[..whole.len() - 1]), ":5 is cut short: it ends here");
+    let without_the_last = whole.lines().take(4).map(|line| format!("{line}\n")).collect::<String>();
+    assert_eq!(of(&without_the_last), ":5 is cut short: it ends here");
     assert_eq!(of(&whole.replace("80", "81")), " is not as it was written: its checksum (SHA-256) is another");
-    let more = ":4 is not as it was written: there is more behind its checksum";
+    let more = ":5 is not as it was written: there is more behind its checksum";
     assert_eq!(of(&format!("{whole}{whole}")), more);
     assert_eq!(of("\0\0\0\0\n"), ":1 does not begin as a snapshot of Bowline's");
     assert_eq!(of("{\"bowline\":\"config\",\"format\":1}\n"), ":1 is no snapshot of Bowline's");
@@ -82,18 +82,18 @@ fn one_of_another_format_or_source_is_refused() {
 fn an_object_that_is_refused_refuses_all() {
     let (_folder, path) = saved();
     let whole = lines(&path);
-    seal(&path, &[&whole[0], &whole[1].replace("80", "0"), &whole[2]]);
-    assert_eq!(told(&path), ":2 is 0; write a number from 1 to 65535");
+    seal(&path, &[&whole[0], &whole[1], &whole[2].replace("80", "0"), &whole[3]]);
+    assert_eq!(told(&path), ":3 is 0; write a number from 1 to 65535");
     let problem = read(&path, SOURCE, DAY).map(|_| ()).unwrap_err();
     assert_eq!(
         (problem.object.as_deref(), problem.field.as_deref()),
         (Some("Service default/a"), Some("spec.ports[0].port"))
     );
-    let list = format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{},{}]}}", whole[1], whole[2]);
-    seal(&path, &[&whole[0], &list, &whole[2]]);
-    assert_eq!(told(&path), ":2 has 2 objects on one line, where one belongs");
-    seal(&path, &[&whole[0], "", &whole[2]]);
-    assert_eq!(told(&path), ":2 has 0 objects on one line, where one belongs");
+    let list = format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{},{}]}}", whole[2], whole[3]);
+    seal(&path, &[&whole[0], &whole[1], &list, &whole[3]]);
+    assert_eq!(told(&path), ":3 has 2 objects on one line, where one belongs");
+    seal(&path, &[&whole[0], &whole[1], "", &whole[3]]);
+    assert_eq!(told(&path), ":3 has 0 objects on one line, where one belongs");
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn a_kind_that_only_a_newer_bowline_reads_is_left_out() {
     let (_folder, path) = saved();
     let whole = lines(&path);
     let newer = r#"{"apiVersion":"bowline.dev/v9","kind":"Tide","metadata":{"name":"high"}}"#;
-    seal(&path, &[&whole[0], newer, &whole[2]]);
-    assert_eq!(read(&path, SOURCE, DAY).unwrap().unwrap().changes.len(), 1);
+    seal(&path, &[&whole[0], newer, &whole[2], &whole[3]]);
+    assert_eq!(read(&path, SOURCE, DAY).unwrap().unwrap().changes.len(), 2);
 }
 
 #[test]
