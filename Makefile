@@ -32,7 +32,7 @@ build: ## Build target/release/bowline
 
 test: ## Run every test (loads eBPF programs, makes network namespaces; takes all away again)
 	@scripts/setup test
-	@cargo test --workspace
+	@cargo test --workspace --no-fail-fast
 
 demo: build ## Show it on this machine: two nodes, a few pods, the Kubernetes guestbook
 	@scripts/setup demo
