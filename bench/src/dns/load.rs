@@ -114,10 +114,17 @@ impl Summary {
     /// # Errors
     /// An answer was wrong or missing, or there was none at all.
     pub(crate) fn check(&self) -> Result<()> {
+        self.check_answers()?;
+        ensure!(self.lost == 0, "{} questions of {} have no answer", self.lost, self.sent);
+        Ok(())
+    }
+
+    /// # Errors
+    /// An answer was wrong, or there was none at all. Some may be missing.
+    pub(crate) fn check_answers(&self) -> Result<()> {
         if let Some(wrong) = &self.first_wrong {
             anyhow::bail!("{} answers of {} are wrong; the first: {wrong}", self.wrong, self.sent);
         }
-        ensure!(self.lost == 0, "{} questions of {} have no answer", self.lost, self.sent);
         ensure!(self.answered > 0, "nothing was answered");
         Ok(())
     }

@@ -33,6 +33,7 @@ impl Program {
 
 /// A server that runs.
 pub(super) struct Running {
+    pub(super) program: Program,
     pub(super) address: SocketAddr,
     /// From the start of the process to the first right answer.
     pub(super) first: Duration,
@@ -81,7 +82,7 @@ impl Running {
             let sent = socket.send_to(probe, address);
             sent.is_ok() && socket.recv(&mut answer).is_ok_and(|length| is_right(&answer[..length]))
         })?;
-        Ok(Running { address, first: began.elapsed(), server })
+        Ok(Running { program, address, first: began.elapsed(), server })
     }
 
     pub(super) fn pid(&self) -> Result<u32> {
