@@ -31,6 +31,15 @@ impl Program {
     }
 }
 
+/// What a process takes, in MB.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    /// With the pages of its program file, which the kernel may drop and which processes share.
+    pub(super) resident: f64,
+    /// Its own data: heap, stacks.
+    pub(super) own: f64,
+}
+
 /// A server that runs.
 pub(super) struct Running {
     pub(super) program: Program,
@@ -89,9 +98,9 @@ impl Running {
         self.server.pid().context("the server isn't running")
     }
 
-    /// VmRSS in MB.
-    pub(super) fn memory(&self) -> Result<f64> {
-        Ok(status_kb(self.pid()?, "VmRSS")? as f64 / 1024.0)
+    pub(super) fn memory(&self) -> Result<Memory> {
+        let megabytes = |field| anyhow::Ok(status_kb(self.pid()?, field)? as f64 / 1024.0);
+        Ok(Memory { resident: megabytes("VmRSS")?, own: megabytes("RssAnon")? })
     }
 
     pub(super) fn stop(mut self) -> Result<()> {
