@@ -25,6 +25,7 @@ mod register;
 use cluster::{Cluster, Served};
 use kernel::Kernel;
 pub(crate) use node_local::NodeLocalArgs;
+pub(crate) use node_local::Template;
 pub(crate) use node_local::interface::remove as remove_interface;
 use node_local::{NodeLocal, RunningNodeLocal};
 pub(crate) use register::NodeObjectArgs;

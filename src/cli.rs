@@ -14,11 +14,12 @@ use crate::dns::DnsArgs;
 use crate::get::GetArgs;
 use crate::states::StateArgs;
 
-/// Service addresses for a node, by programs in the kernel.
+/// Service addresses for a node, by programs in the kernel, and DNS for a cluster.
 ///
 /// Bowline reads Services and their endpoints from a state and makes every process on this node reach
 /// them: a connect() to a Service's address goes to one of its backends, at once and without a proxy in
-/// the way. What it installs keeps working while no bowline process runs.
+/// the way. What it installs keeps working while no bowline process runs. By a Corefile it answers for the
+/// Services' names too, in the node's agent or by itself.
 #[derive(Debug, Parser)]
 #[command(name = "bowline", version, arg_required_else_help = true, after_help = AFTER)]
 pub(crate) struct Cli {
@@ -28,13 +29,17 @@ pub(crate) struct Cli {
 }
 
 const AFTER: &str = "Examples:
-  bowline check                                  is this machine fit?
-  bowline node --state files:/etc/bowline/state  serve the Services of a folder of manifests
-  bowline dns --conf Corefile --state kubernetes the cluster's DNS
-  bowline apply -f shop/                         put manifests into a state in etcd (BOWLINE_STATE=etcd:URL)
-  bowline get services                           what the state has; without one, what the kernel serves
-  bowline get backends -o wide                   and where it leads
-  bowline cleanup                                take all of it away";
+  bowline check                                   is this machine fit?
+  bowline node --state files:/etc/bowline/state   serve the Services of a folder of manifests
+  bowline node --state kubernetes --dns Corefile  and the node's DNS
+  bowline dns --conf Corefile --state kubernetes  the cluster's DNS
+  bowline dns check --conf Corefile               would it serve?
+  bowline apply -f shop/                          put manifests into a state in etcd
+  bowline get services                            what the state has; without one, the kernel
+  bowline get backends -o wide                    and where it leads
+  bowline cleanup                                 take all of it away
+
+A state may be named by BOWLINE_STATE in place of --state.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]

@@ -30,6 +30,7 @@ use crate::states::{Place, State, StateArgs};
 mod check;
 mod explain;
 mod import;
+mod look;
 pub(crate) mod names;
 mod query;
 
@@ -37,7 +38,7 @@ pub(crate) use names::with_two_dashes;
 
 /// Arguments of `dns`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = AFTER)]
 pub(crate) struct DnsArgs {
     /// What to do instead of serving.
     #[command(subcommand)]
@@ -47,20 +48,50 @@ pub(crate) struct DnsArgs {
     serve: ServeArgs,
 }
 
+const AFTER: &str = "Examples:
+  bowline dns check --conf Corefile
+  bowline dns --conf Corefile --state kubernetes --kubeconfig FILE
+  bowline dns --conf Corefile --dns.port 5353 --state files:manifests";
+
+const AFTER_CHECK: &str = "Examples:
+  bowline dns check --conf Corefile
+  bowline dns check --conf Corefile --localip 169.254.20.10    as `bowline node --dns` reads it";
+
+const AFTER_EXPLAIN: &str = "Examples, with --conf Corefile --state files:manifests each:
+  bowline dns explain web.default.svc.cluster.local
+  bowline dns explain _http._tcp.web.default.svc.cluster.local SRV
+  bowline dns explain www.example.com AAAA --from default/client";
+
+const AFTER_QUERY: &str = "Examples, with --conf Corefile --state files:manifests each:
+  bowline dns query web.default.svc.cluster.local A --from default/client
+  bowline dns query 10.96.0.1                                  the name of an address";
+
+const AFTER_IMPORT: &str = "Example:
+  kubectl -n kube-system get configmap kube-dns -o yaml | bowline dns import-kube-dns > Corefile";
+
 /// What people ask.
 #[derive(Debug, Subcommand)]
 enum DnsCommand {
     /// Says whether a Corefile would serve, without starting
+    ///
+    /// Prints what would listen where, and the plugins in the order in which a question meets them; or fails with file,
+    /// line, directive and reason.
+    #[command(after_help = AFTER_CHECK)]
     Check(check::CheckArgs),
     /// Tells which server block and plugins a question meets, in order, and what each does to it
     ///
     /// Nothing outside is asked: a plugin that would forward says to whom.
+    #[command(after_help = AFTER_EXPLAIN)]
     Explain(explain::ExplainArgs),
     /// Answers a question as this server would answer it to a pod, and says which plugin did
+    ///
+    /// It is set up in this process: nothing listens, and no server need run. Upstreams are asked.
+    #[command(after_help = AFTER_QUERY)]
     Query(query::QueryArgs),
     /// Prints the Corefile that a ConfigMap of kube-dns stands for
     ///
     /// stubDomains and upstreamNameservers become server blocks and forward; federations are gone from Kubernetes.
+    #[command(after_help = AFTER_IMPORT)]
     ImportKubeDns(import::ImportArgs),
 }
 
@@ -136,13 +167,24 @@ impl ConfArgs {
         if state.is_none()
             && let Some(wish) = names::wish(corefile)?
         {
-            state = Some(State { name: "local".to_owned(), place: Place::Kubernetes(wish) });
+            state = Some(State { name: "local".to_owned(), place: Place::Kubernetes(self.states.reach(wish)) });
         }
         if let Some(State { place: Place::Kubernetes(access), .. }) = &mut state {
             allow_service_address(access);
         }
         Ok(state)
     }
+}
+
+/// Where a Corefile is refused for a placeholder of NodeLocal DNSCache: says what fills it in.
+pub(crate) fn with_hint<T, E: Into<anyhow::Error>>(done: Result<T, E>) -> anyhow::Result<T> {
+    done.map_err(|error| match error.into() {
+        error if format!("{error:#}").contains("__PILLAR__") => anyhow::anyhow!(
+            "{error:#}; it is a placeholder of NodeLocal DNSCache: `bowline node --dns` fills it in, and \
+             `bowline dns check --localip 169.254.20.10` shows what comes of it"
+        ),
+        error => error,
+    })
 }
 
 /// Unlike the agent of a node, this server doesn't program the way to the API server.
@@ -158,8 +200,8 @@ pub(crate) fn wanted(corefile: &Corefile) -> Wanted {
 
 fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     if args.plugins {
-        bowline_dns::plugin::order::PLUGINS.iter().for_each(|(name, _)| println!("dns.{name}"));
-        return Ok(());
+        let names = bowline_dns::plugin::order::PLUGINS.iter().map(|(name, _)| format!("dns.{name}\n"));
+        return crate::store::write(&names.collect::<String>()).map(|_| ());
     }
     log::start(args.log_format, if args.quiet { 0 } else { args.v });
     if let Some(path) = &args.pidfile {
@@ -175,7 +217,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     // It listens before anything is read: until then questions for the cluster get SERVFAIL, never NXDOMAIN.
     // `loop` asks for the end.
     let end = services.ended();
-    let running = Running::start(settings, services)?;
+    let running = with_hint(Running::start(settings, services))?;
     let (fatal, fatals) = mpsc::unbounded_channel();
     let followed = args.conf.state(&corefile)?.map(|state| follow(args, &state, &corefile, feed, fatal)).transpose()?;
     let ended = wait(&running, fatals, end);

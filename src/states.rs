@@ -162,6 +162,16 @@ pub(crate) struct StateArgs {
 }
 
 impl StateArgs {
+    /// Whether a state is named.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.states.is_empty()
+    }
+
+    /// A way to Kubernetes, with what the flags add where it doesn't say it itself.
+    pub(crate) fn reach(&self, access: Access) -> Access {
+        access.or(self.kubeconfig.as_deref(), self.apiserver.as_ref().map_or(&[][..], |urls| &urls.0))
+    }
+
     /// The states, this node's own first.
     ///
     /// # Errors
@@ -171,8 +181,7 @@ impl StateArgs {
         let mut used = false;
         for state in &mut states {
             if let Place::Kubernetes(access) = &mut state.place {
-                let apiservers = self.apiserver.as_ref().map_or(&[][..], |urls| &urls.0);
-                *access = std::mem::take(access).or(self.kubeconfig.as_deref(), apiservers);
+                *access = self.reach(std::mem::take(access));
                 used = true;
             }
         }

@@ -38,13 +38,16 @@ pub use key::{Key, Scheme};
 pub struct Place {
     /// The file, as it was given or imported.
     pub file: Arc<str>,
-    /// The line, from 1.
+    /// The line, from 1; 0 for the file as a whole.
     pub line: u32,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file, self.line)
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}", self.file),
+        }
     }
 }
 
@@ -104,12 +107,24 @@ pub struct Corefile {
 /// # Errors
 /// The first thing that is wrong, or why the file can't be read.
 pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefile, Problem> {
+    read_with(path, env, &|text, _| Ok(text.to_owned()))
+}
+
+/// The same with a text that `prepare` makes of the file's: it gets the text, and the file's name for messages.
+///
+/// # Errors
+/// As [`read`]'s, and what `prepare` says.
+pub fn read_with(
+    path: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    prepare: &dyn Fn(&str, &str) -> Result<String, Problem>,
+) -> Result<Corefile, Problem> {
     let name = path.display().to_string();
     let text = file::read(path).map_err(|reason| {
-        Problem::at(&Place { file: name.as_str().into(), line: 1 }, format!("can't be read: {reason}"))
+        Problem::at(&Place { file: name.as_str().into(), line: 0 }, format!("can't be read: {reason}"))
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut corefile = parse(&text, &name, folder, env)?;
+    let mut corefile = parse(&prepare(&text, &name)?, &name, folder, env)?;
     corefile.files.insert(0, path.to_path_buf());
     Ok(corefile)
 }

@@ -28,7 +28,7 @@ mod template;
 pub(crate) use args::NodeLocalArgs;
 use guard::{Guard, Shared};
 use interface::Interface;
-use template::Template;
+pub(crate) use template::Template;
 
 /// A DNS server that isn't started yet.
 pub(crate) struct NodeLocal {

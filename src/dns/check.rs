@@ -1,30 +1,23 @@
 //! `bowline dns check`: whether a Corefile would serve.
 
-use std::sync::Arc;
-
-use bowline_dns::feed::Feed;
-use bowline_dns::server::Services;
 use clap::Args;
 
-use super::ConfArgs;
+use super::look::LookArgs;
+use crate::store;
 use crate::table::render;
 
 /// Arguments of `dns check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
-    conf: ConfArgs,
+    look: LookArgs,
 }
 
 /// Prints what would listen where, or fails with file, line, directive and reason.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
-    let settings = args.conf.settings(1);
-    let corefile = settings.read()?;
-    for warning in &corefile.warnings {
-        println!("warning: {warning}");
-    }
-    let services = Arc::new(Services::new(Arc::new(Feed::default()), Vec::new(), env!("CARGO_PKG_VERSION")));
-    let instance = settings.build(&services)?;
+    let look = args.look.open()?;
+    let warnings: String = look.corefile.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    let instance = look.build()?;
     let mut rows = Vec::new();
     for (address, server) in instance.servers() {
         let mut blocks: Vec<_> = server.blocks().collect();
@@ -34,7 +27,6 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
             rows.push(vec![address.to_string(), zone.to_string(), block.place.clone(), plugins.join(" ")]);
         }
     }
-    print!("{}", render(&["LISTENS AT", "ZONE", "BLOCK", "PLUGINS, IN ORDER"], &rows));
-    println!("\n{} would serve.", args.conf.conf.display());
-    Ok(())
+    let table = render(&["LISTENS AT", "ZONE", "BLOCK", "PLUGINS, IN ORDER"], &rows);
+    store::write(&format!("{warnings}{table}\n{} would serve.\n", args.look.conf.conf.display())).map(|_| ())
 }

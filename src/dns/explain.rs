@@ -1,8 +1,11 @@
 //! `bowline dns explain`: which server block and plugins a question meets, and what each does to it.
 
+use std::fmt::Write;
+
 use clap::Args;
 
-use super::query::{AskArgs, print_message};
+use super::query::{AskArgs, dig};
+use crate::store;
 
 /// Arguments of `dns explain`.
 #[derive(Debug, Args)]
@@ -14,24 +17,30 @@ pub(super) struct ExplainArgs {
 /// Prints the way of the question.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let asked = args.ask.ask(true)?;
-    println!("asked          {}", asked.server.address);
+    let mut text = format!("asked          {}\n", asked.server.address);
     let steps = asked.query.trace.map(|trace| trace.steps).unwrap_or_default();
     if steps.is_empty() {
-        println!("server block   none: no block's zone has the name");
+        text.push_str("server block   none: no block's zone has the name\n");
     } else {
-        println!("server block   {} at {}", asked.query.zone, asked.query.block.place);
+        writeln!(text, "server block   {} at {}", asked.query.zone, asked.query.block.place)?;
     }
+    // Who would ask outside is the last one that was met.
+    let is_asked_outside =
+        steps.last().is_some_and(|(_, notes)| notes.iter().any(|note| note.starts_with("would ask")));
     for (plugin, notes) in steps {
         let mut notes = notes.iter();
-        println!("  {plugin:<12} {}", notes.next().map_or("passes it on", String::as_str));
-        notes.for_each(|note| println!("  {:<12} {note}", ""));
+        writeln!(text, "  {plugin:<12} {}", notes.next().map_or("passes it on", String::as_str))?;
+        for note in notes {
+            writeln!(text, "  {:<12} {note}", "")?;
+        }
     }
-    println!();
+    text.push('\n');
     match asked.outcome {
-        Ok(Some(mut reply)) => print_message(reply.message()?),
-        Ok(None) => println!(";; no answer: the question is dropped"),
-        Err(failure) if failure.reason.is_empty() => println!(";; {}", failure.rcode),
-        Err(failure) => println!(";; {}: {}", failure.rcode, failure.reason),
+        Ok(Some(mut reply)) => text.push_str(&dig(reply.message()?)?),
+        Ok(None) if is_asked_outside => text.push_str(";; the answer is theirs; `bowline dns query` asks them\n"),
+        Ok(None) => text.push_str(";; no answer: the question is dropped\n"),
+        Err(failure) if failure.reason.is_empty() => writeln!(text, ";; {}", failure.rcode)?,
+        Err(failure) => writeln!(text, ";; {}: {}", failure.rcode, failure.reason)?,
     }
-    Ok(())
+    store::write(&text).map(|_| ())
 }

@@ -7,6 +7,8 @@ use anyhow::Context;
 use bowline_dns::corefile::kube_dns::KubeDns;
 use clap::Args;
 
+use crate::store;
+
 /// Arguments of `dns import-kube-dns`.
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
@@ -23,8 +25,9 @@ pub(super) struct ImportArgs {
 /// Prints the Corefile; what has no counterpart is told on stderr.
 pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let mut text = Vec::new();
-    let name = args.file.display().to_string();
+    let mut name = args.file.display().to_string();
     if name == "-" {
+        name = "standard input".to_owned();
         std::io::stdin().read_to_end(&mut text).context("reading standard input")?;
     } else {
         text = std::fs::read(&args.file).with_context(|| name.clone())?;
@@ -33,6 +36,5 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     for warning in &asked.warnings {
         eprintln!("warning: {warning}");
     }
-    print!("{}", asked.corefile(&args.cluster_domain).map_err(anyhow::Error::msg)?);
-    Ok(())
+    store::write(&asked.corefile(&args.cluster_domain).map_err(anyhow::Error::msg)?).map(|_| ())
 }

@@ -1,5 +1,6 @@
 //! `bowline dns query`: what this server would answer to a pod, and which plugin does.
 
+use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -7,25 +8,28 @@ use anyhow::Context;
 use bowline_cluster::object::ObjectName;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::kubernetes::Pods;
-use bowline_dns::feed::Feed;
 use bowline_dns::query::{Query, Request, Trace, Transport};
 use bowline_dns::reply::Outcome;
-use bowline_dns::server::{Instance, Server, Services};
+use bowline_dns::server::{Instance, Server};
 use bowline_dns::wire::{Edns, Message, Name, Question, Type};
 use clap::Args;
 
-use super::ConfArgs;
+use super::look::LookArgs;
 use crate::check::read;
+use crate::store;
+
+/// Said where the cluster that the Corefile means can't be read.
+const NO_STATE: &str = "the cluster that the Corefile's `kubernetes` means (--state says another)";
 
 /// What is asked, and by whom.
 #[derive(Clone, Debug, Args)]
 pub(super) struct AskArgs {
-    /// The name
+    /// The name; or an IP address, whose reverse name is asked for
     #[arg(value_name = "NAME")]
     name: String,
-    /// The type
-    #[arg(value_name = "TYPE", default_value = "A")]
-    rtype: String,
+    /// The type: A, AAAA, SRV, PTR, TXT, TYPE65, ...; A by default, for an IP address PTR
+    #[arg(value_name = "TYPE")]
+    rtype: Option<String>,
     /// Who asks: an IP address, or a pod as NAMESPACE/NAME; 127.0.0.1 by default
     #[arg(long, value_name = "IP|POD")]
     from: Option<String>,
@@ -37,7 +41,7 @@ pub(super) struct AskArgs {
     tcp: bool,
     /// Corefile and state.
     #[command(flatten)]
-    conf: ConfArgs,
+    look: LookArgs,
 }
 
 /// Arguments of `dns query`.
@@ -50,20 +54,19 @@ pub(super) struct QueryArgs {
 /// Prints the answer.
 pub(super) fn run(args: &QueryArgs) -> anyhow::Result<()> {
     let asked = args.ask.ask(false)?;
-    match asked.outcome {
+    let text = match asked.outcome {
         Ok(Some(mut reply)) => {
             let by = reply.by;
-            print_message(reply.message()?);
-            println!(";; answered by {by}");
+            format!("{};; answered by {by}\n", dig(reply.message()?)?)
         }
-        Ok(None) => println!(";; no answer: the question is dropped"),
+        Ok(None) => ";; no answer: the question is dropped\n".to_owned(),
         Err(failure) => {
-            println!(";; {}", failure.rcode);
             let by = if failure.by.is_empty() { "the server" } else { failure.by };
-            println!(";; refused by {by}{}{}", if failure.reason.is_empty() { "" } else { ": " }, failure.reason);
+            let colon = if failure.reason.is_empty() { "" } else { ": " };
+            format!(";; {}\n;; refused by {by}{colon}{}\n", failure.rcode, failure.reason)
         }
-    }
-    Ok(())
+    };
+    store::write(&text).map(|_| ())
 }
 
 /// A question, and what came of it.
@@ -76,25 +79,30 @@ pub(super) struct Asked {
 impl AskArgs {
     /// Sets the server up in this process, and asks it. `is_dry`: nothing outside is asked.
     pub(super) fn ask(&self, is_dry: bool) -> anyhow::Result<Asked> {
-        let settings = self.conf.settings(1);
-        let corefile = settings.read()?;
-        let feed = Arc::new(Feed::default());
-        let services = Arc::new(Services::new(feed.clone(), Vec::new(), env!("CARGO_PKG_VERSION")));
-        let instance = settings.build(&services)?;
+        let look = self.look.open()?;
+        let mut instance = look.build()?;
+        let (name, rtype) = self.asked()?;
+        self.server(&instance)?;
+        let conf = &self.look.conf;
         let mut snapshot = Snapshot::default();
-        if let Some(state) = self.conf.state(&corefile)? {
-            let mut wanted = super::wanted(&corefile);
+        if let Some(state) = conf.state(&look.corefile)? {
+            let mut wanted = super::wanted(&look.corefile);
             if self.from.as_ref().is_some_and(|from| from.contains('/')) {
                 wanted.pods = Pods::All;
             }
-            let (read, _) = read(&state, wanted, &self.conf.states.service_cluster_ip_range)
-                .with_context(|| format!("--state {}", state.name))?;
+            let (read, _) = read(&state, wanted, &conf.states.service_cluster_ip_range).with_context(|| {
+                if conf.states.is_given() { format!("--state {}", state.name) } else { NO_STATE.to_owned() }
+            })?;
             snapshot = read;
-            feed.publish(snapshot.clone(), None);
+            look.feed.publish(snapshot.clone(), None);
+            if look.is_on_node {
+                // A Service whose address stands in the Corefile is known only now.
+                instance = look.build()?;
+            }
         }
         let from = self.from(&snapshot)?;
         let server = self.server(&instance)?;
-        let request = self.request(from, &server)?;
+        let request = self.request(from, &server, name, rtype);
         let mut query = server.question(request).context("the Corefile has no server block")?;
         query.trace = Some(Trace { is_dry, steps: Vec::new() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -125,9 +133,20 @@ impl AskArgs {
         pod.ips.first().copied().with_context(|| format!("--from {from}: the Pod has no address yet"))
     }
 
-    fn request(&self, from: IpAddr, server: &Server) -> anyhow::Result<Request> {
-        let name = Name::parse(&self.name).with_context(|| format!("{:?} is no domain name", self.name))?;
-        let rtype: Type = self.rtype.parse().with_context(|| format!("{:?} is no type", self.rtype))?;
+    fn asked(&self) -> anyhow::Result<(Name, Type)> {
+        let (name, usual) = match self.name.parse() {
+            Ok(address) => (Name::reverse_of(address), Type::PTR),
+            Err(_) => {
+                let name = Name::parse(&self.name).with_context(|| format!("{:?} is no domain name", self.name))?;
+                (name, Type::A)
+            }
+        };
+        let Some(rtype) = &self.rtype else { return Ok((name, usual)) };
+        let rtype = rtype.parse().ok().with_context(|| format!("{rtype:?} is no type; write A, SRV or TYPE65"))?;
+        Ok((name, rtype))
+    }
+
+    fn request(&self, from: IpAddr, server: &Server, name: Name, rtype: Type) -> Request {
         let mut message = Message { id: fastrand_id(), edns: Some(Edns::new(1232, false)), ..Message::default() };
         message.flags.set_rd(true);
         message.questions.push(Question::new(name, rtype));
@@ -137,7 +156,7 @@ impl AskArgs {
         let transport = if self.tcp { Transport::Tcp } else { Transport::Udp };
         let mut request = Request::new(raw, SocketAddr::new(from, 40_000), to, transport);
         request.message = message;
-        Ok(request)
+        request
     }
 }
 
@@ -147,19 +166,22 @@ fn fastrand_id() -> u16 {
 }
 
 /// An answer as dig prints it.
-pub(super) fn print_message(message: &Message) {
+pub(super) fn dig(message: &Message) -> Result<String, std::fmt::Error> {
     let flags = message.flags;
     let names = [("qr", flags.qr()), ("aa", flags.aa()), ("tc", flags.tc()), ("rd", flags.rd()), ("ra", flags.ra())];
     let set: Vec<_> = names.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect();
-    println!(";; {}, flags: {}", message.rcode(), set.join(" "));
+    let mut text = format!(";; {}, flags: {}\n", message.rcode(), set.join(" "));
     for question in &message.questions {
-        println!(";{}\t{}\t{}", question.name, question.class, question.rtype);
+        writeln!(text, ";{}\t{}\t{}", question.name, question.class, question.rtype)?;
     }
     let sections =
         [("ANSWER", &message.answers), ("AUTHORITY", &message.authorities), ("ADDITIONAL", &message.additionals)];
     for (title, records) in sections.into_iter().filter(|(_, records)| !records.is_empty()) {
-        println!("\n;; {title}");
-        records.iter().for_each(|record| println!("{record}"));
+        writeln!(text, "\n;; {title}")?;
+        for record in records {
+            writeln!(text, "{record}")?;
+        }
     }
-    println!();
+    text.push('\n');
+    Ok(text)
 }

@@ -77,6 +77,8 @@ impl KubeDns {
         for (key, text) in data {
             let value: Value = match text.trim() {
                 "" => continue,
+                // As kube-dns's own flag had it.
+                text if key == "federations" && !text.starts_with('{') => pairs(text),
                 text => serde_json::from_str(text).map_err(|error| format!("{key} is not JSON: {error}"))?,
             };
             match key.as_str() {
@@ -171,6 +173,15 @@ impl KubeDns {
         }
         Ok(text)
     }
+}
+
+/// `NAME=DOMAIN,NAME=DOMAIN` as a map.
+fn pairs(text: &str) -> Value {
+    let pair = |pair: &str| {
+        let (name, domain) = pair.split_once('=').unwrap_or((pair, ""));
+        (name.trim().to_owned(), Value::from(domain.trim()))
+    };
+    Value::Object(text.split(',').map(pair).collect())
 }
 
 /// kubeadm's Corefile.

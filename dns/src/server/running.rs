@@ -121,15 +121,10 @@ impl Settings {
     /// What is wrong with it.
     pub fn read(&self) -> Result<corefile::Corefile, corefile::Problem> {
         let env = |name: &str| std::env::var(name).ok();
-        let Some(prepare) = &self.prepare else { return corefile::read(&self.conf, &env) };
-        let name = self.conf.display().to_string();
-        let text = std::fs::read_to_string(&self.conf).map_err(|error| {
-            let place = corefile::Place { file: name.as_str().into(), line: 1 };
-            corefile::Problem::at(&place, format!("can't be read: {error}"))
-        })?;
-        let mut read = corefile::parse(&prepare(&text, &name)?, &name, self.folder(), &env)?;
-        read.files.insert(0, self.conf.clone());
-        Ok(read)
+        match &self.prepare {
+            None => corefile::read(&self.conf, &env),
+            Some(prepare) => corefile::read_with(&self.conf, &env, &**prepare),
+        }
     }
 
     fn folder(&self) -> &Path {

@@ -12,6 +12,12 @@ const BASE: &str = "/etc/coredns/Corefile.base";
 /// The port of the Service of the cluster's DNS servers.
 const DNS: u16 = 53;
 
+/// The cluster's domain.
+pub(super) const DOMAIN: &str = "cluster.local";
+/// The Service of the cluster's DNS servers, and where it is.
+pub(super) const KUBE_DNS: &str = "kube-dns";
+pub(super) const NAMESPACE: &str = "kube-system";
+
 /// The DNS server in the agent.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "DNS on the node")]
@@ -48,10 +54,10 @@ pub(crate) struct NodeLocalArgs {
     #[arg(long, value_name = "NAMESPACE/NAME", default_value = "kube-system/kube-dns", value_parser = object_name)]
     pub(super) dns_service: ObjectName,
     /// The Service whose address stands for __PILLAR__CLUSTER__DNS__, in the same namespace
-    #[arg(long, value_name = "NAME", default_value = "kube-dns")]
+    #[arg(long, value_name = "NAME", default_value = KUBE_DNS)]
     pub(super) upstreamsvc: String,
     /// The cluster's domain, for __PILLAR__DNS__DOMAIN__
-    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    #[arg(long, value_name = "DOMAIN", default_value = DOMAIN)]
     pub(super) cluster_domain: String,
     /// Folder with the ConfigMap kube-dns: its stubDomains and upstreamNameservers
     #[arg(long, value_name = "DIR")]

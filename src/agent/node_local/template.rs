@@ -10,10 +10,10 @@ use bowline_dns::corefile::kube_dns::KubeDns;
 use bowline_dns::corefile::{Place, Problem, node_cache};
 use bowline_dns::feed::Feed;
 
-use super::args::NodeLocalArgs;
+use super::args::{DOMAIN, KUBE_DNS, NAMESPACE, NodeLocalArgs};
 
 /// What the text of a Corefile is filled with.
-pub(super) struct Template {
+pub(crate) struct Template {
     local: Vec<IpAddr>,
     port: u16,
     domain: String,
@@ -34,6 +34,19 @@ impl Template {
             domain: args.cluster_domain.clone(),
             upstream: ObjectName { namespace, name: args.upstreamsvc.as_str().into() },
             folder: args.kubednscm.clone(),
+            feed,
+            said: Mutex::default(),
+        }
+    }
+
+    /// With the flags' defaults, at these addresses and this port.
+    pub(crate) fn with_defaults(local: &[IpAddr], port: u16, feed: Arc<Feed>) -> Template {
+        Template {
+            local: local.to_owned(),
+            port,
+            domain: DOMAIN.to_owned(),
+            upstream: ObjectName { namespace: NAMESPACE.into(), name: KUBE_DNS.into() },
+            folder: None,
             feed,
             said: Mutex::default(),
         }
@@ -64,7 +77,7 @@ impl Template {
     }
 
     /// The same where the Service's address doesn't matter.
-    pub(super) fn fill_for_a_look(&self, text: &str, file: &str) -> Result<String, Problem> {
+    pub(crate) fn fill_for_a_look(&self, text: &str, file: &str) -> Result<String, Problem> {
         self.fill_with(text, file, self.cluster_dns().or(self.local.first().copied()))
     }
 

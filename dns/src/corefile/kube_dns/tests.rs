@@ -63,6 +63,19 @@ fn a_mounted_folder_is_the_same() {
 }
 
 #[test]
+fn federations_are_left_out_as_map_and_as_kube_dnss_flag() {
+    for text in
+        [r#"{"east": "east.example.com", "west": "west.example.com"}"#, "east=east.example.com, west=west.example.com"]
+    {
+        let manifest =
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: kube-dns}}\ndata:\n  federations: '{text}'\n");
+        let asked = KubeDns::from_manifest("kube-dns.yaml", manifest.as_bytes()).unwrap();
+        assert_eq!(asked.federations["west"], "west.example.com", "{text}");
+        assert_eq!((asked.federations.len(), asked.warnings.len()), (2, 2), "{text}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_told_with_file_and_line() {
     let map = |data: &str| {
         let text = format!("# x\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: kube-dns\ndata:\n{data}\n");
@@ -77,6 +90,7 @@ fn what_is_wrong_is_told_with_file_and_line() {
         ("  upstreamNameservers: '[\"1.2.3.4:99999\"]'", "is not an address"),
         ("  upstreamNameservers: '{}'", "is not a list of addresses"),
         ("  federations: '{\"a\": 1}'", "\"a\" has no domain name"),
+        ("  federations: east", "\"east\" has no domain name"),
         ("  stubDomains:\n    acme.local: [1.2.3.4]", "data.stubDomains is not a string"),
     ] {
         let told = map(data);

@@ -1,0 +1,62 @@
+//! A Corefile that people look at without serving it: as `bowline dns` would serve it, or `bowline node --dns`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bowline_dns::corefile::{Corefile, Problem};
+use bowline_dns::feed::Feed;
+use bowline_dns::server::{Instance, Services, Settings};
+use clap::Args;
+
+use super::{ConfArgs, with_hint};
+use crate::agent::Template;
+
+/// What is looked at.
+#[derive(Clone, Debug, Args)]
+pub(super) struct LookArgs {
+    /// Corefile and state.
+    #[command(flatten)]
+    pub(super) conf: ConfArgs,
+    /// Looks as `bowline node --dns` with this --localip does: server blocks without `bind` listen there only, and
+    /// placeholders of NodeLocal DNSCache (__PILLAR__...) are filled in
+    #[arg(long, value_name = "IP,IP", value_delimiter = ',')]
+    localip: Vec<IpAddr>,
+}
+
+/// A Corefile, and what a server of it would stand on. Nothing listens, and nothing is read of the state.
+pub(super) struct Look {
+    pub(super) corefile: Corefile,
+    pub(super) feed: Arc<Feed>,
+    /// As in a node's agent.
+    pub(super) is_on_node: bool,
+    settings: Settings,
+    services: Arc<Services>,
+}
+
+impl LookArgs {
+    /// Reads the Corefile.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn open(&self) -> Result<Look, Problem> {
+        let feed = Arc::new(Feed::default());
+        let mut settings = self.conf.settings(1);
+        let is_on_node = !self.localip.is_empty();
+        if is_on_node {
+            let template = Template::with_defaults(&self.localip, self.conf.port, feed.clone());
+            settings.prepare = Some(Arc::new(move |text, file| template.fill_for_a_look(text, file)));
+        }
+        let services = Services::new(feed.clone(), self.localip.clone(), env!("CARGO_PKG_VERSION"));
+        Ok(Look { corefile: settings.read()?, feed, is_on_node, settings, services: Arc::new(services) })
+    }
+}
+
+impl Look {
+    /// Sets up what would serve, by what the feed has now.
+    ///
+    /// # Errors
+    /// What is wrong with the Corefile.
+    pub(super) fn build(&self) -> anyhow::Result<Instance> {
+        with_hint(self.settings.build(&self.services))
+    }
+}
