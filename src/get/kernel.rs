@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::Context;
-use bowline_dataplane::inspect::{BackendView, ServiceView, services};
+use bowline_dataplane::inspect::{BackendView, ServiceView, StandInView, services};
 use serde::Serialize;
 
 use super::{GetArgs, Output};
@@ -88,8 +88,18 @@ fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".into() } else { text.to_owned() }
 }
 
+/// Who takes the traffic in the backends' place; `(away)`: he would, and they have it now.
+fn stand_in(s: &StandInView) -> String {
+    at(s.address, s.port) + if s.alive { "" } else { "(away)" }
+}
+
 fn services_table(all: &[ServiceView], wide: bool) -> String {
     let mut head = vec!["NAMESPACE", "NAME", "PORT", "FRONTEND", "PROTOCOL", "SCHEDULER", "AFFINITY", "BACKENDS"];
+    // A node without a DNS server has none.
+    let has_stand_in = all.iter().any(|s| s.stand_in.is_some());
+    if has_stand_in {
+        head.push("STAND-IN");
+    }
     if wide {
         head.extend(["FAMILY", "ID", "GENERATION", "TURN"]);
     }
@@ -107,6 +117,9 @@ fn services_table(all: &[ServiceView], wide: bool) -> String {
                 s.affinity_seconds.map_or("-".into(), |n| format!("{n}s")),
                 s.backends.len().to_string(),
             ];
+            if has_stand_in {
+                row.push(s.stand_in.as_ref().map_or("-".into(), stand_in));
+            }
             if wide {
                 row.extend([s.family.to_owned(), s.id.to_string(), s.generation.to_string(), s.turn.to_string()]);
             }
@@ -140,3 +153,6 @@ fn backends_table(rows: &[BackendRow<'_>], wide: bool) -> String {
         .collect();
     render(&head, &rows)
 }
+
+#[cfg(test)]
+mod tests;
