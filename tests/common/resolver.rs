@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,28 +12,20 @@ use bowline_lab::kubernetes::{Cluster, Image, image};
 use bowline_lab::wait_for;
 use serde_json::{Value, json};
 
+mod libraries;
+
 const PATIENCE: Duration = Duration::from_secs(180);
 /// In the pod: getaddrinfo of both libraries.
 pub(crate) const LIBRARIES: [&str; 2] = ["/resolve-glibc", "/resolve-musl"];
 
 /// The image `resolver`, built in this folder.
 pub(crate) fn resolver_image(folder: &Path) -> Image {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/resolve.c");
-    let build = |compiler: &str, flags: &[&str], at: &str| -> (PathBuf, String) {
-        let program = folder.join(at.trim_start_matches('/'));
-        let out = Command::new(compiler).args(["-O2", "-Wall", "-o"]).arg(&program).arg(&source).args(flags).output();
-        let out = out.unwrap_or_else(|error| panic!("{compiler}: {error}; run 'scripts/setup test'"));
-        assert!(out.status.success(), "{out:?}");
-        (program, at.to_owned())
-    };
+    let [glibc, musl] = libraries::build(folder, LIBRARIES);
     let path = std::env::var_os("PATH").unwrap();
     let mut dig = std::env::split_paths(&path).map(|dir| dir.join("dig"));
     let dig = dig.find(|program| program.is_file()).expect("dig: run 'scripts/setup test'");
-    let programs = vec![
-        build("cc", &[], LIBRARIES[0]),
-        build("musl-gcc", &["-static"], LIBRARIES[1]),
-        (dig, "/usr/bin/dig".to_owned()),
-    ];
+    let programs =
+        vec![(glibc, LIBRARIES[0].to_owned()), (musl, LIBRARIES[1].to_owned()), (dig, "/usr/bin/dig".to_owned())];
     Image { name: "resolver".into(), programs, entrypoint: Vec::new(), shell: true }
 }
 
