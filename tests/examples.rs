@@ -21,34 +21,40 @@ fn examples() -> PathBuf {
 /// The two nodes of the examples, a pod with servers on each, and a client on the first.
 struct Cluster {
     agent: Agent,
-    _servers: Vec<Process>,
+    servers: Vec<Process>,
     client: Pod,
     pods: [Pod; 2],
     nodes: [Arc<Node>; 2],
-    _lab: Lab,
+    lab: Lab,
 }
 
 impl Cluster {
     /// With an agent on worker-1, on a folder that has these files.
     fn with(tag: &str, files: &[&str]) -> Cluster {
+        let mut cluster = Cluster::without_agent(tag, files);
+        cluster.agent.start();
+        cluster
+    }
+
+    /// With one that isn't started.
+    fn without_agent(tag: &str, files: &[&str]) -> Cluster {
         let lab = Lab::new(tag).unwrap();
         let nodes = ["worker-1", "worker-2"].map(|name| Arc::new(lab.node(name).unwrap()));
         let pods = [nodes[0].pod("pod").unwrap(), nodes[1].pod("pod").unwrap()];
         let client = nodes[0].pod("client").unwrap();
-        let mut agent = Agent::new(&lab, &nodes[0]);
+        let agent = Agent::new(&lab, &nodes[0]);
         for file in files {
             let name = file.replace('/', "-");
             fs::copy(examples().join(file), agent.folder.join(name)).unwrap();
         }
-        agent.start();
-        Cluster { agent, _servers: Vec::new(), client, pods, nodes, _lab: lab }
+        Cluster { agent, servers: Vec::new(), client, pods, nodes, lab }
     }
 
     /// Starts servers `s-1` and `s-2` on the two pods, at these ports.
     fn serve(&mut self, ports: [u16; 2]) {
         for (n, (pod, port)) in self.pods.iter().zip(ports).enumerate() {
             let both = [pod.address(port), pod.address6(port)];
-            self._servers.push(pod.serve(&format!("s-{}", n + 1), &both, &both).unwrap());
+            self.servers.push(pod.serve(&format!("s-{}", n + 1), &both, &both).unwrap());
         }
     }
 
@@ -211,10 +217,11 @@ fn asked(corefile: &Path, line: &str) {
 
 #[test]
 fn every_corefile_answers_what_its_comment_says() {
-    let folder = examples().join("dns");
     let readme = fs::read_to_string(examples().join("README.md")).unwrap();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    let mut corefiles: Vec<PathBuf> =
+        fs::read_dir(examples().join("dns")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    corefiles.push(examples().join("node-local/Corefile"));
+    for path in corefiles {
         let conf = path.to_str().unwrap();
         let state = format!("files:{}", examples().display());
         common::bowline(&["dns", "check", "--conf", conf, "--state", &state]).ok();
@@ -222,9 +229,41 @@ fn every_corefile_answers_what_its_comment_says() {
         let questions: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("#? ")).collect();
         assert!(questions.len() >= 2, "{conf}");
         questions.iter().for_each(|line| asked(&path, line));
-        let name = path.file_name().unwrap().to_str().unwrap();
-        assert!(readme.contains(&format!("(dns/{name})")), "README.md does not name {name}");
+        let name = path.strip_prefix(examples()).unwrap().display();
+        assert!(readme.contains(&format!("({name})")), "README.md does not name {name}");
     }
+}
+
+#[test]
+fn the_nodes_own_dns_server_answers_in_place_of_the_clusters_while_it_is_well() {
+    let mut cluster = Cluster::without_agent("ex-local", &["node-local/kube-dns.yaml", "dual-stack.yaml"]);
+    // The cluster's DNS server, which knows another name than the node's own.
+    let corefile = cluster.lab.folder("dns").unwrap().join("Corefile");
+    common::put(&corefile, ". {\n hosts {\n  10.0.0.2 who.test\n }\n}\n");
+    let mut command = cluster.pods[1].command(env!("CARGO_BIN_EXE_bowline"));
+    command.args(["dns", "--quiet", "--conf"]).arg(corefile).stdin(Stdio::null());
+    cluster.servers.push(cluster.pods[1].spawn(&mut command).unwrap());
+    let dig = |cluster: &Cluster, vip: &str, name: &str| {
+        let mut command = cluster.client.command("dig");
+        let out = command.args(["+short", "+tries=1", "+time=2", vip, name]).stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(out.stdout).unwrap().lines().last().unwrap_or_default().to_owned()
+    };
+    let conf = examples().join("node-local/Corefile");
+    cluster.agent.flags(&["--dns", conf.to_str().unwrap()]);
+    cluster.agent.start();
+    let name = "kube-dns.kube-system.svc.cluster.local";
+    cluster.agent.wait("the node's own server answers", |_| dig(&cluster, "@10.96.0.10", name) == "10.96.0.10");
+    assert_eq!(dig(&cluster, "@10.96.0.10", "wiki.default.svc.cluster.local"), "10.96.10.2");
+    assert_eq!(dig(&cluster, "@169.254.20.10", name), "10.96.0.10");
+    let root = cluster.nodes[0].bpf_root().to_str().unwrap().to_owned();
+    let table = || common::bowline(&["get", "services", "--bpf-root", &root]).ok();
+    let shown = table();
+    let row = shown.lines().find(|line| line.contains("10.96.0.10:53") && line.contains("UDP")).unwrap();
+    assert!(shown.contains("STAND-IN") && row.ends_with(" 169.254.20.10:53"), "{shown}");
+    cluster.agent.stop();
+    assert_eq!(dig(&cluster, "@10.96.0.10", "who.test"), "10.0.0.2");
+    let shown = table();
+    assert!(shown.contains("169.254.20.10:53(away)"), "{shown}");
 }
 
 /// The demo, with this build of the agent. Its exit status says whether all that it claims holds.
