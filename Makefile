@@ -16,14 +16,14 @@ APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml dns/fuzz/Ca
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
-	@echo 'Bowline gives a node its Service addresses by eBPF. On Debian 12 with rustup (and Go, for tests), as root:'
+	@echo 'Bowline gives a node its Service addresses by eBPF, and its DNS. On Debian 12 with rustup (and Go, for tests), as root:'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 	@echo
 	@echo 'New here? Run `make demo`. Each command installs first what it needs (see scripts/setup).'
 
 setup: ## Install what building, tests and benches need, and say what and why
-	@scripts/setup test
+	@scripts/setup bench
 
 build: ## Build target/release/bowline
 	@scripts/setup build
@@ -55,7 +55,7 @@ bench-sources: setup ## Measure Kubernetes and etcd as sources, beside kube-prox
 	@cargo build --release -p bowline -p bowline-bench
 	@target/release/bowline-bench sources
 
-bench-dns: setup ## Measure the DNS server beside CoreDNS and unbound (10 minutes)
+bench-dns: setup ## Measure the DNS server beside CoreDNS and unbound, knot as their upstream (10 minutes)
 	@cargo build --release -p bowline -p bowline-bench
 	@cargo build --release -p bowline-sys --examples
 	@target/release/bowline-bench dns
