@@ -308,8 +308,8 @@ impl<'a> Fast<'a> {
         let cut = name.len().checked_sub(zone.len())?;
         let (front, end) = name.split_at_checked(cut)?;
         // The end may begin in the middle of a label.
-        let begins = self.plain.starts[..=self.plain.labels].iter().any(|start| usize::from(*start) == cut);
-        (end == zone && begins).then_some(front)
+        let begins = || self.plain.starts[..=self.plain.labels].iter().any(|start| usize::from(*start) == cut);
+        (end == zone && begins()).then_some(front)
     }
 
     /// Writes the answer. `Slow` if it does not fit: the long way truncates it.

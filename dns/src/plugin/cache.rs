@@ -141,7 +141,9 @@ impl Plugin for Cache {
         let dnssec_ok = plain.edns().is_some_and(|(_, dnssec_ok)| dnssec_ok);
         let bits = bits(dnssec_ok, plain.checking_disabled());
         let (share, rtype) = (inner.share.number, plain.rtype());
-        let found = inner.store.find(&Key { share, name: plain.name(), rtype, class: Class::IN, bits });
+        let key = Key { share, name: plain.name(), rtype, class: Class::IN, bits };
+        // The cluster's zone is excepted in most Corefiles: no memory is touched for it.
+        let found = if inner.settings.keeps_nothing(fast) { Found::default() } else { inner.store.find(&key) };
         let now = Instant::now();
         let Some((entry, kind)) = inner.choose(&found, now) else {
             if matches!(rtype, Type::AXFR | Type::IXFR) {

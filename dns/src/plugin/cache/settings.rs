@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::entry::{Entry, Kind};
 use super::judge::Judged;
+use crate::fast::Fast;
 use crate::plugin::classify;
 use crate::plugin::zones::Zones;
 use crate::wire::Message;
@@ -111,6 +112,11 @@ impl Settings {
     /// Where answers of a kind are not kept.
     pub(super) fn excepted(&self, kind: Kind) -> &Zones {
         &self.excepted[kind as usize]
+    }
+
+    /// Whether no answer to this question is ever kept.
+    pub(super) fn keeps_nothing(&self, fast: &Fast<'_>) -> bool {
+        self.excepted.iter().all(|zones| zones.take(fast))
     }
 
     pub(super) fn stale_seconds(&self) -> i64 {
