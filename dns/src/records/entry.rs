@@ -18,8 +18,9 @@ use crate::wire::{Name, Type};
 /// What a Service answers with.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its labels in front of the zone, in lower case: `\3web\7default\3svc`.
-    front: Box<[u8]>,
+    /// Its labels in front of the zone, in lower case: `\3web\7default\3svc`. In here, as they are compared for each
+    /// question.
+    front: KeptFront,
     pub(super) kind: Kind,
     /// Its addresses: the ClusterIPs, or those of the ready endpoints; none twice.
     pub(super) a: Rrset,
@@ -80,6 +81,9 @@ pub(super) fn front(name: &ObjectName) -> Option<Front> {
     Some(front)
 }
 
+/// Most are shorter.
+type KeptFront = SmallVec<[u8; 40]>;
+
 /// Room for two labels of 63 bytes and the "svc" behind them.
 pub(super) type Front = SmallVec<[u8; 132]>;
 
@@ -91,7 +95,7 @@ pub(super) fn ready(slice: &EndpointSlice) -> impl Iterator<Item = Endpoint<'_>>
 impl Entry {
     /// Compiles a Service with those of its slices that the options let through. None where no name of it exists.
     pub(super) fn of_service(service: &Service, slices: Vec<Arc<EndpointSlice>>, options: &Options) -> Option<Entry> {
-        let front = front(&service.name)?.to_vec().into();
+        let front = KeptFront::from_slice(&front(&service.name)?);
         if service.kind == ServiceType::ExternalName {
             // As CoreDNS: an address is no name.
             let target = service.external_name.as_deref().filter(|name| name.parse::<IpAddr>().is_err())?;
@@ -116,7 +120,7 @@ impl Entry {
         slices: Vec<Arc<EndpointSlice>>,
         options: &Options,
     ) -> Option<Entry> {
-        let front = front(&import.name)?.to_vec().into();
+        let front = KeptFront::from_slice(&front(&import.name)?);
         if import.headless {
             return Some(Entry::headless(front, slices, options, true));
         }
@@ -129,13 +133,13 @@ impl Entry {
         Some(Entry { slices: slices.into(), is_import: true, ..entry })
     }
 
-    fn with_addresses(front: Box<[u8]>, ips: &[IpAddr], mut builder: Builder, set: u16, options: &Options) -> Entry {
+    fn with_addresses(front: KeptFront, ips: &[IpAddr], mut builder: Builder, set: u16, options: &Options) -> Entry {
         ips.iter().for_each(|ip| builder.add(&Labels::new(), *ip, set));
         let addresses = ips.iter().map(|ip| (*ip, None)).collect();
         Entry::new(front, Kind::Virtual, addresses, builder.build(), options)
     }
 
-    fn headless(front: Box<[u8]>, slices: Vec<Arc<EndpointSlice>>, options: &Options, is_import: bool) -> Entry {
+    fn headless(front: KeptFront, slices: Vec<Arc<EndpointSlice>>, options: &Options, is_import: bool) -> Entry {
         let mut builder = Builder::default();
         let mut addresses = Vec::new();
         for slice in &slices {
@@ -155,7 +159,7 @@ impl Entry {
     }
 
     fn new(
-        front: Box<[u8]>,
+        front: KeptFront,
         kind: Kind,
         mut addresses: Vec<(IpAddr, Option<Place>)>,
         targets: Targets,

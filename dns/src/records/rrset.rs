@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use bowline_cluster::object::Str;
+use smallvec::SmallVec;
 
 use crate::wire::{Class, Type};
 
@@ -13,8 +14,9 @@ pub(super) const QUESTION: [u8; 2] = [0xC0, 12];
 #[derive(Clone, Debug)]
 pub struct Rrset {
     rtype: Type,
-    /// All of one length: owner (2), type (2), class (2), TTL (4), length (2), address.
-    bytes: Box<[u8]>,
+    /// All of one length: owner (2), type (2), class (2), TTL (4), length (2), address. One record of type A, the usual
+    /// answer, stands in here: to look for it elsewhere would cost more than to copy it.
+    bytes: SmallVec<[u8; 16]>,
     /// Where each endpoint is, in the order of `bytes`; empty where the addresses are no endpoints'.
     places: Box<[Place]>,
 }
@@ -38,7 +40,7 @@ pub struct Near<'a> {
 impl Rrset {
     /// Encodes those of the addresses that are of the type's family.
     pub(super) fn new(rtype: Type, ttl: u32, addresses: impl IntoIterator<Item = (IpAddr, Option<Place>)>) -> Rrset {
-        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        let (mut bytes, mut places) = (SmallVec::new(), Vec::new());
         for (address, place) in addresses {
             match (rtype, address) {
                 (Type::A, IpAddr::V4(ip)) => push(&mut bytes, rtype, ttl, &ip.octets()),
@@ -47,7 +49,8 @@ impl Rrset {
             }
             places.extend(place);
         }
-        Rrset { rtype, bytes: bytes.into(), places: places.into() }
+        bytes.shrink_to_fit();
+        Rrset { rtype, bytes, places: places.into() }
     }
 
     /// A or AAAA.
@@ -121,7 +124,7 @@ impl Rrset {
     }
 }
 
-fn push(bytes: &mut Vec<u8>, rtype: Type, ttl: u32, data: &[u8]) {
+fn push(bytes: &mut SmallVec<[u8; 16]>, rtype: Type, ttl: u32, data: &[u8]) {
     bytes.extend_from_slice(&QUESTION);
     bytes.extend_from_slice(&head(rtype, ttl, data.len() as u16));
     bytes.extend_from_slice(data);

@@ -65,6 +65,8 @@ pub(super) struct Targets {
     names: Box<[u8]>,
     /// There is one target, the Service itself.
     own: bool,
+    /// There is a port. Most questions need no more: it stands here, where no other memory is touched.
+    has_ports: bool,
 }
 
 /// One target; begins where the one before it ends.
@@ -101,7 +103,8 @@ impl Targets {
 
     /// Whether any port is asked for.
     pub(super) fn has(&self, filter: Filter<'_>) -> bool {
-        self.sets.iter().any(|set| set.ports.iter().any(|port| filter.fits(port)))
+        let fits = |set: &PortSet| set.ports.iter().any(|port| filter.fits(port));
+        self.has_ports && (filter.is_any() || self.sets.iter().any(fits))
     }
 
     /// Whether all that have any port have one that is asked for.
@@ -260,6 +263,7 @@ impl Builder {
             groups.push(Group { addresses, names: names.len() as u32 });
         }
         Targets {
+            has_ports: self.sets.iter().any(|set| !set.ports.is_empty()),
             sets: self.sets.into(),
             groups: groups.into(),
             addresses: self.addresses.into_iter().map(|(_, address)| address).collect(),
