@@ -129,7 +129,7 @@ fn what_can_not_be_imported() {
         assert!(problem.to_string().contains(reason), "{import}: {problem}");
     }
     let problem = corefile::read(Path::new("/absent/Corefile"), &env).unwrap_err();
-    assert!(problem.to_string().starts_with("/absent/Corefile:1: can't be read: No such file"), "{problem}");
+    assert!(problem.to_string().starts_with("/absent/Corefile: can't be read: No such file"), "{problem}");
 }
 
 #[test]
