@@ -287,6 +287,8 @@ impl Inner {
                 });
                 outcome
             }
+            // What a plugin asks on the way to an answer may be what waits for that answer: aliases that lead in a circle.
+            Role::Further(_) if query.depth > 0 => self.refresh(query, next, asked).await.0,
             Role::Further(landing) => {
                 let landed = landing.await.unwrap_or(Landed::Other);
                 if let Landed::Failed(failure) = landed {

@@ -1,4 +1,5 @@
-//! One question at a time: who asks on a thread what is being asked there waits for that answer.
+//! One question at a time: who asks on a thread what is being asked there waits for that answer. Only clients wait,
+//! and they hold up nobody, so none can wait for itself.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

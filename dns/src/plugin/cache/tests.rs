@@ -253,6 +253,21 @@ fn one_question_is_out_for_all_that_ask_the_same() {
 }
 
 #[test]
+fn a_question_that_leads_back_to_itself_does_not_wait_for_itself() {
+    let template = |from: &str, to: &str| {
+        format!(" template IN A {from} {{\n  answer \"{{{{ .Name }}}} 60 IN CNAME {to}\"\n }}\n")
+    };
+    let circle = template("one.test", "two.test.") + &template("two.test", "one.test.");
+    let served = Served::start(&format!(". {{\n cache\n{circle}}}\n"));
+    for name in ["one.test.", "two.test."] {
+        let waiting: Vec<_> = (0..3).map(|_| served.send(&question(name, "A"))).collect();
+        for socket in &waiting {
+            assert_eq!(receive(socket).answers[0].rtype, Type::CNAME, "{name}");
+        }
+    }
+}
+
+#[test]
 fn hits_go_the_fast_way_and_misses_of_what_is_to_be_kept_do_not() {
     let asker = Asker::new(
         "example.org {\n cache 30\n loadbalance\n hosts {\n 10.0.0.1 a.example.org b.example.org\n 10.0.0.2 a.example.org\n 10.0.0.3 a.example.org\n }\n}\n",
