@@ -39,6 +39,8 @@ pub(super) struct Connection {
     state: watch::Receiver<State>,
     opened: Instant,
     used: Cell<Instant>,
+    /// When something came last.
+    heard: Cell<Instant>,
     /// Some question was answered: if it closes now, that may be for being idle, and another is worth a try.
     has_answered: Cell<bool>,
 }
@@ -54,6 +56,7 @@ impl Connection {
             state,
             opened: now,
             used: Cell::new(now),
+            heard: Cell::new(now),
             has_answered: Cell::new(false),
         });
         tokio::task::spawn_local(run(connection.clone(), upstream.clone(), inbox, told));
@@ -102,7 +105,7 @@ pub(super) async fn ask(upstream: &Arc<Upstream>, message: Vec<u8>, asked: Asked
 }
 
 async fn ask_by(
-    upstream: &Upstream,
+    upstream: &Arc<Upstream>,
     connection: &Connection,
     message: Vec<u8>,
     asked: Asked,
@@ -111,7 +114,8 @@ async fn ask_by(
         return Err(upstream.trouble(io::Error::other("too many questions wait for it")));
     };
     let Some(framed) = framed(&message, place.id) else { return Err(Trouble::Question) };
-    connection.used.set(Instant::now());
+    let began = Instant::now();
+    connection.used.set(began);
     if connection.outbox.send(framed).is_err() {
         return Err(Trouble::Closed(upstream.address()));
     }
@@ -131,7 +135,14 @@ async fn ask_by(
             outcome
         }
         Ok(Err(_)) => Err(Trouble::Closed(upstream.address())),
-        Err(_) => Err(Trouble::Silent(upstream.address(), time)),
+        Err(_) => {
+            // Nothing at all came meanwhile. The host there may be gone, of which TCP tells after a quarter of an hour:
+            // the next question opens another.
+            if connection.heard.get() < began {
+                pool::with(upstream, |pool| pool.connections.retain(|other| !std::ptr::eq(&**other, connection)));
+            }
+            Err(Trouble::Silent(upstream.address(), time))
+        }
     }
 }
 
@@ -222,6 +233,7 @@ async fn read(connection: &Connection, upstream: &Upstream, mut reader: impl Asy
         let length = reader.read_u16().await?;
         message.resize(usize::from(length), 0);
         reader.read_exact(&mut message).await?;
+        connection.heard.set(Instant::now());
         connection.waiting.take(upstream, &message, false);
     }
 }

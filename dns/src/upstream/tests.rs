@@ -285,6 +285,49 @@ fn a_connection_that_was_closed_is_opened_again() {
 }
 
 #[test]
+fn a_connection_that_fell_silent_is_given_up() {
+    // As a server whose host has gone: nobody closes the connection, and nobody answers there any more.
+    let first = Mutex::new(None);
+    let fake = Fake::start(move |seen| {
+        let mut first = first.lock().unwrap();
+        match *first {
+            None => {
+                *first = Some(seen.from);
+                good(seen, 1)
+            }
+            Some(silent) if silent == seen.from => Vec::new(),
+            Some(_) => good(seen, 2),
+        }
+    });
+    let asked = bytes(&question("www.example.org.", Type::A));
+    run(async {
+        let upstream = upstream(&fake, short());
+        assert_eq!(last_byte(&upstream.ask(&asked, By::Tcp).await.unwrap()), 1);
+        let trouble = upstream.ask(&asked, By::Tcp).await.unwrap_err();
+        assert!(matches!(trouble, Trouble::Silent(..)), "{trouble}");
+        assert_eq!(last_byte(&upstream.ask(&asked, By::Tcp).await.unwrap()), 2);
+    });
+    assert_eq!(fake.connections(), 2);
+}
+
+#[test]
+fn a_slow_question_does_not_end_a_connection_that_answers_others() {
+    let fake =
+        Fake::start(|seen| if seen.message.questions[0].rtype == Type::AAAA { Vec::new() } else { good(seen, 1) });
+    let (slow, quick) = (question("www.example.org.", Type::AAAA), question("www.example.org.", Type::A));
+    run(async {
+        let upstream = upstream(&fake, short());
+        for _ in 0..3 {
+            let (slow, quick) = (bytes(&slow), bytes(&quick));
+            let silent = upstream.ask(&slow, By::Tcp);
+            let (silent, answered) = futures_util::future::join(silent, upstream.ask(&quick, By::Tcp)).await;
+            assert!(matches!(silent, Err(Trouble::Silent(..))) && last_byte(&answered.unwrap()) == 1);
+        }
+    });
+    assert_eq!(fake.connections(), 1);
+}
+
+#[test]
 fn random_case_must_come_back() {
     let fake = Fake::start(|seen| {
         let mut small = seen.message.clone();
