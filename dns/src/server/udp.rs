@@ -30,14 +30,14 @@ pub(super) async fn serve(address: Address, socket: std::net::UdpSocket, slot: S
         Err(error) => return tracing::error!(%address, %error, "the socket can't be watched"),
     };
     let outbox = Rc::new(Outbox { socket: socket.clone(), sender: RefCell::new(Sender::new()), filled: Notify::new() });
-    let flusher = tokio::task::spawn_local(outbox.clone().flush());
+    tasks.spawn(outbox.clone().flush());
     let mut batch = Batch {
         address: address.socket(),
         receiver: Receiver::new(),
         sender: Sender::new(),
         plain: Plain::default(),
         random: fastrand::Rng::new(),
-        outbox,
+        outbox: Held(outbox),
         tasks,
         started: Instant::now(),
     };
@@ -55,17 +55,23 @@ pub(super) async fn serve(address: Address, socket: std::net::UdpSocket, slot: S
             Ok(count) if count < BATCH => Err(io::ErrorKind::WouldBlock.into()),
             received => received,
         });
-        if batch.tasks.count() > 2 {
+        if batch.tasks.count() > LISTENING {
             tokio::task::yield_now().await;
         }
     }
-    // What has come is answered.
-    while batch.turn(&socket, &slot.load()).is_ok() {}
-    while batch.outbox.is_waited_for() {
-        batch.outbox.wait().await;
+    // What has come is answered; what comes while that is done is not waited for. The flusher of the outbox ends with
+    // the last question that waits for its answer.
+    for _ in 0..LAST {
+        if batch.turn(&socket, &slot.load()).is_err() {
+            break;
+        }
     }
-    flusher.abort();
 }
+
+/// Tasks of a thread that no question waits for, where it listens at one address.
+const LISTENING: usize = 3;
+/// Batches that are taken at the end: more than a socket's buffer holds.
+const LAST: usize = 1024;
 
 struct Batch {
     address: SocketAddr,
@@ -73,7 +79,7 @@ struct Batch {
     sender: Sender,
     plain: Plain,
     random: fastrand::Rng,
-    outbox: Rc<Outbox>,
+    outbox: Held,
     tasks: Tasks,
     started: Instant,
 }
@@ -112,10 +118,10 @@ impl Batch {
                 continue;
             }
             let request = Request::new(datagram.bytes.to_vec(), path.peer, to, Transport::Udp);
-            let (server, outbox) = (server.clone(), self.outbox.clone());
+            let (server, outbox) = (server.clone(), Held(self.outbox.0.clone()));
             self.tasks.spawn(async move {
                 if let Some(answer) = server.answer(request).await {
-                    outbox.push(&path, &answer).await;
+                    outbox.0.push(&path, &answer).await;
                 }
             });
         }
@@ -151,6 +157,15 @@ struct Outbox {
     filled: Notify,
 }
 
+/// An outbox, held by who may still put something into it.
+struct Held(Rc<Outbox>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.filled.notify_one();
+    }
+}
+
 impl Outbox {
     async fn push(&self, path: &Path, answer: &[u8]) {
         while !self.sender.borrow_mut().push_bytes(path, answer) {
@@ -159,17 +174,14 @@ impl Outbox {
         self.filled.notify_one();
     }
 
-    fn is_waited_for(&self) -> bool {
-        !self.sender.borrow().is_empty()
-    }
-
     async fn wait(&self) {
         self.filled.notify_one();
         tokio::task::yield_now().await;
     }
 
+    /// Sends what is put into it, until nobody is left who could.
     async fn flush(self: Rc<Outbox>) {
-        loop {
+        while Rc::strong_count(&self) > 1 || !self.sender.borrow().is_empty() {
             self.filled.notified().await;
             // Others that are ready now come along.
             tokio::task::yield_now().await;

@@ -94,6 +94,54 @@ fn last_byte(message: &Message) -> u8 {
 }
 
 #[test]
+fn at_the_end_what_is_out_is_answered() {
+    // The upstream holds its answer back until nobody listens here any more.
+    let (release, held) = std::sync::mpsc::channel();
+    let held = std::sync::Mutex::new(held);
+    let fake = Fake::start(move |seen| {
+        held.lock().unwrap().recv().unwrap();
+        good(seen, 1)
+    });
+    let mut served = Served::start(&format!(". {{\n forward . {}\n}}\n", fake.address));
+    let waiting = served.send(&question("example.org.", Type::A));
+    until("it is asked", || fake.asked() == 1);
+    let running = served.running.take().unwrap();
+    let ending = std::thread::spawn(move || running.stop());
+    until("it is closed", || std::net::TcpStream::connect(served.address).is_err());
+    release.send(()).unwrap();
+    assert_eq!(last_byte(&receive(&waiting)), 1);
+    ending.join().unwrap();
+}
+
+#[test]
+fn the_end_does_not_wait_for_those_who_go_on_asking() {
+    let mut served = Served::start(". {\n hosts {\n  192.0.2.1 example.org\n }\n}\n");
+    let asked = question("example.org.", Type::A);
+    assert_eq!(last_byte(&served.ask(&asked)), 1);
+    let running = served.running.take().unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                let asked = bytes(&asked);
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = socket.send_to(&asked, served.address);
+                }
+            });
+        }
+        let ending = scope.spawn(move || running.stop());
+        let began = Instant::now();
+        while !ending.is_finished() && began.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ended = ending.is_finished();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(ended, "not within 20 s");
+    });
+}
+
+#[test]
 fn a_question_is_forwarded_and_its_answer_relayed() {
     let fake = Fake::start(|seen| good(seen, 1));
     let served = Served::start(&format!(". {{\n forward . {}\n}}\n", fake.address));
