@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::object::{Object, ObjectKey};
+use crate::object::{EndpointSlice, Object, ObjectKey};
 
 mod backoff;
 pub mod etcd;
@@ -54,6 +54,16 @@ pub enum Change {
     Delete(ObjectKey),
 }
 
+/// An EndpointSlice that says when the change began that made it: what Kubernetes' programming latencies, of the network
+/// and of DNS, count from.
+#[derive(Clone, Debug)]
+pub struct Triggered {
+    /// The slice as it is now.
+    pub slice: Arc<EndpointSlice>,
+    /// Its annotation `endpoints.kubernetes.io/last-change-trigger-time`, by another machine's clock.
+    pub at: SystemTime,
+}
+
 /// What a source tells.
 #[derive(Clone, Debug)]
 pub enum Update {
@@ -66,9 +76,8 @@ pub enum Update {
         changes: Vec<Change>,
         /// The moment at which the source heard of the first of them, before it read anything.
         read_at: Instant,
-        /// When the changes began that made these objects, where they say so; what Kubernetes' network
-        /// programming latency counts from.
-        triggered: Vec<SystemTime>,
+        /// Slices among them that say when the change began that made them.
+        triggered: Vec<Triggered>,
     },
     /// The problems that stand in what the source reads now, all of them; an empty list when mended.
     Problems(Vec<Problem>),
@@ -78,10 +87,24 @@ pub enum Update {
     Back,
 }
 
+/// A request to a server over HTTP that was answered, or failed. All are GETs.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The server, as its URL has it: `10.0.0.1:6443`.
+    pub host: &'a str,
+    /// The status of the answer; None where none came.
+    pub status: Option<u16>,
+    /// Until the head of the answer was there.
+    pub took: Duration,
+}
+
 /// Takes what sources tell. Called from the source's own thread.
 pub trait Sink: Sync {
     /// Takes one update; returns when it is applied.
     fn update(&self, update: Update);
+
+    /// Takes note of a request to a server over HTTP; nothing of it is in the state.
+    fn asked(&self, _request: &Asked<'_>) {}
 }
 
 /// Tells a source to stop.

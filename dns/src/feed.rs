@@ -7,17 +7,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use bowline_cluster::snapshot::Snapshot;
+use bowline_cluster::source::{Asked, Triggered};
 use bowline_cluster::state::Applied;
+
+use crate::metrics::{Registry, SECONDS};
 
 /// Somebody who wants to know of changes.
 pub trait Follower: Send + Sync {
     /// The state is now `snapshot`. `changed`: what differs from the one before; None where all of it may.
     fn changed(&self, snapshot: &Snapshot, changed: Option<&Applied>);
+
+    /// What these changes brought is in the answers now.
+    fn programmed(&self, _snapshot: &Snapshot, _changes: &[Triggered]) {}
 }
 
 /// The state and those who follow it.
 #[derive(Default)]
-pub struct Feed(Mutex<Inner>);
+pub struct Feed {
+    inner: Mutex<Inner>,
+    /// All series of the server: those of whoever reads the state among them.
+    pub metrics: Arc<Registry>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -29,7 +39,7 @@ struct Inner {
 
 impl Feed {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state is now this; call it in the order of the changes, and not before the first whole read.
@@ -45,6 +55,27 @@ impl Feed {
             None => false,
         });
         inner.snapshot = Some(snapshot);
+    }
+
+    /// These changes are published, as far as they changed anything. Nothing is said of them before the first whole read.
+    pub fn programmed(&self, changes: &[Triggered]) {
+        let inner = self.lock();
+        if let (Some(snapshot), false) = (&inner.snapshot, changes.is_empty()) {
+            let followers = inner.followers.iter().filter_map(Weak::upgrade);
+            followers.for_each(|follower| follower.programmed(snapshot, changes));
+        }
+    }
+
+    /// Counts a request to an API server.
+    pub fn asked(&self, request: &Asked<'_>) {
+        let code = request.status.map_or("<error>".to_owned(), |status| status.to_string());
+        let help = "Number of HTTP requests, partitioned by status code, method, and host.";
+        let labels = [("code", code.as_str()), ("method", "GET"), ("host", request.host)];
+        self.metrics.counter("coredns_kubernetes_rest_client_requests_total", help, &labels).inc();
+        let name = "coredns_kubernetes_rest_client_request_duration_seconds";
+        let help = "Request latency in seconds. Broken down by verb and host.";
+        let took = self.metrics.histogram(name, help, SECONDS, &[("verb", "GET"), ("host", request.host)]);
+        took.observe(request.took.as_secs_f64());
     }
 
     /// Adds a follower, and tells it what is known. It is forgotten when it is dropped.

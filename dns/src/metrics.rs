@@ -19,6 +19,8 @@ pub const TIME_BUCKETS: &[f64] = &[
 ];
 /// Fewer: from 0.25 ms to 2.5 s (CoreDNS's `SlimTimeBuckets`).
 pub const SLIM_TIME_BUCKETS: &[f64] = &[0.00025, 0.0025, 0.025, 0.25, 2.5];
+/// For what takes longer: from 5 ms to 10 s (the default of Prometheus' client).
+pub const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Cells of a counter. More threads than that share cells, which costs time and no count.
 const CELLS: usize = 8;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bowline_cluster::object::ObjectName;
 use bowline_cluster::saved;
 use bowline_cluster::snapshot::Snapshot;
-use bowline_cluster::source::{Problem, Sink, Update};
+use bowline_cluster::source::{Asked, Problem, Sink, Update};
 use bowline_cluster::state::{Applied, Options, State};
 use bowline_dns::feed::Feed;
 
@@ -272,6 +272,12 @@ impl Inner {
 }
 
 impl Sink for Cluster {
+    fn asked(&self, request: &Asked<'_>) {
+        if let Some(feed) = &self.served.feed {
+            feed.asked(request);
+        }
+    }
+
     fn update(&self, update: Update) {
         let is_away = matches!(update, Update::Away(_));
         // Before the lock: the kernel's comes first.
@@ -326,8 +332,11 @@ impl Sink for Cluster {
             (feed, snapshot.filter(|snapshot| whole || loaded || snapshot.revision != before))
         });
         drop(inner);
-        if let Some((feed, Some(snapshot))) = told {
-            feed.publish(snapshot, if loaded { None } else { Some(&applied) });
+        if let Some((feed, snapshot)) = told {
+            if let Some(snapshot) = snapshot {
+                feed.publish(snapshot, if loaded { None } else { Some(&applied) });
+            }
+            feed.programmed(&heard.triggered);
         }
         if let Some(kernel) = &self.served.kernel
             && ready

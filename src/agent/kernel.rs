@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use bowline_cluster::object::ObjectName;
 use bowline_cluster::snapshot::Snapshot;
+use bowline_cluster::source::Triggered;
 use bowline_dataplane::node::Dataplane;
 use tokio::sync::mpsc;
 
@@ -36,7 +37,7 @@ pub(crate) struct Heard {
     /// The moment at which the source heard of it.
     pub(crate) read_at: Option<Instant>,
     /// When the changes began, where their objects say so.
-    pub(crate) triggered: Vec<SystemTime>,
+    pub(crate) triggered: Vec<Triggered>,
 }
 
 impl Kernel {
@@ -118,8 +119,8 @@ impl Kernel {
         }
         // What they say is another machine's time of day, which may be ahead of ours.
         let now = SystemTime::now();
-        for triggered in heard.triggered {
-            self.metrics.latency.observe(now.duration_since(triggered).unwrap_or_default().as_secs_f64());
+        for Triggered { at, .. } in heard.triggered {
+            self.metrics.latency.observe(now.duration_since(at).unwrap_or_default().as_secs_f64());
         }
         self.metrics.changes.inc_by(changed.len() as u64);
         for (map, count) in &done.full {

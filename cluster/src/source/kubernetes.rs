@@ -80,7 +80,7 @@ impl Kubernetes {
     }
 
     async fn follow(&self, sink: &dyn Sink) {
-        let servers = Servers::new(self.access.clone());
+        let servers = Servers::new(self.access.clone(), sink);
         let resources = Resource::all(&self.wanted);
         let names: Vec<_> = resources.iter().map(|resource| resource.kind.plural()).collect();
         let mirror = RefCell::new(Mirror::new(sink, &names));

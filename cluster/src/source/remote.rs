@@ -14,9 +14,9 @@
 //! what they say.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use super::{Change, Origin, Problem, Sink, Update};
+use super::{Change, Origin, Problem, Sink, Triggered, Update};
 use crate::intern::Strings;
 use crate::object::{Object, ObjectKey};
 use crate::parse::{self, Envelope, Sent};
@@ -77,7 +77,7 @@ pub(crate) struct Mirror<'s> {
     told_all: bool,
     queue: Vec<Change>,
     read_at: Option<Instant>,
-    triggered: Vec<SystemTime>,
+    triggered: Vec<Triggered>,
     refused: BTreeMap<Subject, Vec<Problem>>,
     problems_differ: bool,
     away: bool,
@@ -142,10 +142,6 @@ impl<'s> Mirror<'s> {
     ) -> Option<Box<str>> {
         self.read_at.get_or_insert_with(Instant::now);
         let Sent { found, version, triggered } = parse::sent(text, list, &self.strings);
-        // What a listing brings may have been there for long.
-        if !self.shelves[c].is_listing && self.triggered.len() < BATCH {
-            self.triggered.extend(triggered);
-        }
         let mut problems: Vec<Problem> = found.faults().iter().map(|fault| fault.problem_at(origin.clone())).collect();
         let refused = found.trouble.as_ref().and_then(|trouble| trouble.refused.first().cloned());
         let refused: Option<ObjectKey> = key.clone().or(refused);
@@ -171,6 +167,13 @@ impl<'s> Mirror<'s> {
                 }
                 self.see(c, own.clone());
                 self.refuse(Subject::Object(own), problems);
+                // What a listing brings may have been there for long.
+                if let (Some(at), Object::EndpointSlice(slice)) = (triggered, &object)
+                    && !self.shelves[c].is_listing
+                    && self.triggered.len() < BATCH
+                {
+                    self.triggered.push(Triggered { slice: slice.clone(), at });
+                }
                 self.tell(c, Change::Put(object, origin.clone()));
             }
             // The last good version of a refused object stays.

@@ -11,7 +11,7 @@ use super::zones::{Fallthrough, Zones};
 use super::{Next, Plugin};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Section, Step};
-use crate::metrics::Gauge;
+use crate::metrics::{Gauge, Registry};
 use crate::query::Query;
 use crate::reply::{Failure, Reply, Serving, ready};
 use crate::server::Building;
@@ -130,11 +130,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         options,
         inline_entries: inline.entries,
         entries: metrics.gauge("coredns_hosts_entries", help, &[("hostsfile", &label)]),
-        reloaded: metrics.gauge(
-            "coredns_hosts_reload_timestamp_seconds",
-            "The timestamp of the last reload of hosts file.",
-            &[],
-        ),
+        reloaded: reloaded(metrics),
         seen: None,
     };
     reader.look();
@@ -148,6 +144,12 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     }
     let passes_other_types = passes_other_types.is_some();
     Ok(Some(Arc::new(Hosts { file, inline, zones, fallthrough, passes_other_types })))
+}
+
+/// When a hosts file was changed that is read, in seconds since 1970; 0 before any was read. One for all files.
+pub(super) fn reloaded(metrics: &Registry) -> Arc<Gauge> {
+    let help = "The timestamp of the last reload of hosts file.";
+    metrics.gauge("coredns_hosts_reload_timestamp_seconds", help, &[])
 }
 
 impl Hosts {

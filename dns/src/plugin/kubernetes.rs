@@ -52,7 +52,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     let (options, fallthrough) = options::read(building, directive)?;
     // A reload keeps what was compiled under the same options.
     let key = format!("{options:?}");
-    let cluster = building.services.kept.get(&key, || Cluster::new(options));
+    let cluster = building.services.kept.get(&key, || Cluster::new(options, building.services.metrics.clone()));
     Cluster::follow(&cluster, &building.services.feed);
     let options = cluster.published().load().shared_options().clone();
     Ok(Some(Arc::new(Kubernetes { options, cluster, fallthrough })))

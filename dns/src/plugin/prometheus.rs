@@ -66,6 +66,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     }
     let registry = building.services.metrics.clone();
     super::local::counter(&registry);
+    super::hosts::reloaded(&registry);
     let shown = registry.clone();
     let handler = move |_: &_| {
         let body = shown.page() + &process::page();

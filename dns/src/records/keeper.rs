@@ -117,8 +117,7 @@ impl Step<'_> {
     /// Compiles one Service anew, or forgets it.
     fn service(&mut self, name: &ObjectName, after: &Snapshot) {
         let taken = |snapshot: &Snapshot| {
-            let fits = |labels: &_| self.options.labels.as_ref().is_none_or(|selector| selector.fits_labels(labels));
-            snapshot.services.get(name).filter(|service| fits(&service.labels)).cloned()
+            snapshot.services.get(name).filter(|service| self.options.takes_service(service)).cloned()
         };
         let (was, is) = (taken(self.before), taken(after));
         let ips = |service: Option<&Arc<Service>>| {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use bowline_cluster::object::{EndpointSlice, Namespace, Pod};
+use bowline_cluster::object::{EndpointSlice, Namespace, ObjectName, Pod, Service};
+use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::store::selector::Selector;
 
 use crate::wire::Name;
@@ -109,6 +110,18 @@ impl Options {
     /// Whether a slice counts.
     pub(super) fn takes(&self, slice: &EndpointSlice) -> bool {
         !self.no_endpoints && self.labels.as_ref().is_none_or(|selector| selector.fits_labels(&slice.labels))
+    }
+
+    /// Whether a Service counts.
+    pub(super) fn takes_service(&self, service: &Service) -> bool {
+        self.labels.as_ref().is_none_or(|selector| selector.fits_labels(&service.labels))
+    }
+
+    /// The Service whose answers a slice is in; None where it or the slice doesn't count.
+    pub(crate) fn service_of<'a>(&self, slice: &EndpointSlice, snapshot: &'a Snapshot) -> Option<&'a Service> {
+        let name = ObjectName { namespace: slice.name.namespace.clone(), name: slice.service.clone()? };
+        let service = snapshot.services.get(&name).filter(|_| self.takes(slice))?;
+        self.takes_service(service).then_some(service)
     }
 
     /// Whether a Pod counts: until it has finished. One on its way out is still there, and finishes what it began.

@@ -73,7 +73,7 @@ pub struct Services {
 impl Services {
     /// What a process starts with.
     pub fn new(feed: Arc<Feed>, node_local: Vec<IpAddr>, version: &'static str) -> Services {
-        let metrics = Arc::new(Registry::default());
+        let metrics = feed.metrics.clone();
         let panics = metrics.counter("coredns_panics_total", "A metrics that counts the number of panics.", &[]);
         let help = "Counter of the number of failed reload attempts.";
         let failed_reloads = metrics.counter("coredns_reload_failed_total", help, &[]);

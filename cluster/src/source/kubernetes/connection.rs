@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, RETRY_AFTER, USER_AGENT};
-use http::{Request, Uri};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -29,6 +29,7 @@ use tower::ServiceBuilder;
 use super::access::{Access, AccessError, Files, Login};
 use super::wire::{Identity, Status};
 use crate::source::backoff::chance;
+use crate::source::{Asked, Sink};
 
 #[cfg(test)]
 mod tests;
@@ -89,8 +90,10 @@ pub(super) struct Link {
 }
 
 /// The API servers of one cluster.
-pub(super) struct Servers {
+pub(super) struct Servers<'s> {
     access: Access,
+    /// Is told of every request.
+    sink: &'s dyn Sink,
     state: Mutex<State>,
     /// The newest revision seen in any collection.
     newest: Cell<u64>,
@@ -112,9 +115,29 @@ struct State {
     hung: Vec<AbortHandle>,
 }
 
-impl Servers {
-    pub(super) fn new(access: Access) -> Servers {
-        Servers { access, state: Mutex::default(), newest: Cell::new(0) }
+impl<'s> Servers<'s> {
+    pub(super) fn new(access: Access, sink: &'s dyn Sink) -> Servers<'s> {
+        Servers { access, sink, state: Mutex::default(), newest: Cell::new(0) }
+    }
+
+    /// Asks for this path and query; the body of the answer.
+    pub(super) async fn get(&self, link: &Link, path: &str) -> Result<Body, Failure> {
+        self.send(&link.client, &link.url, path).await
+    }
+
+    /// Asks for this path and query; the whole of the answer.
+    pub(super) async fn get_whole(&self, link: &Link, path: &str) -> Result<Vec<u8>, Failure> {
+        read_whole(self.get(link, path).await?).await
+    }
+
+    async fn send(&self, client: &Client, url: &str, path: &str) -> Result<Body, Failure> {
+        let began = Instant::now();
+        let response = request(client, path).await;
+        let took = began.elapsed();
+        let status = response.as_ref().ok().map(|response| response.status().as_u16());
+        let host = url.split("://").last().and_then(|rest| rest.split('/').next()).unwrap_or(url);
+        self.sink.asked(&Asked { host, status, took });
+        body(response?).await
     }
 
     /// A connection to work with. With `since`, one that was seen to have the same data after that moment.
@@ -173,7 +196,7 @@ impl Servers {
             None => self.log_in(state).await?,
         };
         let started = Instant::now();
-        let identity = self.identify(&client).await.map_err(|failure| match failure {
+        let identity = self.identify(&client, &url).await.map_err(|failure| match failure {
             Failure::Refused(status) if status.code == 401 => refused_us(&url, &status),
             failure => format!("{url}: {failure}"),
         })?;
@@ -233,8 +256,8 @@ impl Servers {
 
     /// The uid of the Service `default/kubernetes`, where there is one, and the newest revision. None where
     /// that can't be told.
-    async fn identify(&self, client: &Client) -> Result<Option<(Option<Box<str>>, Option<u64>)>, Failure> {
-        let body = match send(client, IDENTITY).await {
+    async fn identify(&self, client: &Client, url: &str) -> Result<Option<(Option<Box<str>>, Option<u64>)>, Failure> {
+        let body = match self.send(client, url, IDENTITY).await {
             Ok(body) => read_whole(body).await?,
             // That Services can't be read, their own collection tells.
             Err(Failure::Refused(status)) if status.code == 403 => return Ok(None),
@@ -244,18 +267,6 @@ impl Servers {
             .map_err(|_| Failure::Broken("it doesn't answer as an API server does".to_owned()))?;
         let revision = identity.metadata.resource_version.parse().ok();
         Ok(Some((identity.uid().map(Box::from), revision)))
-    }
-}
-
-impl Link {
-    /// Asks for this path and query; the body of the answer.
-    pub(super) async fn get(&self, path: &str) -> Result<Body, Failure> {
-        send(&self.client, path).await
-    }
-
-    /// Asks for this path and query; the whole of the answer.
-    pub(super) async fn get_whole(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        read_whole(self.get(path).await?).await
     }
 }
 
@@ -331,16 +342,21 @@ fn client(login: &Login, url: Uri) -> Result<Client, String> {
     Ok(Client::new(service, config.default_namespace))
 }
 
-async fn send(client: &Client, path: &str) -> Result<Body, Failure> {
+/// The head of the answer; its body is still to come.
+async fn request(client: &Client, path: &str) -> Result<Response<Body>, Failure> {
     let request = Request::get(path)
         .header(ACCEPT, "application/json")
         .header(USER_AGENT, concat!("bowline/", env!("CARGO_PKG_VERSION")))
         .body(Body::empty())
         .map_err(|error| Failure::Broken(error.to_string()))?;
-    let response = match timeout(ANSWER, client.send(request)).await {
-        Ok(response) => response.map_err(|error| Failure::Broken(explain(&error)))?,
-        Err(_) => return Err(Failure::Broken(format!("no answer within {} s", ANSWER.as_secs()))),
-    };
+    match timeout(ANSWER, client.send(request)).await {
+        Ok(response) => response.map_err(|error| Failure::Broken(explain(&error))),
+        Err(_) => Err(Failure::Broken(format!("no answer within {} s", ANSWER.as_secs()))),
+    }
+}
+
+/// The body of an answer; of a refusal, what it says.
+async fn body(response: Response<Body>) -> Result<Body, Failure> {
     let code = response.status();
     if code.is_success() {
         return Ok(response.into_body());

@@ -34,7 +34,7 @@ const GOOD: Duration = Duration::from_secs(10);
 
 /// Follows one collection for good.
 pub(super) struct Follower<'m, 's> {
-    servers: &'m Servers,
+    servers: &'m Servers<'s>,
     mirror: &'m RefCell<Mirror<'s>>,
     c: Collection,
     resource: Resource,
@@ -55,7 +55,7 @@ enum End {
 
 impl<'m, 's> Follower<'m, 's> {
     pub(super) fn new(
-        servers: &'m Servers,
+        servers: &'m Servers<'s>,
         mirror: &'m RefCell<Mirror<'s>>,
         c: Collection,
         resource: Resource,
@@ -103,7 +103,7 @@ impl<'m, 's> Follower<'m, 's> {
                 Some((_, version)) => self.resource.watch(version, life.as_secs()),
                 None => self.resource.stream(life.as_secs()),
             };
-            match link.get(&path).await {
+            match self.servers.get(link, &path).await {
                 Err(Failure::Refused(status))
                     if self.place.is_none() && matches!(status.code, 400 | 422) && link.streams.get() != Some(true) =>
                 {
@@ -190,7 +190,7 @@ impl<'m, 's> Follower<'m, 's> {
         let began = Instant::now();
         let mut next: Option<Box<str>> = None;
         loop {
-            let text = link.get_whole(&self.resource.page(PAGE, next.as_deref())).await?;
+            let text = self.servers.get_whole(link, &self.resource.page(PAGE, next.as_deref())).await?;
             let page: Page<'_> = serde_json::from_slice(&text)
                 .map_err(|error| Failure::Broken(format!("sent what is no list: {error}")))?;
             let mut mirror = self.mirror.borrow_mut();

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use bowline_cluster::intern::Strings;
+use bowline_cluster::object::Object;
 use bowline_cluster::parse;
-use bowline_cluster::source::{Change, Origin, Update};
+use bowline_cluster::source::{Asked, Change, Origin, Triggered, Update};
 use bowline_cluster::state::{Options as StateOptions, State};
 
 use super::*;
@@ -214,4 +216,53 @@ fn a_reload_keeps_what_was_compiled() {
     let other = instance(". {\nkubernetes cluster.local {\nttl 7\n}\n}\n", &services);
     // It follows from where the state is now.
     assert!(records(&other).is_synced() && !Arc::ptr_eq(&records(&first), &records(&other)));
+}
+
+#[test]
+fn how_long_a_change_took_is_told_by_the_kind_of_its_service() {
+    let services = services();
+    let text = ". {\nkubernetes cluster.local\n}\n";
+    let _instance = instance(text, &services);
+    let slice = |name: &str, service: &str| {
+        let text = format!(
+            r#"{{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{{"name":"{name}","namespace":"default",
+            "labels":{{"kubernetes.io/service-name":"{service}"}}}},"addressType":"IPv4","endpoints":[]}}"#
+        );
+        let mut manifest = parse::manifest("slice.yaml", text.as_bytes(), &Strings::default());
+        let Some(Object::EndpointSlice(slice)) = manifest.objects.pop() else { panic!("{:?}", manifest.problems) };
+        // The clock of who wrote it may be ahead.
+        [SystemTime::now() - Duration::from_millis(1500), SystemTime::now() + Duration::from_secs(60)]
+            .map(|at| Triggered { slice: slice.clone(), at })
+    };
+    let changes = [slice("db-1", "db"), slice("web-1", "web"), slice("lost-1", "lost")].concat();
+    services.feed.programmed(&changes);
+    assert!(!services.metrics.page().contains("programming"), "nothing is in the answers before the first whole read");
+    publish(&services);
+    services.feed.programmed(&changes);
+    let page = services.metrics.page();
+    let name = "coredns_kubernetes_dns_programming_duration_seconds";
+    for kind in ["headless_with_selector", "cluster_ip"] {
+        for (le, count) in [("0.001", 1), ("1.024", 1), ("524.288", 2), ("+Inf", 2)] {
+            let line = format!("{name}_bucket{{service_kind=\"{kind}\",le=\"{le}\"}} {count}\n");
+            assert!(page.contains(&line), "{line}{page}");
+        }
+    }
+    assert_eq!(page.matches(&format!("{name}_count")).count(), 2, "a slice of no Service is no answer: {page}");
+}
+
+#[test]
+fn requests_to_the_api_server_are_counted() {
+    let services = services();
+    let took = Duration::from_millis(20);
+    services.feed.asked(&Asked { host: "10.0.0.1:6443", status: Some(200), took });
+    services.feed.asked(&Asked { host: "10.0.0.1:6443", status: None, took });
+    let page = services.metrics.page();
+    for line in [
+        r#"requests_total{code="200",host="10.0.0.1:6443",method="GET"} 1"#,
+        r#"requests_total{code="<error>",host="10.0.0.1:6443",method="GET"} 1"#,
+        r#"request_duration_seconds_bucket{host="10.0.0.1:6443",verb="GET",le="0.01"} 0"#,
+        r#"request_duration_seconds_bucket{host="10.0.0.1:6443",verb="GET",le="0.025"} 2"#,
+    ] {
+        assert!(page.contains(&format!("coredns_kubernetes_rest_client_{line}\n")), "{line}: {page}");
+    }
 }
