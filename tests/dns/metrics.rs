@@ -42,6 +42,8 @@ const HOSTS: &str = "
         kubeconfig {$KUBECONFIG}
     }
     prometheus {$METRICS}
+    health {$HEALTH}
+    forward . {$RESOLV_CONF}
 }
 ";
 

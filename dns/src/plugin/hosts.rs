@@ -76,7 +76,8 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         let again = directives.get(1).map(|again| again.problem("stands twice in this block; join the two"));
         return again.map_or(Ok(None), Err);
     };
-    let path = building.path(directive.arg(0).unwrap_or("/etc/hosts"));
+    let written = directive.arg(0).unwrap_or("/etc/hosts");
+    let path = building.path(written);
     if !path.is_file() {
         tracing::warn!(path = %path.display(), "the hosts file is not there yet");
     }
@@ -122,7 +123,9 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     let inline = Table::read(&inline, &zones, options);
     let file = Arc::new(File { path, table: ArcSwap::default() });
     let metrics = &building.services.metrics;
-    let label = file.path.display().to_string();
+    // As CoreDNS, which puts a path into `root`'s folder and leaves it alone otherwise.
+    let has_root = building.directives.iter().any(|name| name == "root");
+    let label = if has_root { file.path.display().to_string() } else { written.to_owned() };
     let help = "The combined number of entries in hosts and Corefile.";
     let mut reader = Reader {
         file: file.clone(),

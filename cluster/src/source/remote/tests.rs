@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
 
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::*;
 use crate::object::{Kind, ObjectName, Str};
