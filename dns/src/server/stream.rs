@@ -1,6 +1,6 @@
 //! Streams (RFC 7766): questions one after the other, answers as they are ready. The same for TCP and TLS.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -18,18 +18,40 @@ use super::{Address, Server, Timeouts, https, udp};
 use crate::fast::{Fast, Plain, Step};
 use crate::query::{Request, Transport};
 
-/// Connections that a thread keeps open. More are closed at once.
-const CONNECTIONS: usize = 4096;
+/// Connections that are kept open at one address, by all threads together. More are closed at once.
+const CONNECTIONS: usize = 8192;
 /// Questions of one connection that may wait for their answers; then it is not read any further.
 const PIPELINED: usize = 128;
 
+/// Questions that may wait for their answer (from an upstream, say), whatever they came by, at all threads together. More
+/// are dropped, as a full socket would, or their connection is closed: clients ask again, and memory stays bounded.
+const WAITING: usize = 8192;
+/// What a thread has of both at least, where there are many threads.
+const LEAST: usize = 256;
+
+/// What a question that can be answered at once needs. One for all connections of a thread: most say nothing.
+struct Scratch {
+    plain: Plain,
+    out: [u8; 4096],
+    random: fastrand::Rng,
+}
+
+thread_local!(static SCRATCH: RefCell<Box<Scratch>> = RefCell::new(Box::new(Scratch {
+    plain: Plain::default(),
+    out: [0; 4096],
+    random: fastrand::Rng::new(),
+})));
+
 /// The tasks of a thread, counted so that its end can wait for them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Tasks(Rc<Counted>);
 
-#[derive(Default)]
 struct Counted {
+    /// How many threads there are, for this thread's share.
+    threads: usize,
     count: Cell<usize>,
+    /// Those among them that are questions.
+    waiting: Cell<usize>,
     none_left: Notify,
 }
 
@@ -44,15 +66,46 @@ impl Drop for Ticket {
     }
 }
 
+/// A question that waits.
+struct Waiting(Rc<Counted>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
+    }
+}
+
 impl Tasks {
+    /// Of one of so many threads.
+    pub(super) fn of_one_of(threads: usize) -> Tasks {
+        Tasks(Rc::new(Counted { threads, count: Cell::new(0), waiting: Cell::new(0), none_left: Notify::new() }))
+    }
+    /// What of `all` is this thread's.
+    fn share(&self, all: usize) -> usize {
+        (all / self.0.threads.max(1)).max(LEAST)
+    }
     /// Runs a task on this thread.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.run(task, None);
+    }
+    /// The task in a box: the one around it would take its size twice, and each waiting question is one.
+    fn run(&self, task: impl Future<Output = ()> + 'static, waiting: Option<Waiting>) {
         self.0.count.set(self.0.count.get() + 1);
-        let ticket = Ticket(self.0.clone());
+        let held = (Ticket(self.0.clone()), waiting);
+        let task = Box::pin(task);
         tokio::task::spawn_local(async move {
-            let _ticket = ticket;
+            let _held = held;
             task.await;
         });
+    }
+    /// Whether one more question may wait.
+    pub(super) fn has_room(&self) -> bool {
+        self.0.waiting.get() < self.share(WAITING)
+    }
+    /// Runs the task of a question, for which there must be room.
+    pub(super) fn spawn_question(&self, task: impl Future<Output = ()> + 'static) {
+        self.0.waiting.set(self.0.waiting.get() + 1);
+        self.run(task, Some(Waiting(self.0.clone())));
     }
     /// How many run.
     pub(super) fn count(&self) -> usize {
@@ -90,7 +143,7 @@ pub(super) async fn accept(address: Address, listener: TcpListener, slot: Slot, 
                 continue;
             }
         };
-        if open.get() >= CONNECTIONS {
+        if open.get() >= tasks.share(CONNECTIONS) {
             continue;
         }
         let to = stream.local_addr().unwrap_or_else(|_| address.socket());
@@ -103,7 +156,8 @@ pub(super) async fn accept(address: Address, listener: TcpListener, slot: Slot, 
         tasks.spawn(async move {
             match ends.transport {
                 Transport::Tcp => converse(stream, ends, slot, ended, inner).await,
-                _ => shake_hands(stream, address, ends, slot, ended, inner).await,
+                // In a box: connections without TLS are the many, and need no room for a handshake.
+                _ => Box::pin(shake_hands(stream, address, ends, slot, ended, inner)).await,
             }
             open.set(open.get() - 1);
         });
@@ -159,9 +213,6 @@ where
     let (answers, inbox) = mpsc::unbounded_channel();
     tasks.spawn(write(writer, inbox, timeouts));
     let room = Arc::new(Semaphore::new(PIPELINED));
-    let mut plain = Box::<Plain>::default();
-    let mut out = vec![0; 4096].into_boxed_slice();
-    let mut random = fastrand::Rng::new();
     let started = Instant::now();
     let mut left = timeouts.questions.unwrap_or(u32::MAX);
     while left > 0 {
@@ -173,24 +224,18 @@ where
         left -= u32::from(timeouts.questions.is_some());
         let Ok(permit) = room.clone().acquire_owned().await else { break };
         let server: Arc<Server> = slot.load_full();
-        if plain.read(&message) {
-            let began = Instant::now();
-            let now = began.duration_since(started).as_secs_f64();
-            let mut fast = Fast::new(&plain, &message, ends.from, ends.to, now, &mut out, &mut random);
-            fast.by_stream(ends.transport);
-            if server.fast(&mut fast) == Step::Answered {
-                if let Some(meter) = fast.meter {
-                    meter.answered(&udp::answered(&fast, began));
-                }
-                if answers.send((fast.answer().to_vec(), permit)).is_err() {
-                    break;
-                }
-                continue;
+        if let Some(answer) = answer_at_once(&server, &message, ends, started) {
+            if answers.send((answer, permit)).is_err() {
+                break;
             }
+            continue;
+        }
+        if !tasks.has_room() {
+            break;
         }
         let request = Request::new(message, ends.from, ends.to, ends.transport);
         let (answers, room) = (answers.clone(), room.clone());
-        tasks.spawn(async move {
+        tasks.spawn_question(async move {
             let mut further = None;
             let Some(answer) = server.answer_stream(request, &mut further).await else { return };
             // Who has gone needs no answer.
@@ -210,12 +255,37 @@ where
     }
 }
 
-/// Reads a message with its length in front.
+/// The answer that needs no task; None where there is none.
+fn answer_at_once(server: &Server, message: &[u8], ends: Ends, started: Instant) -> Option<Vec<u8>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let Scratch { plain, out, random } = &mut **scratch;
+        if !plain.read(message) {
+            return None;
+        }
+        let began = Instant::now();
+        let now = began.duration_since(started).as_secs_f64();
+        let mut fast = Fast::new(plain, message, ends.from, ends.to, now, out, random);
+        fast.by_stream(ends.transport);
+        if server.fast(&mut fast) != Step::Answered {
+            return None;
+        }
+        if let Some(meter) = fast.meter {
+            meter.answered(&udp::answered(&fast, began));
+        }
+        Some(fast.answer().to_vec())
+    })
+}
+
+/// Reads a message with its length in front. Room is made for what has come, not for what was announced.
 async fn read(reader: &mut (impl AsyncRead + Unpin), timeouts: Timeouts) -> io::Result<Vec<u8>> {
     let mut length = [0; 2];
     timeout(timeouts.idle, reader.read_exact(&mut length)).await??;
-    let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
-    timeout(timeouts.read, reader.read_exact(&mut message)).await??;
+    let length = u16::from_be_bytes(length);
+    let mut message = Vec::new();
+    timeout(timeouts.read, reader.take(u64::from(length)).read_to_end(&mut message)).await??;
+    if message.len() < usize::from(length) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(message)
 }
 

@@ -17,10 +17,6 @@ use super::{Address, Server};
 use crate::fast::{Answered, Fast, Plain, Step};
 use crate::query::{Request, Transport};
 
-/// Questions of one thread that may wait for their answer (from an upstream, say). More are dropped, as a full socket
-/// would: clients ask again, and memory stays bounded.
-const WAITING: usize = 16_384;
-
 type Socket = Rc<UdpSocket>;
 
 /// Serves a socket until its listener is closed.
@@ -114,12 +110,12 @@ impl Batch {
                     continue;
                 }
             }
-            if datagram.is_cut || self.tasks.count() >= WAITING {
+            if datagram.is_cut || !self.tasks.has_room() {
                 continue;
             }
             let request = Request::new(datagram.bytes.to_vec(), path.peer, to, Transport::Udp);
             let (server, outbox) = (server.clone(), Held(self.outbox.0.clone()));
-            self.tasks.spawn(async move {
+            self.tasks.spawn_question(async move {
                 if let Some(answer) = server.answer(request).await {
                     outbox.0.push(&path, &answer).await;
                 }

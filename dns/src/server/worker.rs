@@ -76,7 +76,7 @@ impl Workers {
         for n in 0..count.max(1) {
             let (commands, inbox) = mpsc::unbounded_channel();
             let name = format!("bowline-dns-{n}");
-            let thread = std::thread::Builder::new().name(name).spawn(move || run(inbox))?;
+            let thread = std::thread::Builder::new().name(name).spawn(move || run(inbox, count.max(1)))?;
             workers.push(Worker { commands, thread: Some(thread) });
         }
         Ok(Workers { workers, slots: BTreeMap::new() })
@@ -148,7 +148,7 @@ impl Workers {
 /// How long questions that have come may take at the end.
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
-fn run(mut inbox: mpsc::UnboundedReceiver<Command>) {
+fn run(mut inbox: mpsc::UnboundedReceiver<Command>, threads: usize) {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "no runtime for a thread of the DNS server"),
@@ -157,7 +157,7 @@ fn run(mut inbox: mpsc::UnboundedReceiver<Command>) {
     runtime.block_on(local.run_until(async move {
         // A listener ends when its sender is dropped: it answers what it has read and closes.
         let mut listeners: BTreeMap<Address, tokio::sync::watch::Sender<()>> = BTreeMap::new();
-        let tasks = stream::Tasks::default();
+        let tasks = stream::Tasks::of_one_of(threads);
         while let Some(command) = inbox.recv().await {
             match command {
                 Command::Listen(address, sockets, slot) => {
