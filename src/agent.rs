@@ -57,7 +57,7 @@ impl Drop for SourceEnd {
 const TEND: Duration = Duration::from_secs(1);
 
 /// As many files and connections as the system allows: the folder's watches must not want for any.
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {

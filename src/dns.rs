@@ -6,34 +6,32 @@
 //! ```
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::Context;
 use bowline_cluster::source::kubernetes::{Access, Pods, Wanted};
-use bowline_cluster::source::{Source, Stop};
 use bowline_dns::corefile::Corefile;
 use bowline_dns::feed::Feed;
-use bowline_dns::server::{Running, Services, Settings};
+use bowline_dns::server::{Ahead, Running, Services, Settings};
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::agent::cluster::{self, Cluster, Served};
 use crate::cli::LogFormat;
 use crate::log;
-use crate::metrics::Metrics;
 use crate::states::{Place, State, StateArgs};
 
 mod check;
 mod explain;
+mod follow;
 mod import;
 mod look;
 pub(crate) mod names;
 mod query;
 
+use follow::Following;
 pub(crate) use names::with_two_dashes;
 
 /// Arguments of `dns`.
@@ -194,7 +192,7 @@ fn allow_service_address(access: &mut Access) {
 
 /// What of a cluster a Corefile needs.
 pub(crate) fn wanted(corefile: &Corefile) -> Wanted {
-    let pods = if names::needs_pods(corefile) { Pods::All } else { Pods::None };
+    let pods = names::needs_pods(corefile).map_or(Pods::None, |_| Pods::All);
     Wanted { pods, names_only: true }
 }
 
@@ -204,6 +202,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         return crate::store::write(&names.collect::<String>()).map(|_| ());
     }
     log::start(args.log_format, if args.quiet { 0 } else { args.v });
+    crate::agent::raise_file_limit();
     if let Some(path) = &args.pidfile {
         std::fs::write(path, format!("{}\n", std::process::id()))
             .with_context(|| format!("--pidfile {}", path.display()))?;
@@ -217,61 +216,18 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     // It listens before anything is read: until then questions for the cluster get SERVFAIL, never NXDOMAIN.
     // `loop` asks for the end.
     let end = services.ended();
-    let running = with_hint(Running::start(settings, services))?;
     let (fatal, fatals) = mpsc::unbounded_channel();
-    let followed = args.conf.state(&corefile)?.map(|state| follow(args, &state, &corefile, feed, fatal)).transpose()?;
+    let following = Arc::new(Following::new(args, feed, fatal));
+    let widened = following.clone();
+    let ahead: Ahead = Box::new(move |corefile| Box::pin(widened.clone().widen(corefile.clone())));
+    // It was empty.
+    let _ = services.ahead.set(ahead);
+    let running = with_hint(Running::start(settings, services))?;
+    following.begin(&corefile)?;
     let ended = wait(&running, fatals, end);
     running.stop();
-    if let Some(followed) = followed {
-        followed.end();
-    }
+    following.end();
     ended
-}
-
-/// A cluster that is followed by a thread.
-struct Followed {
-    cluster: Arc<Cluster>,
-    stop: Stop,
-    thread: thread::JoinHandle<()>,
-}
-
-impl Followed {
-    fn end(self) {
-        self.stop.stop();
-        if self.thread.join().is_err() {
-            tracing::error!("the thread that reads the state had ended by itself");
-        }
-        self.cluster.save(true);
-    }
-}
-
-fn follow(
-    args: &ServeArgs,
-    state: &State,
-    corefile: &Corefile,
-    feed: Arc<Feed>,
-    fatal: mpsc::UnboundedSender<String>,
-) -> anyhow::Result<Followed> {
-    let mut source: Box<dyn Source> = state.source(wanted(corefile));
-    let is_kept = state.is_remote() && !args.state_dir.is_empty();
-    let max_age = Duration::from_secs(args.state_max_age);
-    let disk = is_kept.then(|| cluster::disk(Path::new(&args.state_dir), &state.name, max_age));
-    let options = state.options(&args.conf.states.service_cluster_ip_range);
-    let served = Served { kernel: None, feed: Some(feed) };
-    let metrics = Arc::new(Metrics::new());
-    let cluster = Arc::new(Cluster::new(&state.name, source.name(), options, disk, served, metrics));
-    let stop = Stop::default();
-    let (sink, asked) = (cluster.clone(), stop.clone());
-    let read = move || {
-        let ended = source.run(&*sink, &asked);
-        if !asked.is_stopped() {
-            let why = ended.err().map_or_else(|| "the state's source has ended".to_owned(), |why| why.to_string());
-            // Nobody listens any more only when the end has come anyway.
-            let _ = fatal.send(why);
-        }
-    };
-    let thread = thread::Builder::new().name(format!("state-{}", state.name)).spawn(read)?;
-    Ok(Followed { cluster, stop, thread })
 }
 
 /// Until SIGTERM, SIGINT, or what nothing can mend; SIGUSR1 reloads.
@@ -289,8 +245,7 @@ fn wait(
             tokio::select! {
                 _ = term.recv() => return Ok(()),
                 _ = int.recv() => return Ok(()),
-                // What it says is logged where it happens.
-                _ = reload.recv() => drop(running.reload()),
+                _ = reload.recv() => running.ask_reload(),
                 Some(why) = fatals.recv() => return Err(anyhow::anyhow!(why)),
                 Ok(why) = end.wait_for(Option::is_some) => return Err(anyhow::anyhow!(why.clone().unwrap_or_default())),
             }

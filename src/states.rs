@@ -58,6 +58,11 @@ impl State {
         !matches!(self.place, Place::Files(_))
     }
 
+    /// Whether all that is wanted is read there, whatever was wanted before.
+    pub(crate) fn is_read_whole(&self) -> bool {
+        self.is_bare()
+    }
+
     /// What a state of its objects has to do besides keeping them; `ranges` as `--service-cluster-ip-range`.
     pub(crate) fn options(&self, ranges: &[IpNet]) -> Options {
         Options { service_cidrs: ranges.to_vec(), complete: self.is_bare() }

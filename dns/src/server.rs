@@ -41,7 +41,7 @@ mod tests;
 mod udp;
 mod worker;
 
-pub use building::{BlockConfig, Building, Dropped, Filter, Kept, Reports, Services, Timeouts, View};
+pub use building::{Ahead, BlockConfig, Building, Dropped, Filter, Kept, Reports, Services, Timeouts, View};
 pub use instance::{Instance, Reload};
 pub use listen::Address;
 pub use pulse::Pulse;

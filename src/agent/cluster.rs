@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bowline_cluster::object::ObjectName;
@@ -36,7 +36,7 @@ pub(crate) struct Disk {
 pub(crate) struct Served {
     /// The kernel.
     pub(crate) kernel: Option<Arc<Kernel>>,
-    /// The DNS server.
+    /// The DNS server; [`Cluster::serve`] may name it later.
     pub(crate) feed: Option<Arc<Feed>>,
 }
 
@@ -47,7 +47,8 @@ pub(crate) struct Cluster {
     source: String,
     inner: Mutex<Inner>,
     disk: Option<Disk>,
-    served: Served,
+    kernel: Option<Arc<Kernel>>,
+    feed: OnceLock<Arc<Feed>>,
     metrics: Arc<Metrics>,
     counts: OfCluster,
 }
@@ -95,12 +96,30 @@ impl Cluster {
             saved: None,
         };
         let counts = metrics.of_cluster(name);
-        Cluster { name: name.to_owned(), source, inner: Mutex::new(inner), disk, served, metrics, counts }
+        let Served { kernel, feed } = served;
+        let feed = feed.map_or_else(OnceLock::new, OnceLock::from);
+        Cluster { name: name.to_owned(), source, inner: Mutex::new(inner), disk, kernel, feed, metrics, counts }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere leaves the state whole; going on is better than ending.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the source has told the whole.
+    pub(crate) fn is_told(&self) -> bool {
+        self.lock().told
+    }
+
+    /// From now on this DNS server is told: of what is known now, and of every change. For a cluster that was made
+    /// without one, once the source has told the whole.
+    pub(crate) fn serve(&self, feed: &Arc<Feed>) {
+        // Under the lock: changes to come are published after this.
+        let inner = self.lock();
+        if inner.told && self.feed.set(feed.clone()).is_ok() {
+            inner.tell_age(feed);
+            feed.publish(inner.state.snapshot(), None);
+        }
     }
 
     /// What it is called here.
@@ -116,7 +135,7 @@ impl Cluster {
     /// Brings the metrics up to now.
     pub(crate) fn measure(&self) {
         // Before the lock: the kernel's comes first.
-        let remarks = self.served.kernel.as_ref().map_or(0, |kernel| kernel.measure());
+        let remarks = self.kernel.as_ref().map_or(0, |kernel| kernel.measure());
         let inner = self.lock();
         let s = inner.state.snapshot();
         let counts = [
@@ -162,7 +181,7 @@ impl Cluster {
 
     /// Looks after what no change brings about.
     pub(crate) fn tend(&self) {
-        if let Some(kernel) = &self.served.kernel {
+        if let Some(kernel) = &self.kernel {
             kernel.tend(&|| self.snapshot());
         }
         self.save(false);
@@ -269,11 +288,16 @@ impl Inner {
     fn age(&self) -> Duration {
         self.stale_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
+
+    fn tell_age(&self, feed: &Feed) {
+        let why = self.state.away().unwrap_or("it has not been read yet");
+        feed.set_away(self.stale_since.map(|since| (since, why.to_owned())));
+    }
 }
 
 impl Sink for Cluster {
     fn asked(&self, request: &Asked<'_>) {
-        if let Some(feed) = &self.served.feed {
+        if let Some(feed) = self.feed.get() {
             feed.asked(request);
         }
     }
@@ -281,7 +305,7 @@ impl Sink for Cluster {
     fn update(&self, update: Update) {
         let is_away = matches!(update, Update::Away(_));
         // Before the lock: the kernel's comes first.
-        let serving = is_away && self.served.kernel.as_ref().is_some_and(|kernel| kernel.is_serving());
+        let serving = is_away && self.kernel.as_ref().is_some_and(|kernel| kernel.is_serving());
         if is_away {
             // What came since the disk was written last must not be lost with this process.
             self.save(true);
@@ -324,9 +348,8 @@ impl Sink for Cluster {
         }
         // Before the first whole read, what comes is not served; from disk, only what was read there.
         let ready = inner.told || whole;
-        let told = self.served.feed.as_ref().map(|feed| {
-            let why = inner.state.away().unwrap_or("it has not been read yet");
-            feed.set_away(inner.stale_since.map(|since| (since, why.to_owned())));
+        let told = self.feed.get().map(|feed| {
+            inner.tell_age(feed);
             let snapshot = (inner.told || loaded).then(|| inner.state.snapshot());
             // `applied` doesn't tell of Pods, namespaces and what other clusters have.
             (feed, snapshot.filter(|snapshot| whole || loaded || snapshot.revision != before))
@@ -338,7 +361,7 @@ impl Sink for Cluster {
             }
             feed.programmed(&heard.triggered);
         }
-        if let Some(kernel) = &self.served.kernel
+        if let Some(kernel) = &self.kernel
             && ready
             && (whole || !applied.services.is_empty())
         {

@@ -6,9 +6,10 @@
 //!                                   └─ otherwise ────────> the Service's endpoints
 //! ```
 
+use std::future::ready;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
@@ -16,7 +17,7 @@ use bowline_cluster::source::kubernetes::{Pods, Wanted};
 use bowline_dataplane::stand_in;
 use bowline_dns::corefile::{self, Corefile};
 use bowline_dns::feed::Feed;
-use bowline_dns::server::{Running, Services, Settings};
+use bowline_dns::server::{Ahead, Running, Services, Settings};
 use prometheus_client::metrics::gauge::Gauge;
 
 mod args;
@@ -37,6 +38,8 @@ pub(crate) struct NodeLocal {
     template: Arc<Template>,
     /// The cluster's state, as the agent publishes it.
     pub(crate) feed: Arc<Feed>,
+    /// Which Pods are read, from the start on.
+    pods: Arc<OnceLock<Pods>>,
 }
 
 impl NodeLocal {
@@ -45,7 +48,7 @@ impl NodeLocal {
         let conf = args.conf()?;
         let feed = Arc::new(Feed::default());
         let template = Arc::new(Template::new(args, feed.clone()));
-        Some(NodeLocal { args: args.clone(), conf, template, feed })
+        Some(NodeLocal { args: args.clone(), conf, template, feed, pods: Arc::default() })
     }
 
     /// The Corefile; an address that is not known yet is made up.
@@ -71,10 +74,22 @@ impl NodeLocal {
     /// # Errors
     /// The Corefile is wrong.
     pub(crate) fn widen(&self, wanted: &mut Wanted) -> Result<(), corefile::Problem> {
-        if crate::dns::names::needs_pods(&self.corefile()?) {
+        if crate::dns::names::needs_pods(&self.corefile()?).is_some() {
             wanted.pods = Pods::All;
         }
+        // Once: there is one start.
+        let _ = self.pods.set(wanted.pods.clone());
         Ok(())
+    }
+
+    /// What is read of the cluster is the kernel's too, and stays as it was at the start.
+    fn ahead(&self) -> Ahead {
+        let pods = self.pods.clone();
+        Box::new(move |corefile| {
+            let needs = crate::dns::names::needs_pods(corefile).filter(|_| pods.get() != Some(&Pods::All));
+            let why = "needs all Pods, and since its start this agent reads those of its node only; start it again";
+            Box::pin(ready(needs.map_or(Ok(()), |directive| Err(directive.problem(why).into()))))
+        })
     }
 
     /// Makes the interface and starts the server, and the guard that has the kernel lead to it.
@@ -100,6 +115,8 @@ impl NodeLocal {
         ensure()?;
         let remove = (is_made_here && !skipteardown).then_some(bpf_root);
         let services = Services::new(self.feed.clone(), localip.clone(), env!("CARGO_PKG_VERSION"));
+        // It was empty.
+        let _ = services.ahead.set(self.ahead());
         let services = Arc::new(services);
         let at = self.args.stand_in().at;
         let (settings, template, conf) = (self.settings(), self.template.clone(), self.conf.clone());

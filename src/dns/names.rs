@@ -45,11 +45,12 @@ fn directives<'a>(corefile: &'a Corefile, name: &'a str) -> impl Iterator<Item =
     corefile.blocks.iter().flat_map(|block| &block.directives).filter(move |directive| directive.name == name)
 }
 
-/// Whether names of Pods are verified, for which all Pods are read.
-pub(crate) fn needs_pods(corefile: &Corefile) -> bool {
-    let verifies = |line: &Directive| line.name == "pods" && line.arg(0) == Some("verified");
-    directives(corefile, "kubernetes").any(|directive| directive.body().iter().any(verifies))
-        || directives(corefile, "autopath").any(|directive| directive.args.iter().any(|arg| arg.starts_with('@')))
+/// What needs all Pods to be read, as names of Pods are verified; None: nothing does.
+pub(crate) fn needs_pods(corefile: &Corefile) -> Option<&Directive> {
+    let verifies = |line: &&Directive| line.name == "pods" && line.arg(0) == Some("verified");
+    let is_by_pod = |directive: &&Directive| directive.args.iter().any(|arg| arg.starts_with('@'));
+    let kubernetes = directives(corefile, "kubernetes").flat_map(Directive::body).find(verifies);
+    kubernetes.or_else(|| directives(corefile, "autopath").find(is_by_pod))
 }
 
 /// The cluster that the `kubernetes` directives name by `endpoint`, `tls` and `kubeconfig`; that of the pod, where they

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use super::http::{Handler, Routes};
 use super::listen::Address;
-use crate::corefile::{Key, Place};
+use super::running::Refused;
+use crate::corefile::{Corefile, Key, Place};
 use crate::feed::Feed;
 use crate::metrics::{Counter, Registry};
 use crate::plugin::zones::Zones;
@@ -46,6 +47,10 @@ impl Kept {
 /// Counts a question that no block took.
 pub type Dropped = Box<dyn Fn(&Address, &Request, Rcode) + Send + Sync>;
 
+/// Has what a Corefile needs, before a reload serves it; until that is done the old one goes on. After a
+/// [`Refused::NotYet`] it is tried again at the next look at the file.
+pub type Ahead = Box<dyn Fn(&Corefile) -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> + Send + Sync>;
+
 /// What all server blocks of a process share, over reloads.
 pub struct Services {
     /// The cluster's state.
@@ -60,6 +65,8 @@ pub struct Services {
     pub failed_reloads: Arc<Counter>,
     /// Set by `prometheus`.
     pub dropped: OnceLock<Dropped>,
+    /// Set by whoever reads the cluster's state.
+    pub ahead: OnceLock<Ahead>,
     /// In the node agent: the addresses on which a block without `bind` listens, and health, ready and prometheus
     /// without an address of their own. Empty: every address of the host.
     pub node_local: Vec<IpAddr>,
@@ -84,6 +91,7 @@ impl Services {
             panics,
             failed_reloads,
             dropped: OnceLock::new(),
+            ahead: OnceLock::new(),
             node_local,
             version,
             is_ending: Default::default(),

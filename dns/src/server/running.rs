@@ -3,7 +3,10 @@
 //! A reload builds the new instance and opens what it needs; only then the sockets that stay go over to it, between two
 //! batches, and what it no longer needs closes. If anything fails, the old instance has not noticed.
 
+use std::collections::VecDeque;
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -37,11 +40,14 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// It is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Corefile(#[from] corefile::Problem),
     /// What it asks of the system can't be had.
-    #[error("{0}")]
+    #[error(transparent)]
     System(#[from] std::io::Error),
+    /// What it needs besides is not there yet.
+    #[error("{0}")]
+    NotYet(String),
 }
 
 enum Order {
@@ -91,6 +97,12 @@ impl Running {
         let gone = || Refused::System(std::io::Error::other("the DNS server has ended"));
         self.orders.send(Order::Reload(done)).map_err(|_| gone())?;
         outcome.recv().map_err(|_| gone())?
+    }
+
+    /// Has the Corefile read again, without waiting for it. What comes of it is in the log.
+    pub fn ask_reload(&self) {
+        // Where it has ended, nothing is left to do.
+        let _ = self.orders.send(Order::Reload(mpsc::channel().0));
     }
 
     /// Ends it: it goes on for as long as `lameduck` says, answers what has come, and closes.
@@ -204,6 +216,7 @@ impl<'a> House<'a> {
     }
 
     async fn run(mut self, mut inbox: channel::UnboundedReceiver<Order>) {
+        let mut later = VecDeque::new();
         loop {
             let look = self.current.load().reload;
             let due = async {
@@ -212,14 +225,29 @@ impl<'a> House<'a> {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                order = inbox.recv() => match order {
-                    Some(Order::Reload(done)) => {
-                        let _ = done.send(self.reload());
-                    }
+            let next = async {
+                match later.pop_front() {
+                    Some(order) => Some(order),
+                    None => inbox.recv().await,
+                }
+            };
+            let order = tokio::select! {
+                order = next => match order {
+                    Some(Order::Reload(done)) => Some(done),
                     Some(Order::End) | None => break,
                 },
-                () = due => self.look(),
+                () = due => None,
+            };
+            let goes_on = match order {
+                Some(done) => {
+                    let result = unless_ended(self.reload(), &mut inbox, &mut later).await;
+                    // Who asked may not wait for it.
+                    result.map(|result| drop(done.send(result)))
+                }
+                None => unless_ended(self.look(), &mut inbox, &mut later).await,
+            };
+            if goes_on.is_none() {
+                break;
             }
         }
         self.services.is_ending.store(true, Ordering::Relaxed);
@@ -234,17 +262,17 @@ impl<'a> House<'a> {
     }
 
     /// Reloads if the Corefile has changed since it was last looked at.
-    fn look(&mut self) {
+    async fn look(&mut self) {
         let found = self.settings.read().map(|corefile| corefile.digest).map_err(|problem| problem.to_string());
         if self.seen.as_ref() != Some(&found) {
             // Told and counted there. What is wrong is not tried again until it changes.
-            let _ = self.reload();
-            self.seen = Some(found);
+            let is_not_yet = matches!(self.reload().await, Err(Refused::NotYet(_)));
+            self.seen = (!is_not_yet).then_some(found);
         }
     }
 
-    fn reload(&mut self) -> Result<(), Refused> {
-        let result = self.try_reload();
+    async fn reload(&mut self) -> Result<(), Refused> {
+        let result = self.try_reload().await;
         match &result {
             Ok(()) => tracing::info!(conf = %self.settings.conf.display(), "the Corefile was reloaded"),
             Err(refused) => {
@@ -255,8 +283,12 @@ impl<'a> House<'a> {
         result
     }
 
-    fn try_reload(&mut self) -> Result<(), Refused> {
-        let instance = Arc::new(self.settings.build(self.services)?);
+    async fn try_reload(&mut self) -> Result<(), Refused> {
+        let corefile = self.settings.read()?;
+        let instance = Arc::new(self.settings.set_up(&corefile, self.services)?);
+        if let Some(ahead) = self.services.ahead.get() {
+            ahead(&corefile).await?;
+        }
         let before = self.current.load().digest.clone();
         let sockets = self.workers.open(&instance)?;
         let listeners = self.pages.open(instance.routes())?;
@@ -280,5 +312,24 @@ impl<'a> House<'a> {
         metrics.forget(NAME, &[("hash", "sha512"), ("value", before)]);
         metrics.gauge(NAME, help, &[("hash", "sha512"), ("value", now)]).set(1.0);
         tracing::info!("plugin/reload: Running configuration SHA512 = {now}");
+    }
+}
+
+/// What comes of `work`; None where the end is asked for before. Other orders wait in `later`.
+async fn unless_ended<T>(
+    work: impl Future<Output = T>,
+    inbox: &mut channel::UnboundedReceiver<Order>,
+    later: &mut VecDeque<Order>,
+) -> Option<T> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Some(done),
+            order = inbox.recv() => match order {
+                Some(Order::End) | None => return None,
+                Some(order) => later.push_back(order),
+            },
+        }
     }
 }

@@ -36,7 +36,7 @@ fn the_directive_names_the_cluster() {
 
 #[test]
 fn pods_are_read_only_where_a_plugin_needs_them() {
-    assert!(!needs_pods(&corefile(". {\n kubernetes cluster.local {\n pods insecure\n}\n}\n")));
-    assert!(needs_pods(&corefile(". {\n kubernetes cluster.local {\n pods verified\n}\n}\n")));
-    assert!(needs_pods(&corefile(". {\n autopath @kubernetes\n kubernetes cluster.local\n}\n")));
+    assert!(needs_pods(&corefile(". {\n kubernetes cluster.local {\n pods insecure\n}\n}\n")).is_none());
+    assert_eq!(needs_pods(&corefile(". {\n kubernetes cluster.local {\n pods verified\n}\n}\n")).unwrap().name, "pods");
+    assert!(needs_pods(&corefile(". {\n autopath @kubernetes\n kubernetes cluster.local\n}\n")).is_some());
 }
