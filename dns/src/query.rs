@@ -92,6 +92,8 @@ pub struct Trace {
     pub is_dry: bool,
     /// The plugins that were met, in order, each with what it did.
     pub steps: Vec<(&'static str, Vec<String>)>,
+    /// Whom the last plugin that would ask outside would ask; None where none would.
+    pub would_ask: Option<String>,
 }
 
 impl Query {
@@ -160,13 +162,14 @@ impl Query {
             block: self.block.clone(),
             metadata: BTreeMap::new(),
             depth: self.depth + 1,
-            trace: self.trace.as_ref().map(|trace| Trace { is_dry: trace.is_dry, steps: Vec::new() }),
+            trace: self.trace.as_ref().map(|trace| Trace { is_dry: trace.is_dry, ..Trace::default() }),
         };
         Box::pin(async move {
             let server = query.server.clone();
             let outcome = server.choose_and_serve(&mut query).await;
             if let (Some(mine), Some(theirs)) = (&mut self.trace, query.trace) {
                 mine.steps.extend(theirs.steps);
+                mine.would_ask = theirs.would_ask.or(mine.would_ask.take());
             }
             outcome
         })
@@ -178,6 +181,13 @@ impl Query {
             if let Some((_, notes)) = trace.steps.last_mut() {
                 notes.push(what);
             }
+        }
+    }
+    /// Says, for `explain`, whom a plugin would ask if it were not dry. Then it gives no answer.
+    pub fn would_ask(&mut self, whom: String) {
+        self.note(|| format!("would ask {whom}"));
+        if let Some(trace) = &mut self.trace {
+            trace.would_ask = Some(whom);
         }
     }
     /// Whether nothing outside may be asked.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use bowline_dns::query::Trace;
 use clap::Args;
 
 use super::query::{AskArgs, dig};
@@ -18,15 +19,12 @@ pub(super) struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let asked = args.ask.ask(true)?;
     let mut text = format!("asked          {}\n", asked.server.address);
-    let steps = asked.query.trace.map(|trace| trace.steps).unwrap_or_default();
+    let Trace { steps, would_ask, .. } = asked.query.trace.unwrap_or_default();
     if steps.is_empty() {
         text.push_str("server block   none: no block's zone has the name\n");
     } else {
         writeln!(text, "server block   {} at {}", asked.query.zone, asked.query.block.place)?;
     }
-    // Who would ask outside is the last one that was met.
-    let is_asked_outside =
-        steps.last().is_some_and(|(_, notes)| notes.iter().any(|note| note.starts_with("would ask")));
     for (plugin, notes) in steps {
         let mut notes = notes.iter();
         writeln!(text, "  {plugin:<12} {}", notes.next().map_or("passes it on", String::as_str))?;
@@ -37,8 +35,10 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     text.push('\n');
     match asked.outcome {
         Ok(Some(mut reply)) => text.push_str(&dig(reply.message()?)?),
-        Ok(None) if is_asked_outside => text.push_str(";; the answer is theirs; `bowline dns query` asks them\n"),
-        Ok(None) => text.push_str(";; no answer: the question is dropped\n"),
+        Ok(None) => match would_ask {
+            Some(whom) => writeln!(text, ";; it would be forwarded to {whom}; `bowline dns query` asks them")?,
+            None => text.push_str(";; no answer: the question is dropped\n"),
+        },
         Err(failure) if failure.reason.is_empty() => writeln!(text, ";; {}", failure.rcode)?,
         Err(failure) => writeln!(text, ";; {}: {}", failure.rcode, failure.reason)?,
     }

@@ -104,7 +104,7 @@ impl AskArgs {
         let server = self.server(&instance)?;
         let request = self.request(from, &server, name, rtype);
         let mut query = server.question(request).context("the Corefile has no server block")?;
-        query.trace = Some(Trace { is_dry, steps: Vec::new() });
+        query.trace = Some(Trace { is_dry, ..Trace::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outcome = tokio::task::LocalSet::new().block_on(&runtime, server.choose_and_serve(&mut query));
         Ok(Asked { server, query, outcome })

@@ -132,7 +132,7 @@ impl Forwarder {
 
     async fn serve(&self, query: &mut Query, is_last: bool) -> Step {
         if query.is_dry() {
-            query.note(|| format!("would ask {}", self.addresses()));
+            query.would_ask(self.addresses());
             return Step::Done(Ok(None));
         }
         if query.block.config.looping.load(Ordering::Relaxed) {
