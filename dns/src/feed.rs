@@ -102,6 +102,14 @@ impl Feed {
         self.lock().away = away;
     }
 
+    /// Brings the series of the state's age up to now.
+    pub fn show_age(&self) {
+        let help =
+            "Seconds since which the cluster's state can't be read and answers are as last known; 0 while it can.";
+        let away = self.away().map_or(0.0, |(since, _)| since.elapsed().as_secs_f64());
+        self.metrics.gauge("bowline_dns_state_away_seconds", help, &[]).set(away);
+    }
+
     /// Since when and why the state can't be read; None where it can.
     pub fn away(&self) -> Option<(Instant, String)> {
         self.lock().away.clone()

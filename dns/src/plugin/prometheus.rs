@@ -68,7 +68,9 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     super::local::counter(&registry);
     super::hosts::reloaded(&registry);
     let shown = registry.clone();
+    let feed = building.services.feed.clone();
     let handler = move |_: &_| {
+        feed.show_age();
         let body = shown.page() + &process::page();
         Page { status: 200, kind: CONTENT_TYPE, body }
     };

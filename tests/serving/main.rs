@@ -1,0 +1,11 @@
+//! `bowline dns` as a process of its own: what it says, what floods do to it, what it does without its state, and what a
+//! reload may ask for.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod away;
+mod flood;
+mod forged;
+mod reload;
+mod server;
+mod upstream;
+mod words;
