@@ -90,7 +90,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let dns = NodeLocal::new(&args.node_local);
     let mut wanted = Wanted::of_node(&node);
     if let Some(dns) = &dns {
-        dns.widen(&mut wanted)?;
+        dns.widen(&states[0], &mut wanted)?;
     }
     let config = Config {
         bpf_root: args.place.bpf_root.clone(),

@@ -100,7 +100,10 @@ fn a_block_without_bind_is_the_nodes_own() {
 #[test]
 fn explain_and_query_take_names_types_and_addresses() {
     let said = ask("explain www.example.com").ok();
-    assert!(said.contains("would ask") && said.contains("would be forwarded to") && !said.contains("dropped"), "{said}");
+    assert!(
+        said.contains("would ask") && said.contains("would be forwarded to") && !said.contains("dropped"),
+        "{said}"
+    );
     let said = ask("explain 10.96.10.1").ok();
     assert!(said.contains(";1.10.96.10.in-addr.arpa.\tIN\tPTR") && said.contains("cart.default.svc"), "{said}");
     let said = ask("query fd00:10:96::2").ok();

@@ -20,6 +20,8 @@ use bowline_dns::feed::Feed;
 use bowline_dns::server::{Ahead, Running, Services, Settings};
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::states::State;
+
 mod args;
 mod guard;
 pub(crate) mod interface;
@@ -38,8 +40,8 @@ pub(crate) struct NodeLocal {
     template: Arc<Template>,
     /// The cluster's state, as the agent publishes it.
     pub(crate) feed: Arc<Feed>,
-    /// Which Pods are read, from the start on.
-    pods: Arc<OnceLock<Pods>>,
+    /// Whether all Pods are read, from the start on.
+    reads_all_pods: Arc<OnceLock<bool>>,
 }
 
 impl NodeLocal {
@@ -48,7 +50,7 @@ impl NodeLocal {
         let conf = args.conf()?;
         let feed = Arc::new(Feed::default());
         let template = Arc::new(Template::new(args, feed.clone()));
-        Some(NodeLocal { args: args.clone(), conf, template, feed, pods: Arc::default() })
+        Some(NodeLocal { args: args.clone(), conf, template, feed, reads_all_pods: Arc::default() })
     }
 
     /// The Corefile; an address that is not known yet is made up.
@@ -69,24 +71,24 @@ impl NodeLocal {
         Settings { conf: self.conf.clone(), port: self.args.port, threads, prepare: Some(Arc::new(fill)) }
     }
 
-    /// What of a cluster it needs besides what the node does.
+    /// What of a cluster it needs besides what the node does; `own` is the node's cluster.
     ///
     /// # Errors
     /// The Corefile is wrong.
-    pub(crate) fn widen(&self, wanted: &mut Wanted) -> Result<(), corefile::Problem> {
+    pub(crate) fn widen(&self, own: &State, wanted: &mut Wanted) -> Result<(), corefile::Problem> {
         if crate::dns::names::needs_pods(&self.corefile()?).is_some() {
             wanted.pods = Pods::All;
         }
         // Once: there is one start.
-        let _ = self.pods.set(wanted.pods.clone());
+        let _ = self.reads_all_pods.set(wanted.pods == Pods::All || own.is_read_whole());
         Ok(())
     }
 
     /// What is read of the cluster is the kernel's too, and stays as it was at the start.
     fn ahead(&self) -> Ahead {
-        let pods = self.pods.clone();
+        let reads_all = self.reads_all_pods.clone();
         Box::new(move |corefile| {
-            let needs = crate::dns::names::needs_pods(corefile).filter(|_| pods.get() != Some(&Pods::All));
+            let needs = crate::dns::names::needs_pods(corefile).filter(|_| reads_all.get() != Some(&true));
             let why = "needs all Pods, and since its start this agent reads those of its node only; start it again";
             Box::pin(ready(needs.map_or(Ok(()), |directive| Err(directive.problem(why).into()))))
         })

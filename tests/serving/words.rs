@@ -41,7 +41,7 @@ fn explain_tells_to_whom_a_question_would_go() {
     };
     let forwarded = explained("A");
     let last = forwarded.lines().last().unwrap();
-    assert_eq!(last, ";; it would be forwarded to 192.0.2.53:53, 192.0.2.54:5353 (random)", "{forwarded}");
+    assert!(last.starts_with(";; it would be forwarded to 192.0.2.53:53, 192.0.2.54:5353 (random)"), "{forwarded}");
     assert!(forwarded.contains("forward      would ask 192.0.2.53:53"), "{forwarded}");
     let dropped = explained("TXT");
     assert_eq!(dropped.lines().last(), Some(";; no answer: the question is dropped"), "{dropped}");
