@@ -394,12 +394,21 @@ pub struct Service {
 pub struct External {
     /// `spec.externalIPs`.
     pub ips: Vec<IpAddr>,
-    /// `status.loadBalancer.ingress[].ip`.
-    pub load_balancer_ips: Vec<IpAddr>,
+    /// `status.loadBalancer.ingress`.
+    pub load_balancers: Vec<LoadBalancer>,
     /// `spec.externalTrafficPolicy: Local`.
     pub local: bool,
     /// `spec.healthCheckNodePort`; 0 where there is none.
     pub health_check_node_port: u16,
+}
+
+/// Where a load balancer takes the traffic of a Service. One that has an address and a name counts by its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadBalancer {
+    /// `ip`.
+    Ip(IpAddr),
+    /// `hostname`: a DNS name, without a dot at its end.
+    Name(Str),
 }
 
 impl Service {

@@ -43,7 +43,7 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{GenericHashMap, GenericHashSet, OrdSet};
 
 pub use bytes::{Asked, Written};
-pub use external::{Outside, Target};
+pub use external::{At, Outside, Target};
 pub use found::{Answer, Found, Sections};
 pub use keeper::Keeper;
 pub use options::{DEFAULT_TTL, Options, PodMode, Zone};

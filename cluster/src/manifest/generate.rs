@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use crate::object::{
     Conditions, ContainerPort, Endpoint, EndpointPort, EndpointSlice, Endpoints, External, Family, FamilyPolicy,
-    Labels, Namespace, NetworkPolicy, Node, Object, ObjectName, Pod, Protocol, Scheduler, Service, ServiceCidr,
-    ServiceImport, ServicePort, ServiceType, Str, TargetPort,
+    Labels, LoadBalancer, Namespace, NetworkPolicy, Node, Object, ObjectName, Pod, Protocol, Scheduler, Service,
+    ServiceCidr, ServiceImport, ServicePort, ServiceType, Str, TargetPort,
 };
 
 /// An object of any kind.
@@ -159,9 +159,13 @@ fn service_ports() -> impl Strategy<Value = Box<[ServicePort]>> {
 
 fn external() -> impl Strategy<Value = Option<Box<External>>> {
     let ips = || vec(any_address(), 0..3);
-    let some = (ips(), ips(), any::<bool>(), prop_oneof![Just(0), any::<u16>()]).prop_map(
-        |(ips, load_balancer_ips, local, health_check_node_port)| {
-            let external = External { ips, load_balancer_ips, local, health_check_node_port };
+    let load_balancer = prop_oneof![
+        any_address().prop_map(LoadBalancer::Ip),
+        subdomain().prop_map(|name| LoadBalancer::Name(Str::from(name))),
+    ];
+    let some = (ips(), vec(load_balancer, 0..3), any::<bool>(), prop_oneof![Just(0), any::<u16>()]).prop_map(
+        |(ips, load_balancers, local, health_check_node_port)| {
+            let external = External { ips, load_balancers, local, health_check_node_port };
             (external != External::default()).then(|| Box::new(external))
         },
     );

@@ -9,10 +9,10 @@ use super::slice::ports;
 use super::{Manifest, Metadata, Nothing, Pairs, rfc3339, texts};
 use crate::object::{ContainerPort, EndpointPort, Kind, Node, Pod, Protocol, ServiceCidr, ServiceImport};
 
-/// An address in a map of its own, as `podIPs` and `ingress` have it.
+/// An address in a map of its own, as `podIPs` has it.
 #[derive(Serialize)]
-pub(super) struct Ip {
-    pub(super) ip: IpAddr,
+struct Ip {
+    ip: IpAddr,
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::{Annotations, Manifest, Metadata, Pairs, is_default, rfc3339, texts};
-use crate::object::{Family, FamilyPolicy, Kind, Protocol, Service, ServicePort, ServiceType, TargetPort};
+use crate::object::{
+    Family, FamilyPolicy, Kind, LoadBalancer, Protocol, Service, ServicePort, ServiceType, TargetPort,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -88,13 +90,21 @@ enum Target<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status<'a> {
-    load_balancer: LoadBalancer<'a>,
+    load_balancer: LoadBalancers<'a>,
 }
 
 #[derive(Serialize)]
-struct LoadBalancer<'a> {
+struct LoadBalancers<'a> {
     #[serde(serialize_with = "ingress")]
-    ingress: &'a [IpAddr],
+    ingress: &'a [LoadBalancer],
+}
+
+/// One of `ingress`.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Ingress<'a> {
+    Ip(IpAddr),
+    Hostname(&'a str),
 }
 
 pub(super) fn manifest(service: &Service) -> Manifest<'_, Pairs<'_>, Spec<'_>, Status<'_>> {
@@ -135,8 +145,8 @@ pub(super) fn manifest(service: &Service) -> Manifest<'_, Pairs<'_>, Spec<'_>, S
         external_traffic_policy: external.is_some_and(|external| external.local).then_some("Local"),
         health_check_node_port: external.map_or(0, |external| external.health_check_node_port),
     };
-    let ingress = external.map_or(&[][..], |external| &external.load_balancer_ips);
-    let status = (!ingress.is_empty()).then_some(Status { load_balancer: LoadBalancer { ingress } });
+    let ingress = external.map_or(&[][..], |external| &external.load_balancers);
+    let status = (!ingress.is_empty()).then_some(Status { load_balancer: LoadBalancers { ingress } });
     Manifest::new(Kind::Service, metadata, Some(spec), status)
 }
 
@@ -162,6 +172,9 @@ fn ports<S: Serializer>(ports: &&[ServicePort], serializer: S) -> Result<S::Ok, 
     }))
 }
 
-fn ingress<S: Serializer>(ips: &&[IpAddr], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(ips.iter().map(|ip| super::others::Ip { ip: *ip }))
+fn ingress<S: Serializer>(ingress: &&[LoadBalancer], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ingress.iter().map(|one| match one {
+        LoadBalancer::Ip(ip) => Ingress::Ip(*ip),
+        LoadBalancer::Name(name) => Ingress::Hostname(name),
+    }))
 }

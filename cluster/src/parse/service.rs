@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use super::fields::{Field, Form, Read, rfc3339};
 use super::object::Metadata;
 use crate::intern::Strings;
-use crate::object::{External, Family, FamilyPolicy, Scheduler, Service, ServicePort, ServiceType, Str, TargetPort};
+use crate::object::{
+    External, Family, FamilyPolicy, LoadBalancer, Scheduler, Service, ServicePort, ServiceType, Str, TargetPort,
+};
 
 /// The annotation that chooses a scheduler.
 const SCHEDULER: &str = "bowline.dev/scheduler";
@@ -115,7 +117,9 @@ fn external(root: &Field<'_, '_, '_>, spec: &Field<'_, '_, '_>) -> Read<Option<B
         for element in list.list()? {
             let element = element.map()?;
             if let Some(field) = element.get("ip").filter(|field| !field.is_empty_text()) {
-                external.load_balancer_ips.push(field.address()?);
+                external.load_balancers.push(LoadBalancer::Ip(field.address()?));
+            } else if let Some(field) = element.get("hostname").filter(|field| !field.is_empty_text()) {
+                external.load_balancers.push(LoadBalancer::Name(Str::from(field.name(Form::Subdomain)?)));
             }
         }
     }

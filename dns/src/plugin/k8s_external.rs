@@ -11,8 +11,8 @@ use super::{Next, Plugin, Transferable, WholeZone};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::query::Query;
-use crate::records::{Outside, Records, Target};
-use crate::reply::{Failure, Reply, Serving, ready};
+use crate::records::{At, Outside, Records, Target};
+use crate::reply::{Failure, Outcome, Reply, Serving, ready};
 use crate::server::{Address, Block, Building};
 use crate::wire::{Data, Message, Name, Rcode, Record, Soa, Type};
 
@@ -134,7 +134,7 @@ impl External {
     fn answer(&self, query: &Query, zone: &Name, records: &Records, targets: &[Target]) -> Message {
         let mut message = query.reply();
         match query.rtype() {
-            Type::A | Type::AAAA => message.answers = self.addresses(query.name(), query.rtype(), targets),
+            Type::A | Type::AAAA => message.answers = self.addresses(query.name(), query.rtype(), records, targets),
             Type::SRV => {
                 (message.answers, message.additionals) = self.services(query.name(), zone, records, targets);
             }
@@ -143,11 +143,15 @@ impl External {
         message
     }
 
-    fn addresses(&self, owner: &Name, rtype: Type, targets: &[Target]) -> Vec<Record> {
+    /// The addresses of one family, and aliases to the names. Each once, however many ports there are.
+    fn addresses(&self, owner: &Name, rtype: Type, records: &Records, targets: &[Target]) -> Vec<Record> {
         let mut answers: Vec<Record> = Vec::new();
         for target in targets {
-            let record = self.address(owner, target.ip);
-            if record.rtype == rtype && !answers.contains(&record) {
+            let record = match &target.at {
+                At::Ip(ip) => self.address(owner, *ip),
+                At::Name(name) => Record::new(owner.clone(), Type::CNAME, records.options().ttl, Data::name(name)),
+            };
+            if [rtype, Type::CNAME].contains(&record.rtype) && !answers.contains(&record) {
                 answers.push(record);
             }
         }
@@ -159,18 +163,56 @@ impl External {
         let weight = (100 / targets.len().max(1)).max(1) as u16;
         let (mut answers, mut additionals) = (Vec::new(), Vec::new());
         for target in targets {
-            let (Some(port), Ok(name)) = (target.port, Name::join(&target.front, zone)) else { continue };
+            let name = match &target.at {
+                At::Ip(_) => Name::join(&target.front, zone).ok(),
+                At::Name(name) => Some(name.clone()),
+            };
+            let (Some(port), Some(name)) = (target.port, name) else { continue };
             let data = Data::srv(0, weight, port, &name);
             let record = Record::new(owner.clone(), Type::SRV, records.options().ttl, data);
             if !answers.contains(&record) {
                 answers.push(record);
             }
-            let address = self.address(&name, target.ip);
-            if !additionals.contains(&address) {
-                additionals.push(address);
+            if let At::Ip(ip) = target.at {
+                let address = self.address(&name, ip);
+                if !additionals.contains(&address) {
+                    additionals.push(address);
+                }
             }
         }
         (answers, additionals)
+    }
+
+    /// Adds what the names among the targets lead to, as the whole server answers it.
+    async fn follow(query: &mut Query, mut message: Message, targets: &[Target]) -> Outcome {
+        let mut names: Vec<&Name> = Vec::new();
+        for target in targets {
+            match &target.at {
+                At::Name(name) if !names.contains(&name) => names.push(name),
+                _ => {}
+            }
+        }
+        match query.rtype() {
+            rtype @ (Type::A | Type::AAAA) => {
+                for name in names {
+                    let (found, is_truncated) = outside(query, name, rtype).await;
+                    let alias = Data::name(name);
+                    let is_alias = |record: &Record| record.rtype == Type::CNAME && record.data == alias;
+                    let after = message.answers.iter().position(is_alias).map_or(message.answers.len(), |at| at + 1);
+                    message.answers.splice(after..after, found);
+                    message.flags.set_tc(message.flags.tc() || is_truncated);
+                }
+            }
+            Type::SRV => {
+                for name in names {
+                    for rtype in [Type::A, Type::AAAA] {
+                        message.additionals.extend(outside(query, name, rtype).await.0);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(Some(Reply::new(message, NAME).watched()))
     }
 
     /// The names of an address, in the first zone.
@@ -179,6 +221,13 @@ impl External {
         let names = records.external_names(ip).into_iter().filter_map(|front| Name::join(&front, zone).ok());
         names.map(|name| Record::new(query.name().clone(), Type::PTR, self.ttl, Data::name(&name))).collect()
     }
+}
+
+/// What the whole server answers for a name, and whether that was cut; nothing where it fails.
+async fn outside(query: &mut Query, name: &Name, rtype: Type) -> (Vec<Record>, bool) {
+    let Ok(Some(mut reply)) = query.ask(name.clone(), rtype).await else { return (Vec::new(), false) };
+    let Ok(message) = reply.message() else { return (Vec::new(), false) };
+    (std::mem::take(&mut message.answers), message.flags.tc())
 }
 
 impl Plugin for External {
@@ -192,6 +241,7 @@ impl Plugin for External {
         let Some(records) = self.records() else {
             return ready(Err(Failure::servfail(NAME, "the cluster's state has not been read whole yet")));
         };
+        let mut targets = Vec::new();
         let mut message = match self.at_apex(query, zone, &records) {
             Some(message) => message,
             None => match lower.to_ip().filter(|_| query.rtype() == Type::PTR) {
@@ -203,7 +253,10 @@ impl Plugin for External {
                     message
                 }
                 None => match records.external(lower.before(zone).unwrap_or_default(), self.headless) {
-                    Outside::Targets(targets) => self.answer(query, zone, &records, &targets),
+                    Outside::Targets(found) => {
+                        targets = found;
+                        self.answer(query, zone, &records, &targets)
+                    }
                     Outside::NoData => query.reply(),
                     Outside::NoName | Outside::NotReady => {
                         let mut message = query.reply();
@@ -221,6 +274,9 @@ impl Plugin for External {
         message.flags.set_aa(true);
         if message.answers.is_empty() {
             message.authorities.push(self.soa(zone, &records));
+        }
+        if targets.iter().any(|target| matches!(target.at, At::Name(_))) {
+            return Box::pin(async move { External::follow(query, message, &targets).await });
         }
         ready(Ok(Some(Reply::new(message, NAME).watched())))
     }
@@ -257,9 +313,11 @@ impl Transferable for External {
         all.extend(self.servers(&server, &records));
         for (front, targets) in records.external_services(self.headless) {
             let Ok(owner) = Name::join(&front, zone) else { continue };
-            for rtype in [Type::A, Type::AAAA] {
-                all.extend(self.addresses(&owner, rtype, &targets));
-            }
+            let mut addresses = self.addresses(&owner, Type::A, &records, &targets);
+            let six = self.addresses(&owner, Type::AAAA, &records, &targets);
+            // Both families have the aliases.
+            addresses.extend(six.into_iter().filter(|record| record.rtype == Type::AAAA));
+            all.extend(addresses);
             let (services, hosts) = self.services(&owner, zone, &records, &targets);
             all.extend(services);
             all.extend(hosts.into_iter().filter(|host| host.name != owner));

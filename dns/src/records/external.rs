@@ -5,10 +5,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bowline_cluster::object::{ObjectName, Service};
+use bowline_cluster::object::{LoadBalancer, ObjectName, Service};
 
 use super::Records;
 use super::entry::{host_labels, ready};
+use crate::wire::Name;
 
 /// What there is under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,14 +24,23 @@ pub enum Outside {
     Targets(Vec<Target>),
 }
 
-/// An address, with a port that is served there.
+/// Where a Service is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// At an address.
+    Ip(IpAddr),
+    /// Where this name leads: that of a load balancer.
+    Name(Name),
+}
+
+/// Where a Service is reached, with a port that is served there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The address.
-    pub ip: IpAddr,
+    /// The address, or a name that leads to it.
+    pub at: At,
     /// The port; None where none is declared.
     pub port: Option<u16>,
-    /// Labels in front of the zone: where its SRV records lead.
+    /// Labels in front of the zone: where its SRV records lead if it is an address.
     pub front: Vec<u8>,
     /// `_PORT._PROTOCOL` of a port with a name, as labels.
     pub service: Vec<u8>,
@@ -95,16 +105,16 @@ impl Records {
 
     fn external_targets(&self, service: &Service, headless: bool, wanted: &Wanted<'_>) -> Vec<Target> {
         let Some(front) = front(&service.name) else { return Vec::new() };
-        let mut addresses = addresses(service).peekable();
-        let by_endpoints = headless && addresses.peek().is_none() && (service.headless || !wanted.endpoint.is_empty());
+        let mut places = places(service).peekable();
+        let by_endpoints = headless && places.peek().is_none() && (service.headless || !wanted.endpoint.is_empty());
         if by_endpoints {
             return self.external_endpoints(&service.name, &front, wanted);
         }
         let mut targets = Vec::new();
-        for ip in addresses {
+        for at in places {
             for port in service.ports.iter().filter(|port| wanted.takes(&port.name, port.protocol.as_str())) {
                 let service = named(&port.name, port.protocol.as_str());
-                targets.push(Target { ip, port: Some(port.port), front: front.clone(), service });
+                targets.push(Target { at: at.clone(), port: Some(port.port), front: front.clone(), service });
             }
         }
         targets
@@ -122,7 +132,7 @@ impl Records {
                 }
                 labels.extend_from_slice(front);
                 let mut push = |port: Option<u16>, service: Vec<u8>| {
-                    targets.push(Target { ip: endpoint.address, port, front: labels.clone(), service });
+                    targets.push(Target { at: At::Ip(endpoint.address), port, front: labels.clone(), service });
                 };
                 if slice.ports.is_empty() && wanted.takes("", "") {
                     push(None, Vec::new());
@@ -188,9 +198,22 @@ impl Records {
 }
 
 /// How it is reached from outside.
+fn places(service: &Service) -> impl Iterator<Item = At> {
+    let balancer = |balancer: &LoadBalancer| match balancer {
+        LoadBalancer::Ip(ip) => Some(At::Ip(*ip)),
+        LoadBalancer::Name(name) => Name::parse(name).ok().map(At::Name),
+    };
+    service.external.as_deref().into_iter().flat_map(move |external| {
+        external.ips.iter().copied().map(At::Ip).chain(external.load_balancers.iter().filter_map(balancer))
+    })
+}
+
+/// The addresses among these.
 fn addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
-    let external = service.external.as_deref();
-    external.into_iter().flat_map(|external| external.ips.iter().chain(&external.load_balancer_ips).copied())
+    places(service).filter_map(|at| match at {
+        At::Ip(ip) => Some(ip),
+        At::Name(_) => None,
+    })
 }
 
 /// `SERVICE.NAMESPACE` as labels.

@@ -18,6 +18,8 @@ const OBJECTS: &str = r#"
 ---
 {"apiVersion":"v1","kind":"Service","metadata":{"name":"test","namespace":"default"},"spec":{"clusterIP":"10.96.0.1","externalIPs":["192.168.200.123"],"ports":[{"name":"http","port":80},{"name":"https","port":443}]},"status":{"loadBalancer":{"ingress":[{"ip":"198.51.100.1"},{"ip":"2001:db8::1"}]}}}
 ---
+{"apiVersion":"v1","kind":"Service","metadata":{"name":"named","namespace":"default"},"spec":{"clusterIP":"10.96.0.3","ports":[{"name":"http","port":80},{"name":"https","port":443}]},"status":{"loadBalancer":{"ingress":[{"ip":"198.51.100.2","hostname":"other.example.net"},{"hostname":"lb.example.net"}]}}}
+---
 {"apiVersion":"v1","kind":"Service","metadata":{"name":"inner","namespace":"default"},"spec":{"clusterIP":"10.96.0.2","ports":[{"port":80}]}}
 ---
 {"apiVersion":"v1","kind":"Service","metadata":{"name":"db","namespace":"default"},"spec":{"clusterIP":"None","ports":[{"name":"sql","port":5432}]}}
@@ -38,7 +40,8 @@ fn with(options: &str) -> Instance {
     let services = services();
     let text = format!(
         ". {{\ntransfer {{\nto *\n}}\nkubernetes cluster.local\n\
-         k8s_external example.org 192.168.0.0/16 {{\n{options}\n}}\nwhoami\n}}\n"
+         k8s_external example.org 192.168.0.0/16 {{\n{options}\n}}\n\
+         hosts {{\n203.0.113.9 lb.example.net\nfallthrough\n}}\nwhoami\n}}\n"
     );
     let instance = build(&text, Path::new("/"), &services).unwrap();
     assert_eq!(ask(&instance, &question("test.default.example.org.", Type::A)).rcode(), Rcode::SERVFAIL);
@@ -76,6 +79,33 @@ fn services_answer_with_what_they_have_outside() {
 }
 
 #[test]
+fn the_name_of_a_load_balancer_is_an_alias() {
+    let instance = with("ttl 7");
+    let answer = ask(&instance, &question("named.default.example.org.", Type::A));
+    // Once, though there are two ports; an address goes before a name of the same load balancer.
+    let expected = [
+        "named.default.example.org. A 198.51.100.2",
+        "named.default.example.org. CNAME lb.example.net.",
+        "lb.example.net. A 203.0.113.9",
+    ];
+    assert_eq!(shown(&answer), expected);
+    // The alias has the TTL of `kubernetes`, as in CoreDNS.
+    assert_eq!((answer.answers[0].ttl, answer.answers[1].ttl, answer.flags.aa()), (7, 5, true));
+    let six = ask(&instance, &question("named.default.example.org.", Type::AAAA));
+    assert_eq!(shown(&six), ["named.default.example.org. CNAME lb.example.net."]);
+    let srv = ask(&instance, &question("_https._tcp.named.default.example.org.", Type::SRV));
+    let expected = [
+        "_https._tcp.named.default.example.org. SRV 0 50 443 named.default.example.org.",
+        "_https._tcp.named.default.example.org. SRV 0 50 443 lb.example.net.",
+    ];
+    assert_eq!(shown(&srv), expected);
+    let additionals: Vec<_> = srv.additionals.iter().map(|record| record.name.to_string()).collect();
+    assert_eq!(additionals, ["named.default.example.org.", "lb.example.net."]);
+    let other = ask(&instance, &question("named.default.example.org.", Type::CNAME));
+    assert_eq!((other.rcode(), other.answers.len(), other.authorities.len()), (Rcode::NOERROR, 0, 1));
+}
+
+#[test]
 fn the_apex_is_a_zones() {
     let instance = with("apex names");
     let soa = ask(&instance, &question("example.org.", Type::SOA));
@@ -110,9 +140,11 @@ fn what_is_not_there_falls_through_and_the_zone_is_given_whole() {
     for line in [
         "test.default.example.org. A 192.168.200.123",
         "test.default.example.org. AAAA 2001:db8::1",
+        "named.default.example.org. CNAME lb.example.net.",
+        "named.default.example.org. SRV 0 25 80 lb.example.net.",
         "_https._tcp.test.default.example.org. SRV 0 33 443 test.default.example.org.",
     ] {
-        assert!(text.contains(line), "{line}: {text}");
+        assert_eq!(text.matches(line).count(), 1, "{line}: {text}");
     }
 }
 
