@@ -26,6 +26,28 @@ fn a_message_with_an_id_breaks_the_protocol() {
     assert!(page.contains("status=\"0x2\"} 1"), "{page}");
 }
 
+#[test]
+fn a_zone_comes_whole_in_the_messages_of_one_stream() {
+    // RFC 9250 §4.2: each with its length in front.
+    let folder = tempfile::tempdir().unwrap();
+    let hosts: String = (0..20_000).map(|n| format!("host-{n} 60 A 10.1.{}.{}\n", n / 256, n % 256)).collect();
+    std::fs::write(folder.path().join("db"), format!("@ 60 SOA ns root 5 3600 600 86400 60\n{hosts}")).unwrap();
+    let case = start("quic", "", &format!("file {}\ntransfer {{\nto *\n}}", folder.path().join("db").display()));
+    let question = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x07example\x03org\0\0\xfc\0\x01";
+    let length = (question.len() as u16).to_be_bytes();
+    let answers = ask(&case, &[&[&length[..], question].concat()]).unwrap();
+    let (mut rest, mut messages) = (&answers[0][..], Vec::new());
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let (message, after) = after.split_at(usize::from(u16::from_be_bytes(*length)));
+        messages.push(crate::wire::Message::read(message).unwrap());
+        rest = after;
+    }
+    let count: usize = messages.iter().map(|message| message.answers.len()).sum();
+    assert!(count == 20_002 && messages.len() > 5 && rest.is_empty(), "{count} {}", messages.len());
+    assert!(messages.iter().all(|message| message.id == 0));
+    case.running.stop();
+}
+
 /// Sends each on a stream of its own connection; the answers, or the code with which the connection was closed.
 fn ask(case: &Case, streams: &[&[u8]]) -> Result<Vec<Vec<u8>>, u64> {
     use std::sync::Arc;
@@ -52,7 +74,7 @@ fn ask(case: &Case, streams: &[&[u8]]) -> Result<Vec<Vec<u8>>, u64> {
             let (mut send, mut receive) = connection.open_bi().await.unwrap();
             send.write_all(stream).await.unwrap();
             send.finish().unwrap();
-            match receive.read_to_end(70_000).await {
+            match receive.read_to_end(1 << 20).await {
                 Ok(answer) => answers.push(answer),
                 Err(_) => match connection.closed().await {
                     quinn::ConnectionError::ApplicationClosed(close) => return Err(close.error_code.into_inner()),
