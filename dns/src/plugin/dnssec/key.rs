@@ -152,6 +152,11 @@ impl Pair {
                 let pair = Ed25519KeyPair::from_seed_and_public_key(&seed, public);
                 Ok(Pair::Ed25519(pair.map_err(rejected)?))
             }
+            // RFC 9905. CoreDNS still takes them.
+            5 | 7 => Err(format!(
+                "algorithm {algorithm} signs with SHA-1, which validators no longer trust: make a key of \
+                 ECDSAP256SHA256 (13)"
+            )),
             other => Err(format!(
                 "algorithm {other} is not supported: use ECDSAP256SHA256 (13), ECDSAP384SHA384 (14), ED25519 (15), \
                  RSASHA256 (8) or RSASHA512 (10)"

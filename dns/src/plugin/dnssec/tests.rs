@@ -4,56 +4,32 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use ring::rand::SystemRandom;
-use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
-
 use super::*;
 use crate::plugin::testing::{ask, build, dnssec_question, question, refused, services};
 use crate::server::{Running, Settings};
-use crate::wire::Data;
 
 const ZONE: &str = "@ 60 SOA ns root 1 3600 600 86400 60\n@ 60 NS ns\n@ 60 MX 10 Mail\nns 60 A 10.0.0.1\n\
     www 60 A 10.0.0.2\nwww 60 A 10.0.0.1\nalias 60 CNAME WWW\ngone 60 CNAME nowhere\n*.wild 60 TXT \"a\" \"b\"\n\
     sub 60 NS ns.sub\nns.sub 60 A 10.0.0.3\nsafe 60 NS ns.sub\nsafe 60 DS 1 13 2 \
     AABBCCDDEEFF00112233445566778899AABBCCDDEEFF00112233445566778899\nsrv 60 SRV 1 2 3 Www\n";
 
-fn base64(bytes: &[u8]) -> String {
-    // The presentation form of this type's data is base64 alone.
-    Data::from_bytes(bytes).shown(Type::OPENPGPKEY).to_string()
-}
-
-/// Writes a pair as BIND does; gives the public key's text.
+/// Makes a pair by BIND's dnssec-keygen, with files of this name; gives the public key's text.
 fn write(folder: &std::path::Path, name: &str, flags: u16, algorithm: u8) -> String {
-    let random = SystemRandom::new();
-    let (public, private) = match algorithm {
-        13 | 14 => {
-            let (form, mark) = match algorithm {
-                13 => (&signature::ECDSA_P256_SHA256_FIXED_SIGNING, [4, 32]),
-                _ => (&signature::ECDSA_P384_SHA384_FIXED_SIGNING, [4, 48]),
-            };
-            let document = EcdsaKeyPair::generate_pkcs8(form, &random).unwrap();
-            let pair = EcdsaKeyPair::from_pkcs8(form, document.as_ref(), &random).unwrap();
-            let at = document.as_ref().windows(2).position(|pair| pair == mark).unwrap() + 2;
-            let private = document.as_ref()[at..at + usize::from(mark[1])].to_vec();
-            (pair.public_key().as_ref()[1..].to_vec(), private)
-        }
-        _ => {
-            let mut seed = [0; 32];
-            ring::rand::SecureRandom::fill(&random, &mut seed).unwrap();
-            let pair = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
-            (pair.public_key().as_ref().to_vec(), seed.to_vec())
-        }
-    };
-    let public = base64(&public);
-    std::fs::write(
-        folder.join(format!("{name}.key")),
-        format!("; a key of example.org\nexample.org. IN DNSKEY {flags} 3 {algorithm} {public}\n"),
-    )
-    .unwrap();
-    let private =
-        format!("Private-key-format: v1.3\nAlgorithm: {algorithm} (NAME)\nPrivateKey: {}\n", base64(&private));
-    std::fs::write(folder.join(format!("{name}.private")), private).unwrap();
-    public
+    let mut command = Command::new("dnssec-keygen");
+    command.args(["-q", "-a", &algorithm.to_string(), "-K"]).arg(folder);
+    command.args(if [8, 10].contains(&algorithm) { &["-b", "2048"][..] } else { &[] });
+    command.args(if flags == 257 { &["-f", "KSK"][..] } else { &[] });
+    let output = command.arg("example.org").output().expect("dnssec-keygen, of the package bind9-utils");
+    let made = String::from_utf8(output.stdout).unwrap();
+    for end in ["key", "private"] {
+        let made = folder.join(format!("{}.{end}", made.trim()));
+        std::fs::rename(&made, folder.join(format!("{name}.{end}")))
+            .unwrap_or_else(|error| panic!("{}: {error}; {}", made.display(), String::from_utf8_lossy(&output.stderr)));
+    }
+    let text = std::fs::read_to_string(folder.join(format!("{name}.key"))).unwrap();
+    let record = text.lines().find(|line| !line.starts_with(';')).unwrap();
+    let (_, public) = record.split_once(&format!("DNSKEY {flags} 3 {algorithm} ")).unwrap();
+    public.replace(' ', "")
 }
 
 fn folder() -> tempfile::TempDir {
@@ -74,7 +50,7 @@ fn delv(folder: &std::path::Path, port: u16, anchor: &str, name: &str, rtype: &s
 
 #[test]
 fn a_validator_is_satisfied() {
-    for algorithm in [13, 14, 15] {
+    for algorithm in [8, 10, 13, 14, 15] {
         for is_split in [false, true] {
             let folder = folder();
             let entry = write(folder.path(), "Kentry", 257, algorithm);
@@ -168,6 +144,13 @@ fn what_is_wrong_is_told() {
     assert!(told("example.org {\ndnssec {\nkey file Kother\n}\n}").contains("its algorithm is not that"));
     std::fs::write(folder.path().join("Kother.private"), "Algorithm: 13\n").unwrap();
     assert!(told("example.org {\ndnssec {\nkey file Kother\n}\n}").contains("has no PrivateKey"));
+    for algorithm in [5, 7] {
+        std::fs::write(folder.path().join("Kother.key"), format!("example.org. DNSKEY 257 3 {algorithm} AwEAAQ=="))
+            .unwrap();
+        std::fs::write(folder.path().join("Kother.private"), format!("Algorithm: {algorithm}\n")).unwrap();
+        let problem = told("example.org {\ndnssec {\nkey file Kother\n}\n}");
+        assert!(problem.starts_with("Corefile:3: key: ") && problem.contains("signs with SHA-1"), "{problem}");
+    }
     for (body, told) in [
         ("dnssec\ndnssec", "stands twice"),
         ("dnssec {\nkey aws_secretsmanager x\n}", "not supported here: use `key file`"),
