@@ -1,11 +1,12 @@
-//! `etcd` with a real one: SkyDNS's layout, the examples of CoreDNS's README, and an etcd that is away.
+//! `etcd` with a real one: SkyDNS's layout, the examples of CoreDNS's README, one with TLS and users, and
+//! one that is away.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::Command;
 
 use bowline_lab::Lab;
-use bowline_lab::kubernetes::{Etcd as Server, EtcdOptions, Place};
+use bowline_lab::kubernetes::{Authority, Etcd as Server, EtcdOptions, Place};
 
 use super::*;
 use crate::plugin::testing::{ask, build, question, refused, services, shown};
@@ -17,31 +18,48 @@ struct Site {
     etcd: Server,
     // Last, so that everything goes before its folders do.
     _place: Place,
-    _lab: Lab,
+    lab: Lab,
 }
 
-/// Writes to an etcd by its own HTTP gateway.
-fn put(etcd: &Server, key: &str, value: &str) {
-    let encode = |text: &str| Data::from_bytes(text.as_bytes()).shown(Type::OPENPGPKEY).to_string();
-    let body = format!(r#"{{"key":"{}","value":"{}"}}"#, encode(key), encode(value));
-    let url = format!("{}/v3/kv/put", etcd.urls()[0]);
-    let output = Command::new("curl").args(["-sSf", "-d", &body, &url]).output().expect("curl");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+/// Asks something of an etcd by its own HTTP gateway.
+fn post(etcd: &Server, path: &str, body: &str) {
+    let mut command = Command::new("curl");
+    command.args(["-sSf", "-d", body, &format!("{}/v3/{path}", etcd.urls()[0])]);
+    if let (Some(authority), Some(own)) = (etcd.authority(), etcd.client_certificate()) {
+        command.arg("--cacert").arg(authority.certificate());
+        command.arg("--cert").arg(&own.certificate).arg("--key").arg(&own.key);
+    }
+    let output = command.output().expect("curl");
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn base64(text: &str) -> String {
+    Data::from_bytes(text.as_bytes()).shown(Type::OPENPGPKEY).to_string()
 }
 
 fn site(keys: &[(&str, &str)], options: &str) -> Site {
+    site_with(&EtcdOptions::default(), keys, options)
+}
+
+fn site_with(how: &EtcdOptions, keys: &[(&str, &str)], options: &str) -> Site {
     let lab = Lab::new("skydns").unwrap();
     let place = Place::machine(&lab).unwrap();
-    let etcd = Server::start(&place, &EtcdOptions::default()).unwrap();
+    let etcd = Server::start(&place, how).unwrap();
     for (key, value) in keys {
-        put(&etcd, &format!("/skydns{key}"), value);
+        let (key, value) = (base64(&format!("/skydns{key}")), base64(value));
+        post(&etcd, "kv/put", &format!(r#"{{"key":"{key}","value":"{value}"}}"#));
     }
+    Site { instance: instance(&etcd, options), etcd, _place: place, lab }
+}
+
+/// A server that asks this etcd, after one that isn't there.
+fn instance(etcd: &Server, options: &str) -> Instance {
     let text = format!(
         ". {{\nhosts {{\n192.0.2.9 outside.example\nfallthrough\n}}\n\
          etcd skydns.local 10.0.0.0/24 {{\npath /skydns\nendpoint http://127.0.0.1:1 {}\n{options}\n}}\nwhoami\n}}\n",
         etcd.urls()[0]
     );
-    Site { instance: build(&text, Path::new("/"), &services()).unwrap(), etcd, _place: place, _lab: lab }
+    build(&text, Path::new("/"), &services()).unwrap()
 }
 
 fn answers(site: &Site, name: &str, rtype: Type) -> Vec<String> {
@@ -132,6 +150,61 @@ fn an_etcd_that_is_away_is_no_answer_and_one_that_comes_back_is() {
     assert_eq!(ask(&site.instance, &asked).rcode(), Rcode::NOERROR);
     site.etcd.members_mut()[0].kill().unwrap();
     assert_eq!(ask(&site.instance, &asked).rcode(), Rcode::SERVFAIL);
+    site.etcd.members_mut()[0].start().unwrap();
+    assert_eq!(ask(&site.instance, &asked).rcode(), Rcode::NOERROR);
+}
+
+const WEB: [(&str, &str); 1] = [("/local/skydns/web", r#"{"host":"10.0.0.1"}"#)];
+
+#[test]
+fn an_etcd_that_wants_certificates_gets_them() {
+    let site = site_with(&EtcdOptions { tls: true, ..EtcdOptions::default() }, &WEB, "");
+    let ca = site.etcd.authority().unwrap().certificate();
+    let own = site.etcd.client_certificate().unwrap();
+    let [ca, certificate, key] = [&ca, &own.certificate, &own.key].map(|file| file.display().to_string());
+    let other = Authority::new(&site.lab.folder("other").unwrap(), "another").unwrap();
+    let other = other.certificate().display().to_string();
+    let asked = question("web.skydns.local.", Type::A);
+    for (tls, rcode) in [
+        (format!("tls {certificate} {key} {ca}"), Rcode::NOERROR),
+        // No certificate of its own; the server's from another authority, and from none that the system knows.
+        (format!("tls {ca}"), Rcode::SERVFAIL),
+        (format!("tls {certificate} {key} {other}"), Rcode::SERVFAIL),
+        (format!("tls {certificate} {key}"), Rcode::SERVFAIL),
+        (String::new(), Rcode::SERVFAIL),
+    ] {
+        assert_eq!(ask(&instance(&site.etcd, &tls), &asked).rcode(), rcode, "{tls}");
+    }
+}
+
+#[test]
+fn an_etcd_that_wants_a_user_gets_one() {
+    let mut site = site(&WEB, "credentials dns good");
+    let etcd = &site.etcd;
+    for user in ["root", "dns", "stranger"] {
+        post(etcd, "auth/user/add", &format!(r#"{{"name":"{user}","password":"good"}}"#));
+    }
+    for (user, role) in [("root", "root"), ("dns", "reader")] {
+        post(etcd, "auth/role/add", &format!(r#"{{"name":"{role}"}}"#));
+        post(etcd, "auth/user/grant", &format!(r#"{{"user":"{user}","role":"{role}"}}"#));
+    }
+    // All that begins with it.
+    let (from, to) = (base64("/skydns/"), base64("/skydns0"));
+    let may = format!(r#"{{"name":"reader","perm":{{"permType":"READ","key":"{from}","range_end":"{to}"}}}}"#);
+    post(etcd, "auth/role/grant", &may);
+    post(etcd, "auth/enable", "{}");
+    let asked = question("web.skydns.local.", Type::A);
+    for (credentials, rcode) in [
+        ("credentials dns good", Rcode::NOERROR),
+        ("credentials dns bad", Rcode::SERVFAIL),
+        ("credentials stranger good", Rcode::SERVFAIL),
+        ("", Rcode::SERVFAIL),
+    ] {
+        assert_eq!(ask(&instance(etcd, credentials), &asked).rcode(), rcode, "{credentials}");
+    }
+    // Its tokens end with the server that gave them; the next one is asked for another.
+    assert_eq!(ask(&site.instance, &asked).rcode(), Rcode::NOERROR);
+    site.etcd.members_mut()[0].kill().unwrap();
     site.etcd.members_mut()[0].start().unwrap();
     assert_eq!(ask(&site.instance, &asked).rcode(), Rcode::NOERROR);
 }
