@@ -45,7 +45,8 @@ const RULES: &[Rule] = &[
     Rule { name: "The name server's own name", correct: |seen, theirs| name_server(seen, theirs?) },
     Rule { name: "The zone's name servers", correct: |seen, theirs| name_servers(seen, theirs?) },
     Rule { name: "Failures of a search", correct: |seen, theirs| failed_search(seen, theirs?) },
-    Rule { name: "Load balancers with a name", correct: |seen, theirs| named_balancer(seen, theirs?) },
+    Rule { name: "Aliases of several ports", correct: |seen, theirs| repeated_alias(seen, theirs?) },
+    Rule { name: "Errors under dns64", correct: |seen, theirs| translated_error(seen, theirs?) },
     Rule { name: "Addresses of imported endpoints", correct: imported },
     Rule { name: "Addresses of ServiceImports", correct: |seen, theirs| import_address(seen, theirs?) },
     Rule { name: "The search path's first zone", correct: |seen, theirs| bare_search_path(seen, theirs?) },
@@ -271,12 +272,34 @@ fn failed_search(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     (is_meant && seen.ours?.rcode() != Rcode::REFUSED).then(|| seen.ours.cloned())?
 }
 
-/// Of these Services the load balancer has a name.
-fn named_balancer(seen: &Seen<'_>, _: &Message) -> Option<Message> {
-    let name = seen.ask.question().name.to_string().to_ascii_lowercase();
-    let services = ["outside.shop.", "balanced-name.shop."];
-    let is_of = |zone: &String| services.iter().any(|service| name.ends_with(&format!("{service}{zone}.")));
-    seen.case.external.iter().any(is_of).then(|| seen.ours.cloned())?
+/// A name of `k8s_external` whose alias, and what that leads to, come once for each port.
+fn repeated_alias(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let asked = seen.ask.question().name;
+    let is_external = |zone: &String| Name::parse(zone).is_ok_and(|zone| asked.is_within(&zone));
+    let mut once = Message { answers: Vec::new(), ..theirs.clone() };
+    for record in &theirs.answers {
+        if !once.answers.iter().any(|other| other == record && other.name.eq_exact(&record.name)) {
+            once.answers.push(record.clone());
+        }
+    }
+    let has_alias = once.answers.iter().any(|record| record.rtype == Type::CNAME);
+    let is_meant = has_alias && once.answers.len() < theirs.answers.len();
+    (is_meant && seen.case.external.iter().any(is_external)).then_some(once)
+}
+
+/// The question for A ends in an error.
+fn translated_error(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let ours = seen.ours?;
+    let is_meant = seen.case.text.contains("dns64")
+        && seen.ask.question().rtype == Type::AAAA
+        && theirs.rcode() == Rcode::NOERROR
+        && ours.rcode() != Rcode::NOERROR
+        && theirs.answers.iter().all(|record| record.rtype != Type::AAAA);
+    is_meant.then(|| {
+        let mut theirs = theirs.clone();
+        theirs.set_rcode(ours.rcode());
+        theirs
+    })
 }
 
 fn imported(seen: &Seen<'_>, theirs: Option<&Message>) -> Option<Message> {

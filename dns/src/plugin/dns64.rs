@@ -1,7 +1,7 @@
 //! `dns64`: gives clients that have IPv6 alone an address for hosts that have IPv4 alone (RFC 6147): AAAA records made
 //! of A records, under a prefix that a translator carries (RFC 6052).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::Ipv6Net;
@@ -12,7 +12,7 @@ use crate::fast::{Fast, Step};
 use crate::query::Query;
 use crate::reply::{Failure, Outcome, Reply, Serving};
 use crate::server::{Building, Services};
-use crate::wire::{Class, Data, Message, Rcode, Type};
+use crate::wire::{Class, Data, Message, Rcode, Record, Type};
 
 #[cfg(test)]
 mod tests;
@@ -85,13 +85,31 @@ fn embed(prefix: Ipv6Net, address: Ipv4Addr) -> Ipv6Addr {
     bytes.into()
 }
 
+/// An AAAA record that means a host of IPv6 (RFC 6147 §5.1.4).
+fn is_usable(record: &Record) -> bool {
+    record.rtype == Type::AAAA && !is_mapped(record)
+}
+
+/// An AAAA record whose address is an IPv4 address in IPv6 form: of no use where there is no IPv4.
+fn is_mapped(record: &Record) -> bool {
+    match record.data.to_ip(record.rtype) {
+        Some(IpAddr::V6(ip)) => ip.to_ipv4_mapped().is_some(),
+        _ => false,
+    }
+}
+
 impl Dns64 {
+    /// Whether the answer for AAAA leaves a client without an address (RFC 6147 §5.1.1 and §5.1.2).
     fn needs_translation(&self, message: &Message) -> bool {
-        let is_name_error = message.rcode() == Rcode::NXDOMAIN && message.answers.is_empty();
-        !is_name_error && (self.translate_all || message.answers.iter().all(|record| record.rtype != Type::AAAA))
+        match message.rcode() {
+            Rcode::NXDOMAIN => false,
+            Rcode::NOERROR => self.translate_all || !message.answers.iter().any(is_usable),
+            // As if there were no AAAA: servers that don't know the type say many things.
+            _ => true,
+        }
     }
 
-    /// The answer to the question for A, with AAAA in its place.
+    /// The answer to the question for A, with AAAA in its place; its error where it is one (RFC 6147 §5.1.6).
     async fn translate(&self, query: &mut Query, asked: &Message) -> Outcome {
         let soa = asked.authorities.iter().rfind(|record| record.rtype == Type::SOA);
         let most = soa.map_or(TTL, |soa| soa.ttl);
@@ -146,9 +164,13 @@ impl Plugin for Dns64 {
             let asked = match &mut outcome {
                 Ok(Some(reply)) => match reply.message() {
                     Ok(message) if self.needs_translation(message) => std::mem::take(message),
-                    _ => return outcome,
+                    Ok(message) => {
+                        message.answers.retain(|record| !is_mapped(record));
+                        return outcome;
+                    }
+                    Err(_) => return outcome,
                 },
-                // Any error but this one is as if there were no AAAA (RFC 6147 §5.1.2).
+                // No answer in time is as SERVFAIL, and that as if there were no AAAA (RFC 6147 §5.1.2 and §5.1.3).
                 Err(failure) if failure.rcode != Rcode::NXDOMAIN => Message::default(),
                 _ => return outcome,
             };

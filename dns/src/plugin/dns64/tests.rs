@@ -78,6 +78,52 @@ fn an_error_is_as_if_there_were_no_ipv6() {
 }
 
 #[test]
+fn no_answer_is_as_if_there_were_no_ipv6() {
+    // Nobody answers the question for AAAA.
+    let four = "template IN A example {\n answer \"{{ .Name }} 60 IN A 192.0.2.42\"\n }";
+    assert_eq!(shown(&answers("", four, SIX).0.answers), ["host.example. 60 IN AAAA 64:ff9b::c000:22a"]);
+}
+
+#[test]
+fn an_error_with_addresses_is_one_without() {
+    let failing = "template IN A example {\n answer \"{{ .Name }} 900 IN A 192.0.2.42\"\n }\n \
+         template IN AAAA example {\n rcode REFUSED\n answer \"{{ .Name }} 60 IN AAAA 2001:db8::1\"\n }";
+    // Without an SOA, ten minutes at most (RFC 6147 §5.1.7).
+    assert_eq!(shown(&answers("", failing, SIX).0.answers), ["host.example. 600 IN AAAA 64:ff9b::c000:22a"]);
+}
+
+#[test]
+fn addresses_of_ipv4_in_the_form_of_ipv6_are_none() {
+    let with = |more: &str| {
+        let templates = format!(
+            "template IN A example {{\n answer \"{{{{ .Name }}}} 60 IN A 192.0.2.42\"\n }}\n \
+             template IN AAAA example {{\n answer \"{{{{ .Name }}}} 60 IN AAAA ::ffff:192.0.2.1\"\n{more}\n }}"
+        );
+        shown(&answers("", &templates, SIX).0.answers)
+    };
+    assert_eq!(with(""), ["host.example. 60 IN AAAA 64:ff9b::c000:22a"]);
+    let usable = "answer \"{{ .Name }} 60 IN AAAA 2001:db8::1\"";
+    assert_eq!(with(usable), ["host.example. 60 IN AAAA 2001:db8::1"]);
+}
+
+#[test]
+fn aliases_stay_and_their_end_is_translated() {
+    let templates = "template IN A end.example {\n answer \"{{ .Name }} 60 IN A 192.0.2.42\"\n }\n \
+         template IN AAAA end.example {\n authority \"example. 30 IN SOA ns.example. root.example. (1 2 3 4 5)\"\n }\n \
+         template ANY ANY example {\n answer \"{{ .Name }} 60 IN CNAME end.example.\"\n }";
+    let expected = ["host.example. 60 IN CNAME end.example.", "end.example. 30 IN AAAA 64:ff9b::c000:22a"];
+    assert_eq!(shown(&answers("", templates, SIX).0.answers), expected);
+    // An alias to nothing is an error of the name.
+    let dangling = "template IN AAAA host.example {\n rcode NXDOMAIN\n answer \"{{ .Name }} 60 IN CNAME x.test.\"\n }\n \
+         template IN A host.example {\n answer \"{{ .Name }} 60 IN A 192.0.2.42\"\n }";
+    let (answer, _) = answers("", dangling, SIX);
+    assert_eq!(
+        (answer.rcode(), shown(&answer.answers)),
+        (Rcode::NXDOMAIN, vec!["host.example. 60 IN CNAME x.test.".into()])
+    );
+}
+
+#[test]
 fn what_is_no_prefix_is_refused() {
     for wrong in ["dns64 64:ff9b::", "dns64 10.0.0.0/8", "dns64 64:ff9b::/72", "dns64 64:ff9b::/97", "dns64 a b"] {
         assert!(refusal(&format!(". {{\n {wrong}\n}}")).starts_with("Corefile:2: dns64"), "{wrong}");
