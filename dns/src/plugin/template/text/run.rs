@@ -8,6 +8,8 @@ use super::value::{Subject, Thing, Value};
 const LONGEST: usize = 1 << 20;
 /// The most nodes that are gone through: loops in loops end.
 const STEPS: usize = 100_000;
+/// What is said of more.
+const ENDLESS: &str = "the template does not come to an end";
 
 /// The text of nodes.
 pub(super) fn run(nodes: &[Node], subject: &dyn Subject) -> Result<String, String> {
@@ -36,7 +38,7 @@ impl Run<'_> {
         for node in nodes {
             self.steps += 1;
             if self.steps > STEPS || self.out.len() > LONGEST {
-                return Err("the template does not come to an end".to_owned());
+                return Err(ENDLESS.to_owned());
             }
             match node {
                 Node::Text(text) => self.out.push_str(text),
@@ -96,6 +98,8 @@ impl Run<'_> {
                 list.into_iter().enumerate().map(|(n, item)| (Value::Number(n as i128), item)).collect()
             }
             Value::Map(map) => map.into_iter().map(|(name, item)| (Value::Text(name), item)).collect(),
+            Value::Number(count) if count > STEPS as i128 => return Err(ENDLESS.to_owned()),
+            Value::Number(count) => (0..count).map(|n| (Value::Number(n), Value::Number(n))).collect(),
             Value::Nothing => Vec::new(),
             other => return Err(format!("range can't go over {}", other.kind())),
         };
@@ -104,6 +108,7 @@ impl Run<'_> {
         }
         let pipe = &branch.pipe;
         for (key, item) in items {
+            self.steps += 1;
             let variables = self.variables.len();
             match pipe.variables.as_slice() {
                 [one] => self.set(one, pipe.assigns, item.clone()),

@@ -66,6 +66,7 @@ fn what_templates_say() {
         ("{{ range .Match }}<{{ . }}>{{ end }}", "<all><1><>"),
         ("{{ range $n, $m := .Match }}{{ if eq $n 2 }}{{ break }}{{ end }}{{ $n }}={{ $m }} {{ end }}", "0=all 1=1 "),
         ("{{ range $k, $v := .Group }}{{ $k }}{{ $v }}{{ end }}", "affbx"),
+        ("{{ range $n := 3 }}{{ $n }}{{ end }}{{ range 0 }}{{ else }}none{{ end }}", "012none"),
         ("{{ range slice .Match 3 }}x{{ else }}none{{ end }}", "none"),
         ("{{ $x := .Type }}{{ $x = print $x \"AAA\" }}{{ $x }}", "AAAA"),
         ("a {{- /* nothing */ -}} b {{- .Type -}} c", "abAc"),
@@ -132,6 +133,8 @@ fn what_goes_wrong_when_it_runs() {
         ("{{ eq .Name 1 }}", "can't be compared"),
         ("{{ len 1 }}", "len of a number"),
         ("{{ range .Name }}{{ end }}", "range can't go over text"),
+        ("{{ range 100001 }}{{ end }}", "does not come to an end"),
+        ("{{ range 99999 }}{{ range 99999 }}{{ end }}{{ end }}", "does not come to an end"),
     ] {
         assert!(run(template).unwrap_err().contains(why), "{template}");
     }
