@@ -23,6 +23,7 @@ use crate::reply::{Body, Failure, Outcome, Reply, Serving};
 use crate::upstream::{By, Trouble};
 use crate::wire::{Name, Rcode};
 
+mod lookup;
 mod message;
 mod metrics;
 mod policy;

@@ -1,6 +1,6 @@
 //! `forward FROM TO... { options }`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::metrics::{Counts, Series};
 use super::policy::Policy;
 use super::proxy::{Check, Proxy};
 use super::to::{self, To};
-use super::{Forward, Forwarder, Options, tls};
+use super::{Forward, Forwarder, Options, lookup, tls};
 use crate::corefile::{Directive, Problem, key};
 use crate::plugin::Plugin;
 use crate::server::Building;
@@ -41,6 +41,7 @@ const KNOWN: &[&str] = &[
     "failfast_all_unhealthy_upstreams",
     "failover",
     "source_address",
+    "resolver",
     "random_case",
 ];
 
@@ -55,6 +56,8 @@ struct Read {
     domain: Name,
     files: tls::Files,
     server_name: Option<String>,
+    /// Who knows the addresses of hosts.
+    resolvers: Vec<SocketAddr>,
 }
 
 /// `forward`, any number of times.
@@ -82,7 +85,8 @@ fn forwarder(building: &mut Building<'_>, directive: &Directive) -> Result<Forwa
     let read = options(building, directive)?;
     let mut tos: Vec<To> = Vec::new();
     for text in &args[1..] {
-        for to in to::read(text, |path| building.path(path)).map_err(|reason| directive.problem(reason))? {
+        let found = to::read(text, |path| building.path(path), |host| lookup::host(host, &read.resolvers));
+        for to in found.map_err(|reason| directive.problem(reason))? {
             if !tos.iter().any(|known| known.address == to.address) {
                 tos.push(to);
             }
@@ -188,6 +192,7 @@ fn options(building: &Building<'_>, directive: &Directive) -> Result<Read, Probl
         domain: Name::root(),
         files: tls::Files::default(),
         server_name: None,
+        resolvers: Vec::new(),
     };
     for line in directive.body() {
         line.no_body()?;
@@ -256,7 +261,15 @@ fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<
             settings.source = Some(line.parse::<IpAddr>(0, "an IP address")?);
         }
         "doh_method" => return Err(line.problem("DNS over HTTPS is not spoken to upstreams; remove it")),
-        "resolver" => return Err(line.problem("upstreams are named by address; remove it")),
+        "resolver" => {
+            for word in line.args_between(1, usize::MAX)? {
+                let ip = word.trim_start_matches('[').trim_end_matches(']').parse().map(|ip| SocketAddr::new(ip, 53));
+                let address = word.parse().or(ip).map_err(|_| {
+                    line.problem(format!("{word:?} is no address; write 10.0.0.10, 10.0.0.10:53 or [2001:db8::1]:53"))
+                })?;
+                read.resolvers.push(address);
+            }
+        }
         _ => return Err(line.unknown_option(KNOWN)),
     }
     Ok(())

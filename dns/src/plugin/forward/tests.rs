@@ -10,6 +10,7 @@ use crate::server::{Instance, Running, Services, Settings};
 use crate::upstream::tests::{Fake, bytes, good, question, reply};
 use crate::wire::{Message, Type};
 
+mod options;
 mod real;
 
 pub(crate) fn services() -> Arc<Services> {

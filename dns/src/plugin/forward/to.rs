@@ -1,7 +1,9 @@
-//! `TO`: whom to ask: an address, or a file that names some as resolv.conf(5) does.
+//! `TO`: whom to ask: an address, the name of a host, or a file that names some as resolv.conf(5) does.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+
+use crate::wire::Name;
 
 #[cfg(test)]
 mod tests;
@@ -20,11 +22,16 @@ pub(super) struct To {
     pub(super) server_name: Option<String>,
 }
 
-/// Those whom an argument names; none where it is a file without any. `path` makes a path of what may be one.
+/// Those whom an argument names; none where it is a file without any. `path` makes a path of what may be one, `lookup`
+/// gives the addresses of a host.
 ///
 /// # Errors
 /// Why it names nobody.
-pub(super) fn read(text: &str, path: impl Fn(&str) -> PathBuf) -> Result<Vec<To>, String> {
+pub(super) fn read(
+    text: &str,
+    path: impl Fn(&str) -> PathBuf,
+    lookup: impl Fn(&str) -> Result<Vec<IpAddr>, String>,
+) -> Result<Vec<To>, String> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("dns", text));
     let is_tls = match scheme {
         "dns" => false,
@@ -35,26 +42,48 @@ pub(super) fn read(text: &str, path: impl Fn(&str) -> PathBuf) -> Result<Vec<To>
         }
         _ => return Err(format!("{text}: {scheme}:// is no known scheme; use dns:// or tls://")),
     };
-    if let Some((ip, server_name, port)) = address(rest) {
+    let parts = parts(rest);
+    let to = |ip, server_name: Option<&str>, port: Option<u16>| {
         let address = SocketAddr::new(ip, port.unwrap_or(if is_tls { TLS } else { DNS }));
-        let server_name = server_name.filter(|_| is_tls).map(str::to_owned);
-        return Ok(vec![To { address, is_tls, server_name }]);
+        To { address, is_tls, server_name: server_name.filter(|_| is_tls).map(str::to_owned) }
+    };
+    if let Some((host, server_name, port)) = parts
+        && let Ok(ip) = host.parse()
+    {
+        return Ok(vec![to(ip, server_name, port)]);
     }
     let file = path(rest);
     let found = std::fs::read_to_string(&file);
     match found {
         Ok(_) if is_tls => Err(format!("{text}: the servers of a file are asked in the clear; name them by address")),
         Ok(text) => Ok(servers(&text)),
-        Err(error) => {
-            Err(format!("{text}: is no IP address, and no file such as /etc/resolv.conf: {}: {error}", file.display()))
-        }
+        Err(error) => match parts.filter(|(host, ..)| is_host(host)) {
+            Some((host, server_name, port)) => {
+                let found = lookup(host).map_err(|reason| format!("{text}: {reason}"))?;
+                Ok(found.into_iter().map(|ip| to(ip, server_name, port)).collect())
+            }
+            None => Err(format!(
+                "{text}: is no IP address, no name of a host, and no file such as /etc/resolv.conf: {}: {error}",
+                file.display()
+            )),
+        },
     }
 }
 
-/// Address, name of the server and port: `IP`, `IP:PORT`, `[IP]:PORT`, each with `%NAME` behind the address.
-fn address(text: &str) -> Option<(IpAddr, Option<&str>, Option<u16>)> {
-    if let Ok(ip) = text.parse() {
-        return Some((ip, None, None));
+/// Whether it can be the name of a host. An address with a mistake can't: no top-level domain is a number.
+fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_number = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    name.split('.').all(is_label) && !is_number && Name::parse(name).is_ok()
+}
+
+/// Address or host, name of the server and port: `IP`, `IP:PORT`, `[IP]:PORT`, each with `%NAME` behind the address.
+fn parts(text: &str) -> Option<(&str, Option<&str>, Option<u16>)> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Some((text, None, None));
     }
     let (host, rest) = match text.strip_prefix('[') {
         Some(inside) => inside.split_once(']')?,
@@ -70,11 +99,10 @@ fn address(text: &str) -> Option<(IpAddr, Option<&str>, Option<u16>)> {
         None if rest.is_empty() => None,
         None => return None,
     };
-    let (ip, name) = match host.rsplit_once('%') {
-        Some((ip, name)) => (ip, Some(name).filter(|name| !name.is_empty())),
-        None => (host, None),
-    };
-    Some((ip.parse().ok()?, name, port))
+    match host.rsplit_once('%') {
+        Some((host, name)) => Some((host, Some(name).filter(|name| !name.is_empty()), port)),
+        None => Some((host, None, port)),
+    }
 }
 
 /// The servers that a resolv.conf(5) names. What is no address is left out.

@@ -4,7 +4,7 @@
 use super::*;
 
 fn read_plain(text: &str) -> Result<Vec<To>, String> {
-    read(text, |path| path.into())
+    read(text, |path| path.into(), |host| Err(format!("{host} is not looked up here")))
 }
 
 #[test]
@@ -40,9 +40,30 @@ fn what_names_nobody_says_why() {
         ("[2003::1]x", "is no IP address"),
         ("/no/such/file", "/no/such/file: No such file"),
         ("", "is no IP address"),
+        ("a..b", "is no IP address"),
+        ("dns.test:x", "is no IP address"),
+        ("dns.test", "dns.test: dns.test is not looked up here"),
     ] {
         let error = read_plain(text).unwrap_err();
         assert!(error.contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_host_is_all_its_addresses() {
+    for (text, host, port, name) in [
+        ("dns.test", "dns.test", 53, None),
+        ("dns.test.:1053", "dns.test.", 1053, None),
+        ("tls://dns.test%proof.test:10853", "dns.test", 10853, Some("proof.test")),
+    ] {
+        let lookup = |asked: &str| {
+            assert_eq!(asked, host);
+            Ok(vec!["10.0.0.1".parse().unwrap(), "2003::1".parse().unwrap()])
+        };
+        let found = read(text, |path| path.into(), lookup).unwrap();
+        let addresses: Vec<_> = found.iter().map(|to| to.address.to_string()).collect();
+        assert_eq!(addresses, [format!("10.0.0.1:{port}"), format!("[2003::1]:{port}")], "{text}");
+        assert!(found.iter().all(|to| to.server_name.as_deref() == name), "{text}");
     }
 }
 
