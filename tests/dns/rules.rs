@@ -287,7 +287,7 @@ fn repeated_alias(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     (is_meant && seen.case.external.iter().any(is_external)).then_some(once)
 }
 
-/// The question for A ends in an error.
+/// The question for A ends in an error, or that for AAAA in NXDOMAIN behind an alias, which is relayed as it is.
 fn translated_error(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     let ours = seen.ours?;
     let is_meant = seen.case.text.contains("dns64")
@@ -298,6 +298,9 @@ fn translated_error(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     is_meant.then(|| {
         let mut theirs = theirs.clone();
         theirs.set_rcode(ours.rcode());
+        if ours.rcode() == Rcode::NXDOMAIN {
+            theirs.flags.set_aa(ours.flags.aa());
+        }
         theirs
     })
 }

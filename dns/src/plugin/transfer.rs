@@ -113,7 +113,7 @@ impl Plugin for Transfer {
         }
         let transport = query.request.transport;
         if matches!(transport, Transport::Udp | Transport::Https) {
-            query.note(|| "zones go by TCP and TLS only".into());
+            query.note(|| "zones go by TCP, TLS and QUIC only".into());
             return ready(Err(Failure::bare(NAME, Rcode::REFUSED)));
         }
         let Some(rule) = longest(&self.rules, query.name()) else { return next.run(query) };
