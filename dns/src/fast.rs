@@ -217,6 +217,8 @@ pub struct Fast<'a> {
     pub edns_size: u16,
     /// `loadbalance`: records of equal length go out in random order.
     pub shuffle: bool,
+    /// `loadbalance nearest`: endpoints of a headless Service are put in order, which the long way does.
+    pub nearest: bool,
     /// `minimal`: authority and additional are left out of positive answers.
     pub minimal: bool,
     /// A cache stands in front: the least and the highest TTL that it leaves as they are, in seconds. See
@@ -260,6 +262,7 @@ impl<'a> Fast<'a> {
             limit,
             edns_size,
             shuffle: false,
+            nearest: false,
             minimal: false,
             ttls: None,
             meter: None,

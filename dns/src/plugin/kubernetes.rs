@@ -90,6 +90,7 @@ impl Plugin for Kubernetes {
             Found::NoName if self.fallthrough.takes(fast) => Step::Pass,
             _ if !fast.lets(answer.ttl()) => Step::Slow,
             Found::Refused | Found::External(_) => Step::Slow,
+            Found::Rrset(rrset) if fast.nearest && rrset.is_of_endpoints() => Step::Slow,
             Found::Rrset(rrset) => {
                 let Ok(count) = u16::try_from(rrset.len()) else { return Step::Slow };
                 let section = Section { bytes: rrset.bytes(), count, stride: rrset.stride() };

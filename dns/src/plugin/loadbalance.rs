@@ -157,10 +157,11 @@ impl Plugin for LoadBalance {
     }
 
     fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {
-        if !self.prefer.is_empty() || !matches!(self.policy, Policy::RoundRobin) {
+        if !self.prefer.is_empty() || matches!(self.policy, Policy::Weighted(_)) {
             return Step::Slow;
         }
         fast.shuffle = true;
+        fast.nearest = matches!(self.policy, Policy::Nearest(_));
         Step::Pass
     }
 

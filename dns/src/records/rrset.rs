@@ -78,6 +78,11 @@ impl Rrset {
         self.bytes.is_empty()
     }
 
+    /// Whether these are addresses of endpoints, which are somewhere, and not those of a ClusterIP.
+    pub fn is_of_endpoints(&self) -> bool {
+        !self.places.is_empty()
+    }
+
     /// The records' TTL, in seconds.
     pub fn ttl(&self) -> u32 {
         self.bytes.get(6..10).and_then(|ttl| ttl.try_into().ok()).map_or(0, u32::from_be_bytes)

@@ -25,6 +25,8 @@ const OBJECTS: &str = r#"
 ---
 {"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"name":"db-1","namespace":"default","labels":{"kubernetes.io/service-name":"db"}},"addressType":"IPv4","ports":[{"port":5432}],"endpoints":[{"addresses":["10.3.0.5"],"nodeName":"three","zone":"b"},{"addresses":["10.2.0.5"],"nodeName":"two","zone":"a"},{"addresses":["10.1.0.5"],"nodeName":"one","zone":"a"},{"addresses":["10.3.0.6"],"nodeName":"three","zone":"b"}]}
 ---
+{"apiVersion":"v1","kind":"Service","metadata":{"name":"web","namespace":"default"},"spec":{"clusterIP":"10.96.0.7","ports":[{"port":80}]}}
+---
 {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default"}}
 "#;
 
@@ -66,6 +68,8 @@ fn the_own_node_comes_first_then_the_own_zone() {
             assert_eq!((found.len(), &*found[0], &*found[1]), (4, first, second), "{client}");
         }
     }
+    // A ClusterIP is nowhere: there is nothing to put in order.
+    assert!(ask_fast(&instance, &question("web.default.svc.cluster.local.", Type::A)).is_some());
     assert!(ask_fast(&instance, &question("db.default.svc.cluster.local.", Type::A)).is_none());
 }
 
