@@ -37,6 +37,7 @@ pub(super) async fn serve(address: Address, socket: std::net::UdpSocket, slot: S
         tasks,
         started: Instant::now(),
     };
+    let mut turns = 0;
     loop {
         let ready = tokio::select! {
             biased;
@@ -51,7 +52,9 @@ pub(super) async fn serve(address: Address, socket: std::net::UdpSocket, slot: S
             Ok(count) if count < BATCH => Err(io::ErrorKind::WouldBlock.into()),
             received => received,
         });
-        if batch.tasks.count() > LISTENING {
+        turns = if batch.tasks.count() > LISTENING { TURNS } else { turns + 1 };
+        if turns >= TURNS {
+            turns = 0;
             tokio::task::yield_now().await;
         }
     }
@@ -66,8 +69,10 @@ pub(super) async fn serve(address: Address, socket: std::net::UdpSocket, slot: S
 
 /// Tasks of a thread that no question waits for, where it listens at one address.
 const LISTENING: usize = 3;
-/// Batches that are taken at the end: more than a socket's buffer holds.
-const LAST: usize = 1024;
+/// Batches after which the rest of the thread has its turn, however many more there are: connections, orders.
+const TURNS: usize = 16;
+/// Batches that are taken at the end: more than a buffer of 8 MiB holds, in which no datagram takes less than 768 bytes.
+const LAST: usize = 192;
 
 struct Batch {
     address: SocketAddr,

@@ -1,6 +1,7 @@
 //! Whole servers that forward to real sockets: options, faults, health.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use super::*;
@@ -36,10 +37,15 @@ impl Served {
     }
 
     pub(crate) fn start_at(corefile: &str, services: Arc<Services>, port: u16) -> Served {
+        Served::start_on(corefile, services, port, 1)
+    }
+
+    /// On so many threads.
+    pub(crate) fn start_on(corefile: &str, services: Arc<Services>, port: u16, threads: usize) -> Served {
         let folder = tempfile::tempdir().unwrap();
         let conf = folder.path().join("Corefile");
         std::fs::write(&conf, corefile).unwrap();
-        let settings = Settings { conf, port, threads: 1, prepare: None };
+        let settings = Settings { conf, port, threads, prepare: None };
         let running = Running::start(settings, services.clone()).unwrap();
         Served { address: ([127, 0, 0, 1], port).into(), services, running: Some(running), _folder: folder }
     }
@@ -115,12 +121,14 @@ fn at_the_end_what_is_out_is_answered() {
 }
 
 #[test]
-fn the_end_does_not_wait_for_those_who_go_on_asking() {
+fn who_asks_without_pause_holds_up_neither_connections_nor_the_end() {
     let mut served = Served::start(". {\n hosts {\n  192.0.2.1 example.org\n }\n}\n");
     let asked = question("example.org.", Type::A);
     assert_eq!(last_byte(&served.ask(&asked)), 1);
     let running = served.running.take().unwrap();
     let is_over = std::sync::atomic::AtomicBool::new(false);
+    let mut stream = std::net::TcpStream::connect(served.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -131,6 +139,10 @@ fn the_end_does_not_wait_for_those_who_go_on_asking() {
                 }
             });
         }
+        // Connections have their turn too.
+        let asked = bytes(&asked);
+        let framed = [&(asked.len() as u16).to_be_bytes()[..], &asked].concat();
+        let answered = stream.write_all(&framed).and_then(|()| stream.read_exact(&mut [0; 12])).is_ok();
         let ending = scope.spawn(move || running.stop());
         let began = Instant::now();
         while !ending.is_finished() && began.elapsed() < Duration::from_secs(20) {
@@ -138,7 +150,7 @@ fn the_end_does_not_wait_for_those_who_go_on_asking() {
         }
         let ended = ending.is_finished();
         is_over.store(true, Ordering::Relaxed);
-        assert!(ended, "not within 20 s");
+        assert!(answered && ended, "within 20 s: answered by TCP: {answered}; ended: {ended}");
     });
 }
 
