@@ -1,8 +1,8 @@
-//! One question at a time: who asks on a thread what is being asked there waits for that answer. Only clients wait,
-//! and they hold up nobody, so none can wait for itself.
+//! One question at a time: who asks what is being asked, on whichever thread, waits for that answer. Only clients
+//! wait, and they hold up nobody, so none can wait for itself.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -22,10 +22,17 @@ pub(super) enum Landed {
 
 type Waiting = Vec<oneshot::Sender<Landed>>;
 
-thread_local!(static FLIGHTS: RefCell<HashMap<Box<[u8]>, Waiting, foldhash::fast::RandomState>> = RefCell::default());
+type Flights = HashMap<Box<[u8]>, Waiting, foldhash::fast::RandomState>;
+
+/// Those of all threads. Only what is not kept comes here, so the lock is short and seldom wanted twice.
+fn flights() -> MutexGuard<'static, Flights> {
+    static FLIGHTS: LazyLock<Mutex<Flights>> = LazyLock::new(Mutex::default);
+    FLIGHTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A question that is being asked. The others are told when it lands, or is dropped.
 pub(super) struct Flight {
+    /// Empty once it has landed.
     key: Box<[u8]>,
 }
 
@@ -37,7 +44,7 @@ pub(super) enum Role {
     Further(oneshot::Receiver<Landed>),
 }
 
-/// Joins whoever asks the same on this thread.
+/// Joins whoever asks the same.
 pub(super) fn join(key: &Key<'_>) -> Role {
     let mut bytes = Vec::with_capacity(9 + key.name.len());
     bytes.extend_from_slice(&key.share.to_be_bytes());
@@ -46,7 +53,8 @@ pub(super) fn join(key: &Key<'_>) -> Role {
     bytes.push(key.bits);
     bytes.extend_from_slice(key.name);
     let key: Box<[u8]> = bytes.into();
-    FLIGHTS.with_borrow_mut(|flights| match flights.get_mut(&key) {
+    let mut flights = flights();
+    match flights.get_mut(&key) {
         Some(waiting) => {
             let (sender, landing) = oneshot::channel();
             waiting.push(sender);
@@ -56,17 +64,22 @@ pub(super) fn join(key: &Key<'_>) -> Role {
             flights.insert(key.clone(), Vec::new());
             Role::First(Flight { key })
         }
-    })
+    }
 }
 
 impl Flight {
     /// Tells all that wait.
-    pub(super) fn land(self, landed: Landed) {
+    pub(super) fn land(mut self, landed: Landed) {
         self.tell(&landed);
     }
 
-    fn tell(&self, landed: &Landed) {
-        let waiting = FLIGHTS.with_borrow_mut(|flights| flights.remove(&self.key));
+    fn tell(&mut self, landed: &Landed) {
+        // Once: from then on the key may be another's.
+        let key = std::mem::take(&mut self.key);
+        if key.is_empty() {
+            return;
+        }
+        let waiting = flights().remove(&key);
         for one in waiting.into_iter().flatten() {
             // Who has gone needs no word.
             let _ = one.send(landed.clone());

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::entry::Entry;
+use super::flight::{self, Landed, Role};
 use super::judge::Judged;
 use super::settings::Mode;
 use super::{Asked, Inner, ask_next};
@@ -47,10 +48,10 @@ impl Inner {
             self.refresh_behind(query, next, asked, entry, true);
             return None;
         };
-        // Without a recheck time every question verifies; with one, one at a time does.
+        // Without a recheck time every question verifies, or waits for who does; with one, the others get what is stale.
         let refresh = if self.settings.recheck.is_zero() { None } else { Some(self.begin(entry, true)?) };
         if time.is_zero() {
-            let outcome = self.verify(query, next, asked).await;
+            let outcome = self.verify_once(query, next, asked).await;
             if let Some(mut refresh) = refresh {
                 refresh.succeeded = outcome.is_some();
             }
@@ -62,7 +63,7 @@ impl Inner {
         tokio::task::spawn_local(async move {
             let Behind { mut query, block, at } = behind;
             let next = Next { plugins: block.plugins.get(at..).unwrap_or_default() };
-            let outcome = inner.verify(&mut query, next, &asked).await;
+            let outcome = inner.verify_once(&mut query, next, &asked).await;
             if let Some(mut refresh) = refresh {
                 refresh.succeeded = outcome.is_some();
             }
@@ -73,6 +74,30 @@ impl Inner {
         let outcome = tokio::time::timeout(time, verified).await.ok()?.ok()??;
         let _ = now;
         Some(outcome)
+    }
+
+    /// Verifies, or waits for who verifies the same.
+    async fn verify_once(&self, query: &mut Query, next: Next<'_>, asked: &Asked) -> Option<Outcome> {
+        match flight::join(&asked.key(&self.share)) {
+            Role::First(flight) => {
+                let outcome = self.verify(query, next, asked).await;
+                flight.land(if outcome.is_some() { Landed::Kept } else { Landed::Other });
+                outcome
+            }
+            Role::Further(_) if query.depth > 0 => self.verify(query, next, asked).await,
+            Role::Further(landing) => {
+                let Ok(Landed::Kept) = landing.await else { return None };
+                let now = Instant::now();
+                let found = self.find(asked);
+                let chosen = self.choose(&found, now).map(|(entry, _)| entry.clone());
+                drop(found);
+                match chosen {
+                    Some(entry) if entry.left(now) > 0 => Some(Ok(Some(self.reply_now(query, &entry, now)))),
+                    // Verified, but it can't be kept.
+                    _ => self.verify(query, next, asked).await,
+                }
+            }
+        }
     }
 
     /// Asks the next plugin; its answer if it may take the place of what is stale. Only such an answer is kept.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::plugin::asker::{Asker, question, refusal, shown, with_edns};
-use crate::plugin::forward::tests::{Served, receive, until};
+use crate::plugin::forward::tests::{Served, free, receive, services, until};
 use crate::upstream::tests::{Fake, Seen, bytes, good, reply as reply_to};
 use crate::wire::text::record_from_text;
 use crate::wire::{Edns, Record};
@@ -241,7 +241,9 @@ fn stale_answers_are_given_while_the_upstream_fails() {
 fn one_question_is_out_for_all_that_ask_the_same() {
     let (fake, mood, asked) = moody();
     *mood.lock().unwrap() = Mood::Silent;
-    let served = served(&fake, "cache");
+    // Whichever thread they come to.
+    let corefile = format!(". {{\n cache\n forward . {}\n}}\n", fake.address);
+    let served = Served::start_on(&corefile, services(), free().port(), 3);
     let waiting: Vec<_> = (0..20).map(|_| served.send(&question("example.org.", "A"))).collect();
     until("it is asked", || asked.load(Ordering::SeqCst) >= 1);
     // The first attempt is lost; the second brings the answer to all.
@@ -250,6 +252,31 @@ fn one_question_is_out_for_all_that_ask_the_same() {
         assert_eq!(last(&receive(socket)), 1);
     }
     assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn one_question_verifies_for_all_that_ask_the_same() {
+    for options in ["serve_stale 1h verify", "serve_stale 1h verify 10s"] {
+        let (fake, mood, asked) = moody();
+        let served = served(&fake, &format!("cache {{\n success 1000 60 1\n {options}\n }}"));
+        let question = question("example.org.", "A");
+        assert_eq!(last(&served.ask(&question)), 1);
+        *mood.lock().unwrap() = Mood::Fails;
+        until("it is stale", || {
+            served.ask(&question);
+            line(&served.page(), "coredns_cache_served_stale_total") > 0.5
+        });
+        *mood.lock().unwrap() = Mood::Silent;
+        let before = asked.load(Ordering::SeqCst);
+        let waiting: Vec<_> = (0..20).map(|_| served.send(&question)).collect();
+        until("it is asked", || asked.load(Ordering::SeqCst) > before);
+        // The first attempt is lost; the second brings the answer to all.
+        *mood.lock().unwrap() = Mood::Good(2);
+        for socket in &waiting {
+            assert_eq!(last(&receive(socket)), 2, "{options}");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), before + 2, "{options}");
+    }
 }
 
 #[test]
