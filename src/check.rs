@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::cli::CheckArgs;
 use crate::states::{Place, State};
+use crate::store::{say, write};
 use crate::table::render;
 
 /// How long a state is waited for.
@@ -23,17 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Prints the findings; fails where the agent couldn't work, or a state can't be read.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let machine = machine(args);
+    let machine = machine(args)?;
     for state in args.states.states()? {
-        println!();
+        say("")?;
         let (snapshot, problems) = read(&state, Wanted::default(), &args.states.service_cluster_ip_range)
             .with_context(|| format!("--state {}", state.name))?;
-        report(&state, &snapshot, &problems);
+        report(&state, &snapshot, &problems)?;
     }
     Ok(machine)
 }
 
-fn machine(args: &CheckArgs) -> ExitCode {
+fn machine(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let findings = check(args.cgroup_root.as_deref());
     let mark = |fitness| match fitness {
         Fitness::Ok => "ok",
@@ -42,16 +43,16 @@ fn machine(args: &CheckArgs) -> ExitCode {
     };
     let rows: Vec<Vec<String>> =
         findings.iter().map(|f| vec![mark(f.fitness).to_owned(), f.what.to_owned(), f.found.clone()]).collect();
-    print!("{}", render(&["", "WHAT", "FOUND"], &rows));
+    write(&render(&["", "WHAT", "FOUND"], &rows))?;
     for f in findings.iter().filter(|f| !f.todo.is_empty()) {
-        println!("\n{}: {}", f.what, f.todo);
+        say(&format!("\n{}: {}", f.what, f.todo))?;
     }
     if findings.iter().any(|f| f.fitness == Fitness::Fail) {
-        println!("\nThis machine is not fit yet.");
-        return ExitCode::FAILURE;
+        say("\nThis machine is not fit yet.")?;
+        return Ok(ExitCode::FAILURE);
     }
-    println!("\nThis machine is fit.");
-    ExitCode::SUCCESS
+    say("\nThis machine is fit.")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Takes what a source tells until that is whole.
@@ -125,27 +126,25 @@ pub(crate) fn read(state: &State, wanted: Wanted, ranges: &[IpNet]) -> anyhow::R
 }
 
 /// Prints what of a state would not be served, and what in it is refused.
-fn report(state: &State, snapshot: &Snapshot, problems: &[Problem]) {
+fn report(state: &State, snapshot: &Snapshot, problems: &[Problem]) -> anyhow::Result<()> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (name, service) in &snapshot.services {
         rows.extend(not_served(service).into_iter().map(|what| vec![name.to_string(), what]));
     }
     if rows.is_empty() {
-        println!("{}: no Service of {} needs kube-proxy.", state.name, snapshot.services.len());
+        say(&format!("{}: no Service of {} needs kube-proxy.", state.name, snapshot.services.len()))?;
     } else {
-        print!("{}", render(&["SERVICE", "NEEDS KUBE-PROXY"], &rows));
-        println!(
+        write(&render(&["SERVICE", "NEEDS KUBE-PROXY"], &rows))?;
+        say(&format!(
             "\n{}: Services above would break without kube-proxy; leave it running beside `bowline node`, which acts first.",
             state.name
-        );
+        ))?;
     }
     if !snapshot.network_policies.is_empty() {
         let rows: Vec<Vec<String>> =
             snapshot.network_policies.keys().map(|name| vec![name.to_string(), "not enforced".to_owned()]).collect();
-        print!("\n{}", render(&["NETWORKPOLICY", ""], &rows));
-        println!("\n{}: Bowline enforces no NetworkPolicy yet; another program has to.", state.name);
+        write(&format!("\n{}", render(&["NETWORKPOLICY", ""], &rows)))?;
+        say(&format!("\n{}: Bowline enforces no NetworkPolicy yet; another program has to.", state.name))?;
     }
-    for problem in problems {
-        println!("\nrefused: {problem}");
-    }
+    problems.iter().try_for_each(|problem| say(&format!("\nrefused: {problem}")))
 }

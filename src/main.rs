@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
+use store::{say, write};
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(dns::with_two_dashes(std::env::args_os()));
@@ -35,10 +36,11 @@ fn main() -> ExitCode {
         },
         Command::Cleanup(args) => cleanup(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "bowline", &mut std::io::stdout());
-            Ok(())
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "bowline", &mut text);
+            write(&String::from_utf8_lossy(&text)).map(drop)
         }
-        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Into::into),
+        Command::Man => man(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,17 +51,23 @@ fn main() -> ExitCode {
     }
 }
 
+fn man() -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut text)?;
+    write(&String::from_utf8_lossy(&text)).map(drop)
+}
+
 fn cleanup(place: &cli::Place) -> anyhow::Result<()> {
     let removed = bowline_dataplane::cleanup::cleanup(&place.cgroup_root()?, &place.bpf_root)?;
     let interfaces = agent::remove_interface(&place.bpf_root)?;
     if removed.paths.is_empty() && interfaces.is_empty() {
-        println!("nothing was installed at {}", place.bpf_root.display());
+        say(&format!("nothing was installed at {}", place.bpf_root.display()))?;
     }
     for path in removed.paths {
-        println!("removed {}", path.display());
+        say(&format!("removed {}", path.display()))?;
     }
     for interface in interfaces {
-        println!("removed interface {interface}");
+        say(&format!("removed interface {interface}"))?;
     }
     Ok(())
 }
