@@ -85,7 +85,7 @@ impl NodeLocal {
     }
 
     /// What is read of the cluster is the kernel's too, and stays as it was at the start.
-    fn ahead(&self) -> Ahead {
+    pub(crate) fn ahead(&self) -> Ahead {
         let reads_all = self.reads_all_pods.clone();
         Box::new(move |corefile| {
             let needs = crate::dns::names::needs_pods(corefile).filter(|_| reads_all.get() != Some(&true));

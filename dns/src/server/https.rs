@@ -51,6 +51,7 @@ struct Connection {
     address: Address,
     ends: Ends,
     slot: Slot,
+    tasks: Tasks,
 }
 
 /// Answers a connection until either side ends it.
@@ -66,7 +67,7 @@ pub(super) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let timeouts = slot.load().timeouts();
-    let connection = Rc::new(Connection { address, ends, slot });
+    let connection = Rc::new(Connection { address, ends, slot, tasks: tasks.clone() });
     let service = service_fn(move |request| {
         let connection = connection.clone();
         async move { Ok::<_, Infallible>(connection.answer(request).await) }
@@ -134,6 +135,9 @@ impl Connection {
     }
 
     async fn said(&self, raw: Vec<u8>, path: String, server: &Arc<Server>) -> Response<Full<Bytes>> {
+        let Some(_place) = self.tasks.enter() else {
+            return page(StatusCode::SERVICE_UNAVAILABLE, "too many questions wait\n");
+        };
         let Ends { from, to, transport } = self.ends;
         let request = Request { path: Some(path), ..Request::new(raw, from, to, transport) };
         let Some(answer) = server.answer(request).await else {

@@ -25,10 +25,11 @@ const CONNECTIONS: usize = 1024;
 /// From here on a client must show that it gets what is sent to its address (RFC 9000 §8.1.2).
 const UNVALIDATED: usize = 128;
 
-/// DOQ_NO_ERROR, DOQ_INTERNAL_ERROR, DOQ_PROTOCOL_ERROR (RFC 9250 §8.4).
+/// DOQ_NO_ERROR, DOQ_INTERNAL_ERROR, DOQ_PROTOCOL_ERROR, DOQ_EXCESSIVE_LOAD (RFC 9250 §8.4).
 const NO_ERROR: VarInt = VarInt::from_u32(0);
 const INTERNAL_ERROR: VarInt = VarInt::from_u32(1);
 const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
+const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 
 /// Why a stream gets no answer.
 enum Fault {
@@ -36,6 +37,8 @@ enum Fault {
     Protocol,
     /// The stream is gone, or nothing is said.
     Stream,
+    /// Too many questions wait.
+    Load,
 }
 
 /// Serves a socket until its listener is closed.
@@ -100,17 +103,19 @@ async fn converse(connection: &Connection, ends: Ends, address: Address, slot: S
         let Ok((mut send, mut receive)) = taken else { return };
         let server = slot.load_full();
         let (connection, streams, all_done) = (connection.clone(), streams.clone(), all_done.clone());
+        let waiting = tasks.clone();
         streams.set(streams.get() + 1);
         tasks.spawn(async move {
-            let status = match answer(&mut send, &mut receive, ends, &server).await {
+            let status = match answer(&mut send, &mut receive, ends, &server, &waiting).await {
                 Ok(()) => Some("0x0"),
                 Err(Fault::Protocol) => {
                     connection.close(PROTOCOL_ERROR, b"");
                     Some("0x2")
                 }
-                Err(Fault::Stream) => {
+                Err(fault) => {
+                    let code = if matches!(fault, Fault::Load) { EXCESSIVE_LOAD } else { INTERNAL_ERROR };
                     // It may be gone already.
-                    let _ = send.reset(INTERNAL_ERROR);
+                    let _ = send.reset(code);
                     None
                 }
             };
@@ -133,6 +138,7 @@ async fn answer(
     receive: &mut RecvStream,
     ends: Ends,
     server: &Arc<Server>,
+    tasks: &Tasks,
 ) -> Result<(), Fault> {
     let timeouts = server.timeouts();
     let raw = read(receive, timeouts).await?;
@@ -142,6 +148,7 @@ async fn answer(
     if message.id != 0 || has_keepalive || message.flags.qr() {
         return Err(Fault::Protocol);
     }
+    let _place = tasks.enter().ok_or(Fault::Load)?;
     let request = Request::new(raw, ends.from, ends.to, ends.transport);
     let mut further = None;
     let first = server.answer_stream(request, &mut further).await.ok_or(Fault::Stream)?;

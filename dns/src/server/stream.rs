@@ -66,10 +66,10 @@ impl Drop for Ticket {
     }
 }
 
-/// A question that waits.
-struct Waiting(Rc<Counted>);
+/// A question's place among those that wait. It is free again when this is dropped.
+pub(super) struct Place(Rc<Counted>);
 
-impl Drop for Waiting {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.waiting.set(self.0.waiting.get() - 1);
     }
@@ -86,26 +86,22 @@ impl Tasks {
     }
     /// Runs a task on this thread.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.run(task, None);
-    }
-    /// The task in a box: the one around it would take its size twice, and each waiting question is one.
-    fn run(&self, task: impl Future<Output = ()> + 'static, waiting: Option<Waiting>) {
         self.0.count.set(self.0.count.get() + 1);
-        let held = (Ticket(self.0.clone()), waiting);
+        let ticket = Ticket(self.0.clone());
+        // In a box: the task around it would take its size twice, and each question that waits is one.
         let task = Box::pin(task);
         tokio::task::spawn_local(async move {
-            let _held = held;
+            let _ticket = ticket;
             task.await;
         });
     }
-    /// Whether one more question may wait.
-    pub(super) fn has_room(&self) -> bool {
-        self.0.waiting.get() < self.share(WAITING)
-    }
-    /// Runs the task of a question, for which there must be room.
-    pub(super) fn spawn_question(&self, task: impl Future<Output = ()> + 'static) {
-        self.0.waiting.set(self.0.waiting.get() + 1);
-        self.run(task, Some(Waiting(self.0.clone())));
+    /// A place for one more question that must wait; None where too many do.
+    pub(super) fn enter(&self) -> Option<Place> {
+        let waiting = self.0.waiting.get();
+        (waiting < self.share(WAITING)).then(|| {
+            self.0.waiting.set(waiting + 1);
+            Place(self.0.clone())
+        })
     }
     /// How many run.
     pub(super) fn count(&self) -> usize {
@@ -230,12 +226,11 @@ where
             }
             continue;
         }
-        if !tasks.has_room() {
-            break;
-        }
+        let Some(place) = tasks.enter() else { break };
         let request = Request::new(message, ends.from, ends.to, ends.transport);
         let (answers, room) = (answers.clone(), room.clone());
-        tasks.spawn_question(async move {
+        tasks.spawn(async move {
+            let _place = place;
             let mut further = None;
             let Some(answer) = server.answer_stream(request, &mut further).await else { return };
             // Who has gone needs no answer.

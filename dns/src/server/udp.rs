@@ -115,12 +115,14 @@ impl Batch {
                     continue;
                 }
             }
-            if datagram.is_cut || !self.tasks.has_room() {
+            if datagram.is_cut {
                 continue;
             }
+            let Some(place) = self.tasks.enter() else { continue };
             let request = Request::new(datagram.bytes.to_vec(), path.peer, to, Transport::Udp);
             let (server, outbox) = (server.clone(), Held(self.outbox.0.clone()));
-            self.tasks.spawn_question(async move {
+            self.tasks.spawn(async move {
+                let _place = place;
                 if let Some(answer) = server.answer(request).await {
                     outbox.0.push(&path, &answer).await;
                 }

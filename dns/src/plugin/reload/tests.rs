@@ -1,13 +1,16 @@
 //! `reload`: its bounds, and that a file that changes is served.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Instant;
 
 use super::*;
+use crate::corefile;
 use crate::feed::Feed;
 use crate::plugin::testing::refused;
-use crate::server::{Running, Services, Settings};
+use crate::server::{Refused, Running, Services, Settings};
 
 fn directive(text: &str) -> Directive {
     let text = format!(". {{\n reload {text}\n}}\n");
@@ -68,4 +71,43 @@ fn a_file_that_has_changed_is_served_and_its_hash_shown() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(services.metrics.page().contains("coredns_reload_failed_total 0"));
+}
+
+#[test]
+fn what_is_not_yet_there_is_tried_again_and_the_end_does_not_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let conf = folder.path().join("Corefile");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let write = |zone: &str| std::fs::write(&conf, format!("{zone}:{port} {{\n reload 2s 0s\n whoami\n}}\n")).unwrap();
+    write("example.org");
+    let services = Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"));
+    let (tried, asked) = std::sync::mpsc::channel();
+    let ahead = move |_: &corefile::Corefile| -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> {
+        tried.send(()).unwrap();
+        Box::pin(std::future::ready(Err(Refused::NotYet("the state is not there".to_owned()))))
+    };
+    assert!(services.ahead.set(Box::new(ahead)).is_ok());
+    let settings = Settings { conf: conf.clone(), port: 53, threads: 1, prepare: None };
+    let running = Running::start(settings.clone(), services.clone()).unwrap();
+    let before = running.instance().digest.clone();
+    write("example.net");
+    for _ in 0..2 {
+        asked.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
+    let said = running.reload().unwrap_err().to_string();
+    assert_eq!((said.as_str(), &running.instance().digest), ("the state is not there", &before));
+    running.stop();
+
+    // It never comes: the end does.
+    let services = Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"));
+    let (tried, asked) = std::sync::mpsc::channel();
+    let ahead = move |_: &corefile::Corefile| -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> {
+        tried.send(()).unwrap();
+        Box::pin(std::future::pending())
+    };
+    assert!(services.ahead.set(Box::new(ahead)).is_ok());
+    let running = Running::start(settings, services).unwrap();
+    running.ask_reload();
+    asked.recv_timeout(Duration::from_secs(60)).unwrap();
+    running.stop();
 }

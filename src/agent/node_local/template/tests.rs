@@ -70,3 +70,30 @@ fn stub_domains_of_kube_dns_become_blocks() {
     assert!(filled.contains("acme.local:53 {") && filled.contains("bind 169.254.20.10"), "{filled}");
     assert!(refused.unwrap_err().contains("stubDomains"));
 }
+
+#[test]
+fn a_reload_that_needs_pods_that_are_not_read_says_what_to_do() {
+    use crate::agent::node_local::NodeLocal;
+    use crate::states::State;
+    use bowline_cluster::source::kubernetes::Wanted;
+
+    let folder = std::env::temp_dir().join(format!("bowline-reload-pods-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let conf = folder.join("Corefile");
+    std::fs::write(&conf, ".:53 {\n kubernetes cluster.local\n}\n").unwrap();
+    let text = ".:53 {\n kubernetes cluster.local {\n  pods verified\n }\n}\n";
+    let next = bowline_dns::corefile::parse(text, "Corefile", std::path::Path::new(""), &|_| None).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let said = |state: &str| {
+        let dns = NodeLocal::new(&args(&format!("--dns {}", conf.display()))).unwrap();
+        dns.widen(&state.parse::<State>().unwrap(), &mut Wanted::of_node("a")).unwrap();
+        runtime.block_on(dns.ahead()(&next)).err().map(|refused| refused.to_string()).unwrap_or_default()
+    };
+    let refused = said("kubernetes:kubeconfig");
+    assert!(
+        refused.starts_with("Corefile:3: pods: needs all Pods") && refused.ends_with("start it again"),
+        "{refused}"
+    );
+    assert_eq!(said("files:x"), "", "a folder is read whole");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
