@@ -6,9 +6,10 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Method, Request as HttpRequest, Response, StatusCode};
@@ -107,10 +108,13 @@ pub(super) async fn serve<S>(
 impl Connection {
     async fn answer(&self, request: HttpRequest<Incoming>) -> Response<Full<Bytes>> {
         let server = self.slot.load_full();
-        let response = if request.uri().path() == PATH {
-            let path = PATH.to_owned();
-            match self.question(request, &server).await {
-                Some(raw) => self.said(raw, path, &server).await,
+        let (head, body) = request.into_parts();
+        // Whole, whatever is asked: some clients take an answer that comes before they have sent all for a failure.
+        let body = timeout(server.timeouts().read, Limited::new(body, MOST).collect()).await;
+        let body = body.ok().and_then(Result::ok).map(Collected::to_bytes);
+        let response = if head.uri.path() == PATH {
+            match question(&head, body) {
+                Some(raw) => self.said(raw, PATH.to_owned(), &server).await,
                 None => page(StatusCode::BAD_REQUEST, "invalid request\n"),
             }
         } else {
@@ -118,20 +122,6 @@ impl Connection {
         };
         count(&server, &self.address, response.status());
         response
-    }
-
-    /// The message that a request carries.
-    async fn question(&self, request: HttpRequest<Incoming>, server: &Server) -> Option<Vec<u8>> {
-        let raw = match *request.method() {
-            Method::GET => get::message(request.uri().query()?)?,
-            Method::POST => {
-                let body = Limited::new(request.into_body(), MOST).collect();
-                timeout(server.timeouts().read, body).await.ok()?.ok()?.to_bytes().to_vec()
-            }
-            _ => return None,
-        };
-        let message = Message::read(&raw).ok()?;
-        (!message.flags.qr()).then_some(raw)
     }
 
     async fn said(&self, raw: Vec<u8>, path: String, server: &Arc<Server>) -> Response<Full<Bytes>> {
@@ -152,6 +142,17 @@ impl Connection {
         }
         response
     }
+}
+
+/// The message that a request carries.
+fn question(head: &Parts, body: Option<Bytes>) -> Option<Vec<u8>> {
+    let raw = match head.method {
+        Method::GET => get::message(head.uri.query()?)?,
+        Method::POST => body?.to_vec(),
+        _ => return None,
+    };
+    let message = Message::read(&raw).ok()?;
+    (!message.flags.qr()).then_some(raw)
 }
 
 fn page(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
