@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! scene      the cluster's objects in a real API server, and the questions with the answers that are right
-//! servers    the programs that answer, one at a time, each on one CPU
+//! servers    the programs that answer, each on the first CPU; one is asked at a time
 //! compare    what is measured of each, and the rows
 //! load       asks a server as many clients do, and checks every answer
 //! ```
@@ -60,13 +60,13 @@ impl Part {
 pub(crate) fn measure(bench: &Bench, args: &DnsArgs, lab: &Lab, table: &mut Table) -> Result<()> {
     let args =
         DnsArgs { services: bench.pick(args.services, 400), seconds: bench.pick(args.seconds, 1.0), ..args.clone() };
-    let bare = compare::bare(bench, &args, lab, table)?;
+    let mut bare = compare::Bare::start(lab)?;
     if args.parts.contains(&Part::Cluster) || args.parts.contains(&Part::Changes) {
         let scene = Scene::load(bench, &args, lab)?;
-        compare::cluster(bench, &args, &scene, bare, table).context("names of the cluster")?;
+        compare::cluster(bench, &args, &scene, &mut bare, table).context("names of the cluster")?;
     }
     if args.parts.contains(&Part::Forward) {
         compare::forwarded(bench, &args, lab, table).context("forwarded names")?;
     }
-    Ok(())
+    bare.end(&args, table)
 }

@@ -278,7 +278,7 @@ impl<'a> Load<'a> {
             let random = self.random.next();
             let client = &mut self.clients[at];
             client.question = ((random >> 32) as usize * self.questions.len()) >> 32;
-            client.style = Style { id: random as u16, case: self.random.next(), edns: self.edns };
+            client.style = Style { id: random as u16, bits: self.random.next(), edns: self.edns };
             client.asked = Some(match self.interval {
                 None => now,
                 Some(interval) => self.began + Duration::from_nanos(interval.as_nanos() as u64 * self.sent),

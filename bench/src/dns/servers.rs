@@ -1,4 +1,4 @@
-//! The programs that answer. Each runs alone, on the first CPU, with one thread that answers.
+//! The programs that answer: on the first CPU, each with one thread that answers. One is asked at a time.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -40,6 +40,23 @@ pub(super) struct Memory {
     pub(super) own: f64,
 }
 
+/// Where a program listens: each at an address of its own, so that several may run. A place's address is in
+/// 127.64.0.0/10; the two /10 behind it are nobody's.
+fn address_of(program: Program, place: &Place) -> IpAddr {
+    let further = match program {
+        Program::Bare | Program::Unbound => 0,
+        Program::Bowline => 64,
+        Program::Coredns => 128,
+    };
+    match place.address() {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            IpAddr::from([a, b.saturating_add(further), c, d])
+        }
+        address @ IpAddr::V6(_) => address,
+    }
+}
+
 /// A server that runs.
 pub(super) struct Running {
     pub(super) program: Program,
@@ -61,8 +78,8 @@ impl Running {
         let folder = place.folder(&format!("dns-{program:?}"))?;
         let file = folder.join("configuration");
         let port = 5300;
-        let address = SocketAddr::new(place.address(), port);
-        std::fs::write(&file, configuration.replace("ADDRESS", &place.address().to_string()))?;
+        let address = SocketAddr::new(address_of(program, place), port);
+        std::fs::write(&file, configuration.replace("ADDRESS", &address.ip().to_string()))?;
         let mut command = place.command("taskset");
         command.args(["-c", "0"]);
         match program {
@@ -144,27 +161,21 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    /// Starts it with two zones: `kept.test`, whose names may be kept for an hour, and `fresh.test`, whose names may
-    /// not.
+    /// Starts it with a zone, `names.test`, that has every name, for an hour.
     pub(super) fn start(place: &Place, folder: &Path) -> Result<Upstream> {
         let address = SocketAddr::new(place.address(), 5310);
-        let mut zones = String::new();
-        for (zone, ttl) in [("kept.test", 3600), ("fresh.test", 0)] {
-            let file = folder.join(zone);
-            let text = format!(
-                "$ORIGIN {zone}.\n@ 3600 IN SOA ns.{zone}. admin.{zone}. 1 3600 600 86400 60\n@ 3600 IN NS ns.{zone}.\n\
-                 ns 3600 IN A 192.0.2.53\n*.{zone}. {ttl} IN A 192.0.2.1\n"
-            );
-            std::fs::write(&file, text)?;
-            zones += &format!("  - domain: {zone}\n    file: \"{}\"\n", file.display());
-        }
+        let zone = folder.join("names.test");
+        let text = "$ORIGIN names.test.\n@ 3600 IN SOA ns.names.test. admin.names.test. 1 3600 600 86400 60\n\
+                    @ 3600 IN NS ns.names.test.\nns 3600 IN A 192.0.2.53\n* 3600 IN A 192.0.2.1\n";
+        std::fs::write(&zone, text)?;
         let configuration = format!(
             "server:\n    listen: {}@{}\n    rundir: \"{}\"\n    udp-workers: 1\n    tcp-workers: 1\n\
-             database:\n    storage: \"{}\"\nzone:\n{zones}",
+             database:\n    storage: \"{}\"\nzone:\n  - domain: names.test\n    file: \"{}\"\n",
             address.ip(),
             address.port(),
             folder.display(),
-            folder.display()
+            folder.display(),
+            zone.display()
         );
         let file = folder.join("knot.conf");
         std::fs::write(&file, configuration)?;
@@ -172,7 +183,7 @@ impl Upstream {
         server.start(place.command("taskset").args(["-c", "1", "knotd", "-c"]).arg(&file))?;
         let socket = UdpSocket::bind((place.address(), 0))?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-        let (probe, mut answer) = (message("a.kept.test", 1), [0; 512]);
+        let (probe, mut answer) = (message("a.names.test", 1), [0; 512]);
         server.wait_until("knotd answers", || {
             socket.send_to(&probe, address).is_ok() && socket.recv(&mut answer).is_ok_and(|length| length > 40)
         })?;

@@ -23,8 +23,8 @@ pub(super) struct Question {
     text: String,
     /// Name, type and class, padded to whole words.
     words: Vec<u64>,
-    /// 0x20 where `words` has a letter.
-    letters: Vec<u64>,
+    /// The bits of `words` that vary: the case of letters, and which letter stands for `?`.
+    varied: Vec<u64>,
     length: usize,
     rtype: u16,
     rcode: u8,
@@ -36,8 +36,8 @@ pub(super) struct Question {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Style {
     pub(super) id: u16,
-    /// Random bits, for the case of letters.
-    pub(super) case: u64,
+    /// Random bits, for what varies.
+    pub(super) bits: u64,
     /// The size that EDNS names.
     pub(super) edns: Option<u16>,
 }
@@ -49,7 +49,7 @@ impl Question {
         let [high, low] = style.id.to_be_bytes();
         // RD; one question.
         room[..HEADER].copy_from_slice(&[high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, extra]);
-        for (word, at) in self.asked(style.case).zip((HEADER..).step_by(8)) {
+        for (word, at) in self.asked(style.bits).zip((HEADER..).step_by(8)) {
             room[at..at + 8].copy_from_slice(&word.to_ne_bytes());
         }
         let end = HEADER + self.length;
@@ -59,10 +59,10 @@ impl Question {
         end + 11
     }
 
-    /// The question's words in this case of letters.
-    fn asked(&self, case: u64) -> impl Iterator<Item = u64> {
-        let rotated = (0..).map(move |step| case.rotate_left(step));
-        self.words.iter().zip(&self.letters).zip(rotated).map(|((word, letters), random)| word ^ (letters & random))
+    /// The question's words with these random bits.
+    fn asked(&self, bits: u64) -> impl Iterator<Item = u64> {
+        let rotated = (0..).map(move |step| bits.rotate_left(step));
+        self.words.iter().zip(&self.varied).zip(rotated).map(|((word, varied), random)| word ^ (varied & random))
     }
 
     /// # Errors
@@ -71,7 +71,7 @@ impl Question {
         let header: &[u8; HEADER] = answer.first_chunk().ok_or("shorter than a header")?;
         let number = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let asked = answer.get(HEADER..HEADER + self.length).ok_or("shorter than the question")?;
-        for (word, bytes) in self.asked(style.case).zip(asked.chunks(8)) {
+        for (word, bytes) in self.asked(style.bits).zip(asked.chunks(8)) {
             if word.to_ne_bytes()[..bytes.len()] != *bytes {
                 return Err("another question");
             }

@@ -24,6 +24,11 @@ const TYPES: &[(&str, u16)] = &[
 
 const RCODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
 
+/// Stands for another letter each time, of 'p' to 'w'.
+const ANY: u8 = b'?';
+/// The bit of a letter's case.
+const CASE: u8 = 0x20;
+
 /// Reads a file of questions.
 ///
 /// # Errors
@@ -61,19 +66,33 @@ fn question(line: &str) -> Result<Question> {
     bytes.extend([0, 1]);
     let length = bytes.len();
     bytes.resize(length.next_multiple_of(8), 0);
-    // Lengths of labels are below 0x40, so no letters; neither are type and class.
-    let is_letter = |at: usize, byte: u8| at + 4 < length && byte.is_ascii_alphabetic();
-    let letters: Vec<u8> =
-        bytes.iter().enumerate().map(|(at, byte)| if is_letter(at, *byte) { 0x20 } else { 0 }).collect();
+    let varied = vary(&mut bytes);
     Ok(Question {
         text: format!("{name} {rtype_text}"),
         words: whole_words(&bytes),
-        letters: whole_words(&letters),
+        varied: whole_words(&varied),
         length,
         rtype,
         rcode,
         data,
     })
+}
+
+/// The bits of a name in wire form that vary; a letter takes the place of each `?`.
+fn vary(bytes: &mut [u8]) -> Vec<u8> {
+    let mut varied = vec![0; bytes.len()];
+    let mut label = 0;
+    for (byte, varied) in bytes.iter_mut().zip(&mut varied) {
+        match (label, *byte) {
+            (0, 0) => break,
+            (0, length) => label = length + 1,
+            (_, ANY) => (*byte, *varied) = (b'p', CASE | 7),
+            (_, letter) if letter.is_ascii_alphabetic() => *varied = CASE,
+            _ => {}
+        }
+        label -= 1;
+    }
+    varied
 }
 
 fn whole_words(bytes: &[u8]) -> Vec<u64> {

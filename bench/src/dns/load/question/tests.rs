@@ -14,7 +14,7 @@ dns-version.cluster.local. TXT NOERROR 1.1.0
 . NS NOERROR
 ";
 
-const STYLE: Style = Style { id: 0x1234, case: 0x0123_4567_89ab_cdef, edns: None };
+const STYLE: Style = Style { id: 0x1234, bits: 0x0123_4567_89ab_cdef, edns: None };
 
 fn asked(question: &Question, style: Style) -> Vec<u8> {
     let mut room = vec![0xee; 512];
@@ -42,16 +42,16 @@ fn answer(question: &Question, rcode: u8, records: &[(u16, &[u8])]) -> Vec<u8> {
 fn a_question_is_the_name_in_another_case_each_time() {
     let questions = parse(FILE).unwrap();
     for question in &questions {
-        let plain = asked(question, Style { case: 0, ..STYLE });
-        let mut case = 1u64;
+        let plain = asked(question, Style { bits: 0, ..STYLE });
+        let mut bits = 1u64;
         for _ in 0..50 {
-            case = case.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let other = asked(question, Style { case, ..STYLE });
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let other = asked(question, Style { bits, ..STYLE });
             assert!(other.eq_ignore_ascii_case(&plain));
             assert_eq!(other[other.len() - 4..], plain[plain.len() - 4..]);
         }
     }
-    let one = asked(&questions[0], Style { case: 0, ..STYLE });
+    let one = asked(&questions[0], Style { bits: 0, ..STYLE });
     assert_eq!(one[..12], [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     assert_eq!(one[12..], *b"\x03one\x07default\x03svc\x07cluster\x05local\0\0\x01\0\x01");
     assert_ne!(asked(&questions[0], STYLE), one);
@@ -59,7 +59,7 @@ fn a_question_is_the_name_in_another_case_each_time() {
     assert_eq!(edns[one.len()..], [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
     assert_eq!(edns[11], 1);
     // Every letter changes, and only letters.
-    let upper = asked(&questions[0], Style { case: u64::MAX, ..STYLE });
+    let upper = asked(&questions[0], Style { bits: u64::MAX, ..STYLE });
     assert_eq!(upper[12..], *b"\x03ONE\x07DEFAULT\x03SVC\x07CLUSTER\x05LOCAL\0\0\x01\0\x01");
 }
 
@@ -126,4 +126,24 @@ fn lines_that_are_no_questions_are_told_with_their_number() {
     ] {
         assert_eq!(format!("{:#}", parse(line).unwrap_err()), why);
     }
+}
+
+#[test]
+fn a_question_mark_is_another_letter_each_time() {
+    let questions = parse("????????.fresh.test. A NOERROR 192.0.2.1\n").unwrap();
+    let mut names = std::collections::BTreeSet::new();
+    let mut bits = 1u64;
+    for _ in 0..1000 {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let mut name = asked(&questions[0], Style { bits, ..STYLE }).split_off(12);
+        assert_eq!(name[0], 8);
+        assert!(name[1..9].iter().all(|byte| matches!(byte.to_ascii_lowercase(), b'p'..=b'w')), "{name:?}");
+        assert!(name[9..].eq_ignore_ascii_case(b"\x05fresh\x04test\0\0\x01\0\x01"));
+        name.make_ascii_lowercase();
+        names.insert(name);
+    }
+    assert!(names.len() > 990, "{}", names.len());
+    // A label of 63 bytes begins with what is a question mark elsewhere.
+    let long = format!("{}.test. A NOERROR", "a".repeat(63));
+    assert_eq!(asked(&parse(&long).unwrap()[0], Style { bits: 0, ..STYLE })[12], 63);
 }
