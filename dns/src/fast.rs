@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use crate::metrics::Counter;
 use crate::query::Transport;
+use crate::records::Written;
 use crate::server::Address;
 use crate::wire::types::{Rcode, Type};
 
@@ -194,6 +195,9 @@ pub struct Answered {
     pub seconds: f64,
 }
 
+/// Bytes of an OPT record without options.
+const OPT: usize = 11;
+
 /// How many counters plugins may name on the fast way.
 const COUNTERS: usize = 4;
 
@@ -325,26 +329,17 @@ impl<'a> Fast<'a> {
         authority: Section<'_>,
         additional: Section<'_>,
     ) -> Step {
-        let question_end = QUESTION + self.plain.length + 4;
-        let is_positive = rcode == Rcode::NOERROR && answer.count > 0;
-        let is_cut = self.minimal && is_positive;
-        let (authority, additional) =
-            if is_cut { (Section::default(), Section::default()) } else { (authority, additional) };
-        let opt = if self.plain.edns.is_some() { 11 } else { 0 };
-        let length = question_end + answer.bytes.len() + authority.bytes.len() + additional.bytes.len() + opt;
-        if length > self.limit || length > self.out.len() || rcode.0 > 15 {
+        let start = QUESTION + self.plain.length + 4;
+        let (authority, additional) = if self.is_cut(rcode, answer.count) {
+            (Section::default(), Section::default())
+        } else {
+            (authority, additional)
+        };
+        let length = start + answer.bytes.len() + authority.bytes.len() + additional.bytes.len();
+        if length > self.room() || length > self.out.len() {
             return Step::Slow;
         }
-        let Some(question) = self.packet.get(..question_end) else { return Step::Slow };
-        self.out[..question_end].copy_from_slice(question);
-        let high = 0x80 | u8::from(is_authoritative) << 2 | u8::from(self.plain.recursion_desired);
-        let low = u8::from(self.plain.checking_disabled) << 4 | rcode.0 as u8;
-        self.out[2..4].copy_from_slice(&[high, low]);
-        let additionals = additional.count + u16::from(opt > 0);
-        for (at, count) in [(4, 1), (6, answer.count), (8, authority.count), (10, additionals)] {
-            self.out[at..at + 2].copy_from_slice(&u16::to_be_bytes(count));
-        }
-        let mut at = question_end;
+        let mut at = start;
         if self.shuffle && answer.stride > 0 && answer.count > 1 {
             self.put_shuffled(at, &answer);
             at += answer.bytes.len();
@@ -353,6 +348,61 @@ impl<'a> Fast<'a> {
         }
         at = self.put(at, authority.bytes);
         at = self.put(at, additional.bytes);
+        self.end(by, rcode, is_authoritative, [answer.count, authority.count, additional.count], at)
+    }
+
+    /// Has the sections of an answer written where they belong, behind the question. `Slow` if they do not fit.
+    pub fn compose(
+        &mut self,
+        by: &'static str,
+        rcode: Rcode,
+        is_authoritative: bool,
+        write: impl FnOnce(&mut [u8]) -> Option<Written>,
+    ) -> Step {
+        let start = QUESTION + self.plain.length + 4;
+        let end = self.room();
+        let Some(written) = self.out.get_mut(start..end).and_then(write) else { return Step::Slow };
+        let (mut counts, mut bytes) =
+            ([written.answers, written.authorities, written.additionals], written.bytes.min(end - start));
+        if self.is_cut(rcode, written.answers) {
+            (counts, bytes) = ([written.answers, 0, 0], written.answers_end);
+        }
+        self.end(by, rcode, is_authoritative, counts, start + bytes)
+    }
+
+    /// `minimal`: this answer has nothing behind its answer section.
+    fn is_cut(&self, rcode: Rcode, answers: u16) -> bool {
+        self.minimal && rcode == Rcode::NOERROR && answers > 0
+    }
+
+    /// Where the sections must end, for an OPT to find room behind them.
+    fn room(&self) -> usize {
+        let opt = if self.plain.edns.is_some() { OPT } else { 0 };
+        self.limit.min(self.out.len()).saturating_sub(opt)
+    }
+
+    /// Writes header, question and OPT around sections that end at `at`.
+    fn end(
+        &mut self,
+        by: &'static str,
+        rcode: Rcode,
+        is_authoritative: bool,
+        [answers, authorities, additionals]: [u16; 3],
+        mut at: usize,
+    ) -> Step {
+        let question_end = QUESTION + self.plain.length + 4;
+        let Some(question) = self.packet.get(..question_end) else { return Step::Slow };
+        if rcode.0 > 15 {
+            return Step::Slow;
+        }
+        self.out[..question_end].copy_from_slice(question);
+        let high = 0x80 | u8::from(is_authoritative) << 2 | u8::from(self.plain.recursion_desired);
+        let low = u8::from(self.plain.checking_disabled) << 4 | rcode.0 as u8;
+        self.out[2..4].copy_from_slice(&[high, low]);
+        let additionals = additionals + u16::from(self.plain.edns.is_some());
+        for (place, count) in [(4, 1), (6, answers), (8, authorities), (10, additionals)] {
+            self.out[place..place + 2].copy_from_slice(&u16::to_be_bytes(count));
+        }
         if let Some((_, dnssec_ok)) = self.plain.edns {
             let [high, low] = self.edns_size.to_be_bytes();
             at = self.put(at, &[0, 0, 41, high, low, 0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0]);

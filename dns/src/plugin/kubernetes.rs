@@ -31,9 +31,6 @@ mod tests;
 
 const NAME: &str = "kubernetes";
 
-/// Bytes of an answer on the fast way that is put together for its question; what is longer goes the long way.
-const ROOM: usize = 1400;
-
 struct Kubernetes {
     options: Arc<Options>,
     cluster: Arc<Cluster>,
@@ -96,9 +93,11 @@ impl Plugin for Kubernetes {
                 let section = Section { bytes: rrset.bytes(), count, stride: rrset.stride() };
                 fast.respond(NAME, Rcode::NOERROR, true, section, none, none)
             }
-            // A SOA alone, whose zone is pointed to.
-            Found::NotReady | Found::NoName | Found::NoData => put_together::<96>(&answer, front, fast),
-            _ => put_together::<ROOM>(&answer, front, fast),
+            _ => {
+                let (packet, length) = (fast.packet, fast.plain.name().len());
+                let asked = Asked { name: packet.get(QUESTION..QUESTION + length).unwrap_or_default(), front };
+                fast.compose(NAME, answer.rcode(), true, |room| answer.write(asked, room))
+            }
         }
     }
 
@@ -175,19 +174,6 @@ fn reply(query: &Query, answer: &Answer<'_>) -> Reply {
     message.authorities = sections.authorities;
     message.additionals = sections.additionals;
     Reply::new(message, NAME).watched()
-}
-
-/// Writes an answer for its question.
-fn put_together<const ROOM: usize>(answer: &Answer<'_>, front: usize, fast: &mut Fast<'_>) -> Step {
-    let mut room = [0; ROOM];
-    let name = fast.packet.get(QUESTION..QUESTION + fast.plain.name().len()).unwrap_or_default();
-    let Some(written) = answer.write(Asked { name, front }, &mut room) else { return Step::Slow };
-    let section =
-        |from: usize, to: usize, count| Section { bytes: room.get(from..to).unwrap_or_default(), count, stride: 0 };
-    let answers = section(0, written.answers_end, written.answers);
-    let authorities = section(written.answers_end, written.authorities_end, written.authorities);
-    let additionals = section(written.authorities_end, written.bytes, written.additionals);
-    fast.respond(NAME, answer.rcode(), true, answers, authorities, additionals)
 }
 
 /// What was found, for `explain`.

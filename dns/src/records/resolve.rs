@@ -109,11 +109,6 @@ impl Records {
 
     fn place<'a>(&'a self, zone: &'a Zone, front: &'a [u8]) -> Place<'a> {
         let entries = if zone.is_multicluster { &self.imports } else { &self.services };
-        if !zone.is_reverse
-            && let Some(entry) = get(entries, front)
-        {
-            return known(entry, Filter::default());
-        }
         let labels = Split::new(front);
         let is_pod = match labels.label(0) {
             _ if labels.count == 0 => return Place::Empty,
@@ -123,24 +118,22 @@ impl Records {
             _ if front == NS_DNS => return Place::NameServer,
             _ => return Place::Nowhere,
         };
-        if labels.count == 1 {
-            return Place::Empty;
-        }
-        // In a reverse zone there are names of addresses, and of the zone's own.
-        let namespace = std::str::from_utf8(labels.label(1)).unwrap_or_default();
-        if zone.is_reverse || !self.is_exposed(namespace) {
-            return Place::Nowhere;
-        }
+        let namespace = || std::str::from_utf8(labels.label(1)).unwrap_or_default();
         match labels.count {
+            1 => Place::Empty,
+            // In a reverse zone there are names of addresses, and of the zone's own.
+            _ if zone.is_reverse => Place::Nowhere,
             2 if is_pod && self.options.pods == PodMode::Disabled => Place::Nowhere,
-            2 => Place::Empty,
+            2 if self.is_exposed(namespace()) => Place::Empty,
+            2 => Place::Nowhere,
             // As CoreDNS, what stands in front of a Pod does not count.
-            3..=5 if is_pod => self.pod(&labels, namespace),
+            3..=5 if is_pod && self.is_exposed(namespace()) => self.pod(&labels, namespace()),
             _ if is_pod => Place::Nowhere,
-            _ => match get(entries, labels.from(2)) {
-                Some(entry) => self.below(entry, &labels, zone),
-                None => Place::Nowhere,
-            },
+            // Entries are those of exposed namespaces.
+            3 => get(entries, front).map_or(Place::Nowhere, |entry| known(entry, Filter::default())),
+            // Most names of a search path, known without a look at any memory but their own.
+            6.. if !self.options.zonal || zone.is_multicluster => Place::Nowhere,
+            _ => get(entries, labels.from(2)).map_or(Place::Nowhere, |entry| self.below(entry, &labels, zone)),
         }
     }
 
@@ -156,7 +149,6 @@ impl Records {
                 }
                 known(entry, Filter { port: stripped(first), protocol: stripped(second) })
             }
-            _ if !self.options.zonal || zone.is_multicluster => Place::Nowhere,
             _ if labels.label(3) != b"_zone" || entry.kind != Kind::Headless => Place::Nowhere,
             _ => {
                 let pick = Pick::Zone(labels.before(4));
