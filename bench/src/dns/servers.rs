@@ -77,7 +77,8 @@ impl Running {
     ) -> Result<Running> {
         let folder = place.folder(&format!("dns-{program:?}"))?;
         let file = folder.join("configuration");
-        let port = 5300;
+        // The bare loop has an address with others.
+        let port = if program == Program::Bare { 5301 } else { 5300 };
         let address = SocketAddr::new(address_of(program, place), port);
         std::fs::write(&file, configuration.replace("ADDRESS", &address.ip().to_string()))?;
         let mut command = place.command("taskset");

@@ -92,7 +92,10 @@ impl Error {
     pub(super) fn of_connect(error: &etcd_client::Error, endpoint: &str, prefix: &str) -> Error {
         let Error { kind, text } = Error::of(error, endpoint, prefix);
         // A server that refuses what it was sent closes, and what it says of that may not come through.
-        if !["broken pipe", "connection closed", "reset by peer"].iter().any(|part| text.contains(part)) {
+        if !["broken pipe", "connection closed", "connection reset", "reset by peer"]
+            .iter()
+            .any(|part| text.contains(part))
+        {
             return Error { kind, text };
         }
         let hint = if endpoint.starts_with("https://") {
