@@ -59,13 +59,17 @@ const KUBEADM: &str = ".:5300 {
 }
 ";
 
+/// Clients that ask for what the upstream is asked each time: as many questions as its socket has room for, while the
+/// generator has its CPU.
+const MISSING: usize = 200;
+
 /// One load on one server, by a thread on the second CPU. A wrong answer ends the run; so does a missing one, but for
 /// a peer's, which is told in the table.
-fn ask(server: &Running, questions: &Path, seconds: f64, rate: Option<f64>) -> Result<Summary> {
+fn ask(server: &Running, questions: &Path, clients: usize, seconds: f64, rate: Option<f64>) -> Result<Summary> {
     let args = LoadArgs {
         server: server.address,
         questions: questions.to_owned(),
-        clients: 1000,
+        clients,
         seconds,
         rate,
         edns: None,
@@ -92,15 +96,18 @@ fn thousands(qps: f64) -> String {
     format!("{:.1}k", qps / 1e3)
 }
 
+/// Clients.
+const CLIENTS: usize = 1000;
+
 /// How often servers take turns: a machine's speed changes by the minute, and by more than what is to be seen.
 const TURNS: u32 = 5;
 
 /// One load on each server, in turns; for each what came of its turns.
-fn in_turns(loads: &[(&Running, &Path)], seconds: f64, rate: Option<f64>) -> Result<Vec<Vec<Summary>>> {
+fn in_turns(loads: &[(&Running, &Path)], clients: usize, seconds: f64, rate: Option<f64>) -> Result<Vec<Vec<Summary>>> {
     let mut all: Vec<Vec<Summary>> = loads.iter().map(|_| Vec::new()).collect();
     for _ in 0..TURNS {
         for ((server, questions), summaries) in loads.iter().zip(&mut all) {
-            summaries.push(ask(server, questions, seconds / f64::from(TURNS), rate)?);
+            summaries.push(ask(server, questions, clients, seconds / f64::from(TURNS), rate)?);
         }
     }
     Ok(all)
@@ -133,7 +140,7 @@ impl Bare {
     pub(super) fn end(mut self, args: &DnsArgs, table: &mut Table) -> Result<()> {
         if self.turns.is_empty() {
             let load = (&self.running, &*self.questions);
-            self.turns = in_turns(&[load], args.seconds, None)?.pop().unwrap_or_default();
+            self.turns = in_turns(&[load], CLIENTS, args.seconds, None)?.pop().unwrap_or_default();
         }
         let qps = thousands(middle(&self.turns, per_core));
         table.add(Row::plain("bare socket loop, questions a second and core", qps, "the limit for all"));
@@ -218,7 +225,7 @@ fn side_by_side(bench: &Bench, args: &DnsArgs, scene: &Scene, bare: &mut Bare, a
         if kind == Kind::A {
             loads.push((&bare.running, &bare.questions));
         }
-        let mut turns = in_turns(&loads, args.seconds, None)?;
+        let mut turns = in_turns(&loads, CLIENTS, args.seconds, None)?;
         if kind == Kind::A {
             bare.turns = turns.pop().unwrap_or_default();
         }
@@ -227,7 +234,7 @@ fn side_by_side(bench: &Bench, args: &DnsArgs, scene: &Scene, bare: &mut Bare, a
     bench.go_on("latency, in turns")?;
     let questions = scene.questions(Kind::A)?;
     let loads: Vec<_> = running.iter().map(|server| (server, &*questions)).collect();
-    let turns = in_turns(&loads, args.seconds, Some(RATE))?;
+    let turns = in_turns(&loads, CLIENTS, args.seconds, Some(RATE))?;
     all.iter_mut().zip(turns).for_each(|(measured, turns)| measured.latency = turns);
     running.into_iter().try_for_each(Running::stop)
 }
@@ -307,7 +314,7 @@ fn changing(args: &DnsArgs, scene: &Scene, running: &Running, questions: &Path) 
             headless.iter().try_for_each(|&index| writer.replace(&scene.change(index, &scene.addresses(index))?))?;
             anyhow::Ok(())
         });
-        let summary = ask(running, questions, args.seconds, None);
+        let summary = ask(running, questions, CLIENTS, args.seconds, None);
         done.store(true, Ordering::Relaxed);
         writing.join().map_err(|_| anyhow::anyhow!("the writer has panicked"))??;
         summary
@@ -364,15 +371,15 @@ pub(super) fn forwarded(bench: &Bench, args: &DnsArgs, lab: &Lab, table: &mut Ta
         })?);
     }
     let what = [
-        ("forwarded, in the cache, a second and core", &hit),
-        ("forwarded, asked each time, a second and core", &miss),
+        ("forwarded, in the cache, a second and core", &hit, CLIENTS),
+        ("forwarded, asked each time, a second and core", &miss, MISSING),
     ];
     // Every name once, so that all are there.
-    running.iter().try_for_each(|server| ask(server, &hit, 1.0, Some(5_000.0)).map(drop))?;
-    for (what, questions) in what {
+    running.iter().try_for_each(|server| ask(server, &hit, CLIENTS, 1.0, Some(5_000.0)).map(drop))?;
+    for (what, questions, clients) in what {
         bench.go_on(&format!("{what}, in turns"))?;
         let loads: Vec<_> = running.iter().map(|server| (server, &**questions)).collect();
-        let turns = in_turns(&loads, args.seconds, None)?;
+        let turns = in_turns(&loads, clients, args.seconds, None)?;
         let rates: Vec<f64> = turns.iter().map(|turns| middle(turns, per_core)).collect();
         let [ours, peers @ ..] = &rates[..] else { continue };
         let names = running.iter().skip(1).zip(peers);
