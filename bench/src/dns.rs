@@ -5,6 +5,7 @@
 //! scene      the cluster's objects in a real API server, and the questions with the answers that are right
 //! servers    the programs that answer, each on the first CPU; one is asked at a time
 //! compare    what is measured of each, and the rows
+//! watch      when the API server tells of a change
 //! load       asks a server as many clients do, and checks every answer
 //! ```
 
@@ -12,6 +13,7 @@ mod compare;
 pub(crate) mod load;
 mod scene;
 mod servers;
+mod watch;
 
 use anyhow::{Context, Result};
 use bowline_lab::Lab;
