@@ -265,7 +265,7 @@ fn answer_at_once(server: &Server, message: &[u8], ends: Ends, started: Instant)
             return None;
         }
         if let Some(meter) = fast.meter {
-            meter.answered(&udp::answered(&fast, began));
+            meter.answered(&udp::answered(&fast, began.elapsed().as_secs_f64()));
         }
         Some(fast.answer().to_vec())
     })
