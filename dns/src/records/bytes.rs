@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use super::found::{Answer, Found, Full, Section, Sink, Times};
-use super::rrset::{Near, QUESTION, Rrset, head};
+use super::rrset::{QUESTION, Rrset, head};
 use crate::wire::Type;
 
 /// Bytes in front of the question's name.
@@ -60,17 +60,6 @@ impl Answer<'_> {
         // A section without records ends where the one before it does.
         let authorities_end = answers_end.max(authorities_end);
         Some(Written { authorities_end, bytes: bytes.at, ..bytes.written })
-    }
-
-    /// The same, with the addresses of endpoints nearest to the client in front.
-    pub fn write_nearest(&self, asked: Asked<'_>, client: Near<'_>, to: &mut [u8]) -> Option<Written> {
-        let written = self.write(asked, to)?;
-        if let Found::Rrset(rrset) = &self.found
-            && let Some(records) = to.get_mut(..written.bytes)
-        {
-            rrset.write_nearest(client, records);
-        }
-        Some(written)
     }
 }
 

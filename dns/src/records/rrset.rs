@@ -109,24 +109,6 @@ impl Rrset {
             _ => 2,
         })
     }
-
-    /// Writes the records into `to`, those nearest to a client first, in their order otherwise. False, with nothing
-    /// written, where there is no telling; `to` must be as long as [`Rrset::bytes`].
-    pub fn write_nearest(&self, client: Near<'_>, to: &mut [u8]) -> bool {
-        if self.places.len() != self.len() || to.len() != self.bytes.len() {
-            return false;
-        }
-        let mut slots = to.chunks_exact_mut(self.stride());
-        for wanted in 0..3 {
-            let records = self.bytes.chunks_exact(self.stride()).zip(self.distances(client));
-            for (record, _) in records.filter(|(_, distance)| *distance == wanted) {
-                if let Some(slot) = slots.next() {
-                    slot.copy_from_slice(record);
-                }
-            }
-        }
-        true
-    }
 }
 
 fn push(bytes: &mut SmallVec<[u8; 16]>, rtype: Type, ttl: u32, data: &[u8]) {

@@ -48,18 +48,41 @@ fn set_ups_as_in_coredns() {
     }
 }
 
+/// A Corefile that is looked at every other second.
+struct File {
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl File {
+    fn new() -> File {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = File { folder: tempfile::tempdir().unwrap(), port };
+        file.write("example.org");
+        file
+    }
+
+    fn settings(&self) -> Settings {
+        Settings { conf: self.folder.path().join("Corefile"), port: 53, threads: 1, prepare: None }
+    }
+
+    fn write(&self, zone: &str) {
+        let text = format!("{zone}:{} {{\n reload 2s 0s\n whoami\n}}\n", self.port);
+        std::fs::write(self.settings().conf, text).unwrap();
+    }
+}
+
+fn new_services() -> Arc<Services> {
+    Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"))
+}
+
 #[test]
 fn a_file_that_has_changed_is_served_and_its_hash_shown() {
-    let folder = tempfile::tempdir().unwrap();
-    let conf = folder.path().join("Corefile");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let write = |zone: &str| std::fs::write(&conf, format!("{zone}:{port} {{\n reload 2s 0s\n whoami\n}}\n")).unwrap();
-    write("example.org");
-    let services = Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"));
-    let settings = Settings { conf: conf.clone(), port: 53, threads: 1, prepare: None };
-    let running = Running::start(settings, services.clone()).unwrap();
+    let file = File::new();
+    let services = new_services();
+    let running = Running::start(file.settings(), services.clone()).unwrap();
     let before = running.instance().digest.clone();
-    write("example.net");
+    file.write("example.net");
     let began = Instant::now();
     while running.instance().digest == before {
         assert!(began.elapsed() < Duration::from_secs(60), "the change is not seen");
@@ -75,22 +98,17 @@ fn a_file_that_has_changed_is_served_and_its_hash_shown() {
 
 #[test]
 fn what_is_not_yet_there_is_tried_again_and_the_end_does_not_wait_for_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let conf = folder.path().join("Corefile");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let write = |zone: &str| std::fs::write(&conf, format!("{zone}:{port} {{\n reload 2s 0s\n whoami\n}}\n")).unwrap();
-    write("example.org");
-    let services = Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"));
+    let file = File::new();
+    let services = new_services();
     let (tried, asked) = std::sync::mpsc::channel();
     let ahead = move |_: &corefile::Corefile| -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> {
         tried.send(()).unwrap();
         Box::pin(std::future::ready(Err(Refused::NotYet("the state is not there".to_owned()))))
     };
     assert!(services.ahead.set(Box::new(ahead)).is_ok());
-    let settings = Settings { conf: conf.clone(), port: 53, threads: 1, prepare: None };
-    let running = Running::start(settings.clone(), services.clone()).unwrap();
+    let running = Running::start(file.settings(), services.clone()).unwrap();
     let before = running.instance().digest.clone();
-    write("example.net");
+    file.write("example.net");
     for _ in 0..2 {
         asked.recv_timeout(Duration::from_secs(60)).unwrap();
     }
@@ -99,14 +117,14 @@ fn what_is_not_yet_there_is_tried_again_and_the_end_does_not_wait_for_it() {
     running.stop();
 
     // It never comes: the end does.
-    let services = Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"));
+    let services = new_services();
     let (tried, asked) = std::sync::mpsc::channel();
     let ahead = move |_: &corefile::Corefile| -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> {
         tried.send(()).unwrap();
         Box::pin(std::future::pending())
     };
     assert!(services.ahead.set(Box::new(ahead)).is_ok());
-    let running = Running::start(settings, services).unwrap();
+    let running = Running::start(file.settings(), services).unwrap();
     running.ask_reload();
     asked.recv_timeout(Duration::from_secs(60)).unwrap();
     running.stop();

@@ -208,11 +208,12 @@ fn endpoints_near_the_client_come_first() {
     let asked = name("db.default.svc.cluster.local");
     let front = asked.before(&zone.name).unwrap();
     let order = |node: &str, zone_name: &str| {
-        let mut bytes = [0; 512];
-        let question = Asked { name: asked.as_wire(), front: front.len() };
-        let near = Near { node, zone: zone_name };
-        let written = records.resolve(zone, front, Type::A).write_nearest(question, near, &mut bytes).unwrap();
-        bytes[..written.bytes].chunks(16).map(|record| record[15]).collect::<Vec<_>>()
+        let answer = records.resolve(zone, front, Type::A);
+        let Found::Rrset(rrset) = &answer.found else { panic!("{:?}", answer.found) };
+        let lasts = rrset.bytes().chunks(rrset.stride()).map(|record| record[15]);
+        let mut order: Vec<(u8, u8)> = rrset.distances(Near { node, zone: zone_name }).zip(lasts).collect();
+        order.sort_by_key(|(distance, _)| *distance);
+        order.into_iter().map(|(_, last)| last).collect::<Vec<_>>()
     };
     assert_eq!(order("n3", "z1"), [3, 1, 2, 4]);
     assert_eq!(order("n2", "z2"), [2, 4, 1, 3]);
