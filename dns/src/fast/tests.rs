@@ -18,21 +18,25 @@ fn address() -> SocketAddr {
     "127.0.0.1:53".parse().unwrap()
 }
 
-/// An answer with these sections to a packet.
-fn answered(
-    packet: &[u8],
-    change: impl FnOnce(&mut Fast<'_>),
-    answer: Section<'_>,
-    rest: Section<'_>,
-) -> Option<Message> {
-    let (mut plain, mut out, mut random) = (Plain::default(), [0; 4096], fastrand::Rng::with_seed(1));
-    assert!(plain.read(packet));
-    let mut fast = Fast::new(&plain, packet, address(), address(), 0.0, &mut out, &mut random);
-    change(&mut fast);
-    match fast.respond("test", Rcode::NOERROR, true, answer, rest, rest) {
-        Step::Answered => Some(Message::read(fast.answer()).unwrap()),
-        _ => None,
-    }
+/// An answer with these sections to a packet: copied behind the question and written there say the same.
+fn answered(packet: &[u8], change: impl Fn(&mut Fast<'_>), answer: Section<'_>, rest: Section<'_>) -> Option<Message> {
+    let write = |room: &mut [u8]| {
+        let (answers_end, authorities_end) = (answer.bytes.len(), answer.bytes.len() + rest.bytes.len());
+        let bytes = authorities_end + rest.bytes.len();
+        room.get_mut(..bytes)?.copy_from_slice(&[answer.bytes, rest.bytes, rest.bytes].concat());
+        let (answers, authorities, additionals) = (answer.count, rest.count, rest.count);
+        Some(Written { answers_end, authorities_end, bytes, answers, authorities, additionals })
+    };
+    let by = |respond: &dyn Fn(&mut Fast<'_>) -> Step| {
+        let (mut plain, mut out, mut random) = (Plain::default(), [0; 4096], fastrand::Rng::with_seed(1));
+        assert!(plain.read(packet));
+        let mut fast = Fast::new(&plain, packet, address(), address(), 0.0, &mut out, &mut random);
+        change(&mut fast);
+        (respond(&mut fast) == Step::Answered).then(|| fast.answer().to_vec())
+    };
+    let copied = by(&|fast| fast.respond("test", Rcode::NOERROR, true, answer, rest, rest));
+    assert_eq!(copied, by(&|fast| fast.compose("test", Rcode::NOERROR, true, write)));
+    copied.map(|bytes| Message::read(&bytes).unwrap())
 }
 
 /// A record whose owner is the question's name.
