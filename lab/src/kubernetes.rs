@@ -44,7 +44,7 @@ pub use certificates::{Authority, Certificate};
 pub use cluster::{Cluster, ClusterNode, ClusterOptions};
 pub use control_plane::{ControlPlane, POD_CIDRS};
 pub use dns::Dns;
-pub use etcd::{Etcd, EtcdOptions, Member};
+pub use etcd::{Etcd, EtcdOptions, EtcdRelease, Member};
 pub use images::{Image, image};
 pub use kubeconfig::{Credential, kubeconfig};
 pub use kubelet::{CLUSTER_DNS, Kubelet};

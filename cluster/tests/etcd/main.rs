@@ -12,3 +12,10 @@ mod proxy;
 mod tls;
 
 battery::battery!(place::Site::new());
+
+/// The same on the etcd that Debian 12 has.
+mod system {
+    use crate::{battery, place};
+
+    battery::battery!(place::Site::system());
+}

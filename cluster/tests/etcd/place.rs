@@ -6,7 +6,7 @@ use std::time::Duration;
 use bowline_cluster::etcd::{Keys, Location};
 use bowline_cluster::source::Source;
 use bowline_cluster::source::etcd::Etcd as EtcdSource;
-use bowline_lab::kubernetes::{Etcd, EtcdOptions, Place as Servers};
+use bowline_lab::kubernetes::{Etcd, EtcdOptions, EtcdRelease, Place as Servers};
 use bowline_lab::{Lab, wait_for};
 use etcd_client::{Client, CompactionOptions, ConnectOptions, DeleteOptions, GetOptions, PutOptions, Txn, TxnOp};
 use tokio::runtime::Runtime;
@@ -32,6 +32,11 @@ impl Site {
     /// One member, without TLS.
     pub fn new() -> Site {
         Site::with(&EtcdOptions::default(), "")
+    }
+
+    /// One member, of the etcd that Debian 12 has.
+    pub fn system() -> Site {
+        Site::with(&EtcdOptions { release: EtcdRelease::System, ..EtcdOptions::default() }, "")
     }
 
     /// With these parameters after the URLs of all members.

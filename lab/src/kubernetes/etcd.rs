@@ -4,15 +4,55 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::certificates::{Authority, Certificate};
 use super::{PATIENCE, Place, Server, binary};
 use crate::wait_for;
 
+/// Which etcd.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EtcdRelease {
+    /// The one that `scripts/setup kubernetes` builds: 3.6.
+    #[default]
+    Built,
+    /// The system's own: 3.4.23 on Debian 12.
+    System,
+}
+
+/// Where a distribution has its etcd.
+const SYSTEM_ETCD: &str = "/usr/bin/etcd";
+
+impl EtcdRelease {
+    fn binary(self) -> Result<PathBuf> {
+        let EtcdRelease::System = self else { return binary("etcd") };
+        let path = PathBuf::from(SYSTEM_ETCD);
+        ensure!(path.is_file(), "{SYSTEM_ETCD} is not there: run 'scripts/setup test', which installs it");
+        Ok(path)
+    }
+
+    /// What the kernel has taken outlives the process; a lab does not outlive the machine. 3.4 can't be told.
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            EtcdRelease::Built => &["--unsafe-no-fsync"],
+            EtcdRelease::System => &["--logger=zap", "--log-outputs=stderr"],
+        }
+    }
+
+    /// The page that says whether it answers reads that all members agree on.
+    fn health(self) -> &'static str {
+        match self {
+            EtcdRelease::Built => "readyz",
+            EtcdRelease::System => "health",
+        }
+    }
+}
+
 /// How etcd is to run.
 #[derive(Clone, Debug)]
 pub struct EtcdOptions {
+    /// Which one.
+    pub release: EtcdRelease,
     /// How many members.
     pub members: usize,
     /// Clients speak TLS and must show a certificate of the authority's.
@@ -23,7 +63,7 @@ pub struct EtcdOptions {
 
 impl Default for EtcdOptions {
     fn default() -> Self {
-        EtcdOptions { members: 1, tls: false, flags: Vec::new() }
+        EtcdOptions { release: EtcdRelease::default(), members: 1, tls: false, flags: Vec::new() }
     }
 }
 
@@ -61,10 +101,9 @@ impl Etcd {
                 format!("--initial-advertise-peer-urls=http://{peer}"),
                 format!("--listen-metrics-urls=http://{metrics}"),
                 format!("--initial-cluster={}", cluster.join(",")),
-                // What the kernel has taken outlives the process; a lab does not outlive the machine.
-                "--unsafe-no-fsync".into(),
                 "--log-level=warn".into(),
             ];
+            args.extend(options.release.flags().iter().map(ToString::to_string));
             if let Some((authority, _)) = &authority {
                 let own = authority.server(&name, &[], &[client.ip()])?;
                 args.extend([
@@ -77,7 +116,8 @@ impl Etcd {
             args.extend(options.flags.iter().cloned());
             let server = Server::new(&name, folder.join("log"));
             let url = format!("{scheme}://{client}");
-            members.push(Member { place: place.clone(), url, metrics, args, data: folder.join("data"), server });
+            let (place, data) = (place.clone(), folder.join("data"));
+            members.push(Member { place, release: options.release, url, metrics, args, data, server });
         }
         // None is ready before most of them are there.
         members.iter_mut().try_for_each(Member::start_only)?;
@@ -125,6 +165,7 @@ impl Etcd {
 #[derive(Debug)]
 pub struct Member {
     place: Place,
+    release: EtcdRelease,
     url: String,
     metrics: SocketAddr,
     args: Vec<String>,
@@ -172,15 +213,15 @@ impl Member {
 
     /// Starts it, without waiting.
     pub fn start_only(&mut self) -> Result<()> {
-        let mut command = self.place.command(binary("etcd")?);
+        let mut command = self.place.command(self.release.binary()?);
         command.args(&self.args).arg("--data-dir").arg(&self.data);
         self.server.start(&mut command)
     }
 
     /// Waits until it answers reads that all members agree on.
     pub fn wait_ready(&mut self) -> Result<()> {
-        let (place, metrics) = (self.place.clone(), self.metrics);
-        self.server.wait_until("readyz", || get(&place, metrics, "readyz").is_some())
+        let (place, metrics, page) = (self.place.clone(), self.metrics, self.release.health());
+        self.server.wait_until(page, || get(&place, metrics, page).is_some())
     }
 
     pub(crate) fn let_go(&mut self) {
