@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 # Workspaces of their own: the kernel programs have another target and compiler, fuzzing another profile.
 APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml dns/fuzz/Cargo.toml)
 
-.PHONY: help setup build test demo cluster cluster-down bench bench-sources bench-dns bench-rollouts fmt lint docs dependencies check clean
+.PHONY: help setup build test test-long demo cluster cluster-down bench bench-sources bench-dns bench-rollouts fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
@@ -33,6 +33,9 @@ build: ## Build target/release/bowline
 test: ## Run every test (loads eBPF programs, makes network namespaces; takes all away again)
 	@scripts/setup test
 	@cargo test --workspace --no-fail-fast
+
+test-long: ## The same, and those that take long whole: storms, big clusters, ten rollouts (an hour)
+	@BOWLINE_TEST_LONG=1 $(MAKE) test
 
 demo: build ## Show it on this machine: two nodes, a few pods, the Kubernetes guestbook
 	@scripts/setup demo
@@ -61,7 +64,7 @@ bench-dns: setup ## Measure the DNS server beside CoreDNS and unbound, knot as t
 	@target/release/bowline-bench dns
 
 bench-rollouts: setup ## Count failed requests in rolling updates among 10,000 Services, beside kube-proxy (20 minutes)
-	@BOWLINE_TEST_PEER=kube-proxy cargo test --test cluster -- --nocapture ten_rolling
+	@BOWLINE_TEST_LONG=1 BOWLINE_TEST_PEER=kube-proxy cargo test --test cluster -- --nocapture rolling_updates_among
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -15,11 +15,14 @@ use std::time::{Duration, Instant};
 use battery::{Event, Place, Running};
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::state::Options;
+use bowline_lab::amount;
 use bowline_lab::kubernetes::{ApiServerOptions, EtcdOptions};
 use place::Site;
 
-/// Services, and slices of ten endpoints.
-const COUNT: usize = 10_000;
+/// Services, and slices of ten endpoints: `make test-long` has a big cluster of them.
+fn size() -> usize {
+    amount(10_000, 3_000)
+}
 
 #[test]
 fn many_objects_are_read_soon_and_a_second_list_takes_little_memory() {
@@ -27,7 +30,7 @@ fn many_objects_are_read_soon_and_a_second_list_takes_little_memory() {
         let mut site = Site::with(&ApiServerOptions { flags, ..ApiServerOptions::default() }, &EtcdOptions::default());
         let began = Instant::now();
         fill(&site);
-        println!("{COUNT} Services and slices made in {:?}", began.elapsed());
+        println!("{} Services and slices made in {:?}", size(), began.elapsed());
         for _ in 0..3 {
             let began = Instant::now();
             drop(synced(&site));
@@ -36,7 +39,7 @@ fn many_objects_are_read_soon_and_a_second_list_takes_little_memory() {
         let running = synced(&site);
         running.forget_history();
         let count = |snapshot: &Snapshot| (snapshot.services.len(), snapshot.slices.len());
-        assert_eq!(count(&running.snapshot()), (COUNT + 1, COUNT + 1));
+        assert_eq!(count(&running.snapshot()), (size() + 1, size() + 1));
         let mut times: Vec<_> = (0..100).map(|n| change(&site, &running, n)).collect();
         times.sort();
         println!("{how}: from the API write to the snapshot p50 {:?}, p99 {:?}", times[50], times[98]);
@@ -48,9 +51,9 @@ fn many_objects_are_read_soon_and_a_second_list_takes_little_memory() {
         site.bring_back();
         running.until_events_are("all of it again", |events| {
             let told = events.iter().map(|event| if let Event::Some(changes) = event { *changes } else { 0 });
-            told.sum::<usize>() > 2 * COUNT
+            told.sum::<usize>() > 2 * size()
         });
-        running.until("the Service of the other cluster", |snapshot| count(snapshot) == (COUNT + 1, COUNT + 1));
+        running.until("the Service of the other cluster", |snapshot| count(snapshot) == (size() + 1, size() + 1));
         let peak = status("VmHWM");
         println!("{how}: {before} kB resident, {peak} kB at most while listing again");
         assert!(peak < before + before / 4, "{before} kB, then {peak} kB");
@@ -75,13 +78,13 @@ fn synced(site: &Site) -> Running {
 
 /// Makes the objects, as controllers do.
 fn fill(site: &Site) {
-    let services = (0..COUNT).map(|n| {
+    let services = (0..size()).map(|n| {
         let manifest = format!(
             r#"{{"apiVersion":"v1","kind":"Service","metadata":{{"name":"web-{n}","labels":{{"app":"web-{n}"}}}},"spec":{{"clusterIP":"None","selector":{{"app":"web-{n}"}},"ports":[{{"name":"http","port":80,"targetPort":8080}}]}}}}"#
         );
         ("/api/v1/namespaces/default/services".to_owned(), manifest)
     });
-    let slices = (0..COUNT).map(|n| {
+    let slices = (0..size()).map(|n| {
         let mut endpoints = String::new();
         for index in 0..10 {
             let (number, node) = (n * 10 + index, (n + index) % 500);

@@ -30,6 +30,12 @@ pub use drive::{Count, Failure, Mode, Report, Storm, StormArgs, lab_net};
 pub use host::{Host, Node, Pod, Process};
 pub use lab::Lab;
 
+/// How much of something a long test does: `whole` in `make test-long`, which sets BOWLINE_TEST_LONG, else `short`.
+/// Both do the same; a short run finds what fails often, a whole one what fails seldom.
+pub fn amount<T>(whole: T, short: T) -> T {
+    if std::env::var_os("BOWLINE_TEST_LONG").is_some() { whole } else { short }
+}
+
 /// Waits until `cond` holds. The error names what was awaited; the deadline is for a defect, not for a
 /// slow machine: give it generously.
 pub fn wait_for(what: &str, deadline: Duration, mut cond: impl FnMut() -> bool) -> anyhow::Result<()> {

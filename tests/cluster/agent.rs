@@ -3,18 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bowline_lab::amount;
 use bowline_lab::kubernetes::Services;
 
 use crate::ground::{Ground, bowline, finish, storms, wait_for_more};
-
-const KILLS: usize = 10;
-const UPGRADES: usize = 6;
 
 #[test]
 fn killed_under_load() {
     let mut ground = Ground::new();
     let program = bowline();
-    take_turns(&mut ground, "kill", KILLS, |_| program.clone());
+    take_turns(&mut ground, "kill", amount(10, 4), |_| program.clone());
 }
 
 /// Back and forth between this build and one with another layout of every map.
@@ -22,7 +20,7 @@ fn killed_under_load() {
 fn upgraded_under_load() {
     let mut ground = Ground::new();
     let (here, next) = (bowline(), Services::Bowline { program: next_agent(), flags: Vec::new() });
-    take_turns(&mut ground, "upgrade", UPGRADES, |turn| if turn % 2 == 0 { next.clone() } else { here.clone() });
+    take_turns(&mut ground, "upgrade", amount(6, 3), |turn| if turn % 2 == 0 { next.clone() } else { here.clone() });
 }
 
 /// Kills the agents of all nodes, changes a Deployment while they are away, starts the next; again and again.

@@ -1,24 +1,23 @@
-//! Rolling updates under load, in a cluster of 10,000 other Services: by Bowline without a failed request.
+//! Rolling updates under load, in a cluster of 10,000 other Services (1,000 in the short form): by Bowline without a
+//! failed request.
 //! `make bench-rollouts` shows kube-proxy's failures beside: in the same cluster, which then takes it a quarter of
 //! an hour.
 
 use std::time::{Duration, Instant};
 
-use bowline_lab::wait_for;
+use bowline_lab::{amount, wait_for};
 use serde_json::{Value, json};
 
 use crate::ground::{Ground, Namespace, ask, bowline, finish, kube_proxy, storms, wait_for_more};
 
-const OTHERS: u32 = 10_000;
 const ENDPOINTS: u32 = 10;
-const UPDATES: usize = 10;
 /// For kube-proxy's first sync of so many Services.
 const MUCH_PATIENCE: Duration = Duration::from_secs(900);
 
 #[test]
-fn ten_rolling_updates_among_ten_thousand_services() {
+fn rolling_updates_among_many_services() {
     let mut ground = Ground::new();
-    load_others(&ground);
+    load_others(&ground, others());
     let (failed, connects, text) = updates(&ground, "bowline", "by-bowline");
     println!("{text}");
     if std::env::var_os("BOWLINE_TEST_PEER").is_some() {
@@ -31,7 +30,11 @@ fn ten_rolling_updates_among_ten_thousand_services() {
     assert_eq!(failed, 0);
 }
 
-/// Ten updates, one after the other: failures, connects, and a line about them.
+fn others() -> u32 {
+    amount(10_000, 1_000)
+}
+
+/// Updates, one after the other: failures, connects, and a line about them.
 fn updates(ground: &Ground, who: &str, namespace: &str) -> (u64, u64, String) {
     let namespace: Namespace<'_> = ground.namespace(namespace);
     namespace.serve("web", 4);
@@ -46,7 +49,8 @@ fn updates(ground: &Ground, who: &str, namespace: &str) -> (u64, u64, String) {
     }
     let storms = storms(&namespace, &["client"], &addresses, "web");
     let began = Instant::now();
-    for _ in 0..UPDATES {
+    let rollouts = amount(10, 3);
+    for _ in 0..rollouts {
         namespace.kubectl(&["rollout", "restart", "deployment/web"]);
         namespace.rolled_out("web");
     }
@@ -55,8 +59,10 @@ fn updates(ground: &Ground, who: &str, namespace: &str) -> (u64, u64, String) {
     wait_for_more(&storms, 500);
     let report = finish(storms);
     let mut text = format!(
-        "{who}: {UPDATES} rolling updates in {seconds} s among {OTHERS} other Services: {} connects, {} failed",
-        report.connects, report.failed
+        "{who}: {rollouts} rolling updates in {seconds} s among {} other Services: {} connects, {} failed",
+        others(),
+        report.connects,
+        report.failed
     );
     for failure in report.failures.iter().take(5) {
         text += &format!("\n    {failure:?}");
@@ -65,13 +71,13 @@ fn updates(ground: &Ground, who: &str, namespace: &str) -> (u64, u64, String) {
 }
 
 /// Services with endpoints that nobody runs.
-fn load_others(ground: &Ground) {
+fn load_others(ground: &Ground, others: u32) {
     let began = Instant::now();
     let namespace = ground.namespace("others");
     // They stay: their end would take longer than the cluster's.
     std::mem::forget(namespace);
     let (mut services, mut slices) = (Vec::new(), Vec::new());
-    for n in 0..OTHERS {
+    for n in 0..others {
         let name = format!("other-{n}");
         services.push((
             "/api/v1/namespaces/others/services".to_owned(),
@@ -98,5 +104,5 @@ fn load_others(ground: &Ground) {
     }
     ground.cluster().api().create_all(&services).unwrap();
     ground.cluster().api().create_all(&slices).unwrap();
-    println!("{OTHERS} Services of {ENDPOINTS} endpoints made in {} s", began.elapsed().as_secs());
+    println!("{others} Services of {ENDPOINTS} endpoints made in {} s", began.elapsed().as_secs());
 }

@@ -1,34 +1,37 @@
 //! The storm: clients connect without pause while backends come and go, while the agent is killed, and
 //! while agents of two layouts take turns. Not one connection may fail, reach a backend that had been
-//! removed before it began, or reach another Service's.
+//! removed before it began, or reach another Service's. `make test-long` runs it whole.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground is missing")]
 
 mod ground;
 
+use bowline_lab::amount;
 use ground::{Ground, Random};
 
-/// At least 10,000 changes of backends over several Services.
+/// At least so many changes of backends over several Services.
 #[test]
-fn ten_thousand_changes() {
+fn thousands_of_changes() {
+    let enough = amount(10_000, 2_000);
     let mut ground = Ground::new("changes", 1).unwrap();
     ground.start_agent(false).unwrap();
     let storms = ground.storms(false).unwrap();
     let mut changes = 0;
-    while changes < 10_000 {
+    while changes < enough {
         changes += ground.change(&storms).unwrap();
     }
     storms.wait_for_more(1_000).unwrap();
     println!("{changes} changes; {}", storms.finish_without_failure().unwrap());
 }
 
-/// kill -9 at random moments, 50 times; what changed while no agent ran is applied by the next one.
+/// kill -9 at random moments; what changed while no agent ran is applied by the next one.
 #[test]
-fn fifty_kills() {
+fn kills() {
+    let kills = amount(50, 12);
     let mut ground = Ground::new("kills", 2).unwrap();
     let mut random = Random(7);
     ground.start_agent(false).unwrap();
     let storms = ground.storms(true).unwrap();
-    for _ in 0..50 {
+    for _ in 0..kills {
         for _ in 0..random.below(6) {
             ground.change(&storms).unwrap();
         }
@@ -44,19 +47,20 @@ fn fifty_kills() {
         ground.end_changes(&storms).unwrap();
     }
     storms.wait_for_more(1_000).unwrap();
-    println!("50 kills; {}", storms.finish_without_failure().unwrap());
+    println!("{kills} kills; {}", storms.finish_without_failure().unwrap());
     ground.expect_no_leak().unwrap();
 }
 
-/// A build of the agent with another layout of every map goes up and down between both, 20 times;
+/// A build of the agent with another layout of every map goes up and down between both;
 /// affinity is kept by it all. Every third time it is killed on the way.
 #[test]
-fn twenty_layout_switches() {
+fn layout_switches() {
+    let switches = amount(20, 6);
     let mut ground = Ground::new("layouts", 3).unwrap();
     let mut random = Random(9);
     ground.start_agent(false).unwrap();
     let storms = ground.storms(true).unwrap();
-    for turn in 0..20 {
+    for turn in 0..switches {
         for _ in 0..random.below(4) {
             ground.change(&storms).unwrap();
         }
@@ -71,6 +75,6 @@ fn twenty_layout_switches() {
         assert_eq!(ground.layout_folders().unwrap(), 1, "the old layout's maps are gone once it has switched");
         storms.wait_for_more(200).unwrap();
     }
-    println!("20 switches; {}", storms.finish_without_failure().unwrap());
+    println!("{switches} switches; {}", storms.finish_without_failure().unwrap());
     ground.expect_no_leak().unwrap();
 }
