@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
+use crate::wire::WireError;
+
 mod check;
 mod ids;
 mod pool;
@@ -87,16 +89,35 @@ pub enum Trouble {
     /// The other side closed the connection.
     #[error("{0}: the connection was closed before the answer")]
     Closed(SocketAddr),
-    /// The answer's records can't be read.
-    #[error("{0}: the answer is malformed")]
-    Malformed(SocketAddr),
+    /// What came is not whole, or answers something else.
+    #[error("{0}: the answer is malformed: {1}")]
+    Malformed(SocketAddr, Flaw),
     /// The question is none: not one name, type and class.
     #[error("the question is malformed")]
     Question,
 }
 
-/// Told of each question: how it goes out, and whether a socket or connection was there already.
-pub type Taken = Box<dyn Fn(By, bool) + Send + Sync>;
+/// What is wrong with a message that came in the place of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// It isn't whole.
+    #[error("{0}")]
+    Wire(WireError),
+    /// A datagram whose end is missing, though it doesn't say so.
+    #[error("it was cut on its way without being marked so")]
+    Cut,
+    /// It repeats another question than ours, or none, or is a question itself.
+    #[error("it is no answer to what was asked")]
+    Foreign,
+}
+
+/// Is told what happens at a server, to count it.
+pub trait Watcher: Send + Sync {
+    /// A question goes out; whether a socket or connection was there already.
+    fn taken(&self, by: By, was_open: bool);
+    /// What came was not used, or not all of it.
+    fn flawed(&self, flaw: Flaw);
+}
 
 /// Another server.
 pub struct Upstream {
@@ -104,7 +125,7 @@ pub struct Upstream {
     pub endpoint: Endpoint,
     /// How it is asked.
     pub settings: Settings,
-    taken: Option<Taken>,
+    watcher: Option<Arc<dyn Watcher>>,
     /// The key of its pools; never used again.
     number: u64,
 }
@@ -116,14 +137,14 @@ impl std::fmt::Debug for Upstream {
 }
 
 impl Upstream {
-    /// A server; nothing is opened yet. `taken` counts.
-    pub fn new(endpoint: Endpoint, settings: Settings, taken: Option<Taken>) -> Arc<Upstream> {
+    /// A server; nothing is opened yet.
+    pub fn new(endpoint: Endpoint, settings: Settings, watcher: Option<Arc<dyn Watcher>>) -> Arc<Upstream> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Arc::new(Upstream { endpoint, settings, taken, number: NEXT.fetch_add(1, Ordering::Relaxed) })
+        Arc::new(Upstream { endpoint, settings, watcher, number: NEXT.fetch_add(1, Ordering::Relaxed) })
     }
 
-    /// Asks. `message` is a whole question in wire form, its name at byte 12; its id is replaced. The answer repeats
-    /// name, type and class of the question; its id means nothing, and its letter case may differ.
+    /// Asks. `message` is a whole question in wire form, its name at byte 12; its id is replaced. The answer is whole,
+    /// and repeats name, type and class of the question; its id means nothing, and its letter case may differ.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -151,8 +172,14 @@ impl Upstream {
     }
 
     fn count(&self, by: By, was_open: bool) {
-        if let Some(taken) = &self.taken {
-            taken(by, was_open);
+        if let Some(watcher) = &self.watcher {
+            watcher.taken(by, was_open);
+        }
+    }
+
+    fn flawed(&self, flaw: Flaw) {
+        if let Some(watcher) = &self.watcher {
+            watcher.flawed(flaw);
         }
     }
 

@@ -11,6 +11,7 @@ mod tests;
 pub mod text;
 pub mod types;
 pub mod walk;
+pub mod whole;
 mod write;
 
 pub use edns::Edns;
@@ -35,6 +36,12 @@ pub enum WireError {
     /// A name of more than 255 bytes (RFC 1035 §2.3.4).
     #[error("the name at byte {0} is longer than 255 bytes")]
     Long(usize),
+    /// Bytes behind the last of the records that the header counts.
+    #[error("something follows the last record, from byte {0} on")]
+    Behind(usize),
+    /// A second OPT record, or one that isn't the root's among the additionals (RFC 6891 §6.1.1).
+    #[error("the OPT record at byte {0} is a second one, or not the root's, or not among the additionals")]
+    Opt(usize),
     /// Data of a record that isn't made as its type asks.
     #[error("the data at byte {at} is malformed for a record of type {rtype}")]
     Data {

@@ -60,7 +60,9 @@ fn forged_answers_are_not_taken() {
     for n in 0..QUESTIONS {
         let answer = dns.ask(&format!("name-{n}.test"), Type::A);
         let right = addresses(&answer) == ["192.0.2.1"];
-        assert!(right || answer.rcode() == Rcode::SERVFAIL && answer.answers.is_empty(), "{answer:?}");
+        // Where the true answer was lost in the flood, that is said: by an error, or by TC, as of one that was cut.
+        let is_told = answer.rcode() == Rcode::SERVFAIL || answer.flags.tc();
+        assert!(right || is_told && answer.answers.is_empty(), "{answer:?}");
     }
     assert!(asked.load(Ordering::Relaxed) >= QUESTIONS);
     assert_eq!(addresses(&dns.ask("after.test", Type::A)), ["192.0.2.1"]);

@@ -1,8 +1,8 @@
-//! Whether a message is the answer to a question (RFC 5452 §9).
+//! Whether a message is the answer to a question (RFC 5452 §9), and whole.
 
 use super::ids;
 use crate::wire::types::Rcode;
-use crate::wire::walk;
+use crate::wire::{WireError, walk, whole};
 
 #[cfg(test)]
 mod tests;
@@ -15,9 +15,21 @@ const TRUNCATED: u8 = 0x02;
 pub(super) struct Asked {
     /// Name, type and class.
     question: Box<[u8]>,
-    opcode: u8,
+    /// The header's third byte: the opcode, and whether recursion is desired.
+    flags: u8,
     /// The letter case must come back.
     exact: bool,
+}
+
+/// How a message came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// In a datagram.
+    Datagram,
+    /// In a datagram that was longer than our buffer: its end is missing.
+    LongDatagram,
+    /// Over a connection.
+    Stream,
 }
 
 /// What a message is to a question.
@@ -25,8 +37,13 @@ pub(super) struct Asked {
 pub(super) enum Verdict {
     /// Its answer.
     Answer(Vec<u8>),
-    /// Its answer, whose records can't be read.
-    Malformed,
+    /// Its answer, of which somebody on the way has cut the end off without saying so. As CoreDNS does: an answer
+    /// without records that says it, so that the client comes back by TCP.
+    Cut(Vec<u8>, WireError),
+    /// Its answer, which isn't whole.
+    Malformed(WireError),
+    /// Perhaps its answer, cut so early that its question isn't whole; made into an answer as above.
+    Stub(Vec<u8>),
     /// The answer to something else, or a forgery.
     Foreign,
 }
@@ -43,7 +60,7 @@ impl Asked {
             return None;
         }
         let question = message.get(HEADER..name_end + 4)?;
-        Some(Asked { question: question.into(), opcode: message[2] & 0x78, exact: false })
+        Some(Asked { question: question.into(), flags: message[2] & 0x79, exact: false })
     }
 
     /// Sends the name in random letter case, and wants it back so.
@@ -66,31 +83,54 @@ impl Asked {
         same_name && question[name..] == self.question[name..]
     }
 
-    /// Judges a message whose id is right. `is_cut`: its end is missing.
-    pub(super) fn judge(&self, message: &[u8], is_cut: bool) -> Verdict {
-        let Some(header) = message.get(..HEADER) else { return Verdict::Foreign };
-        if header[2] & 0x80 == 0 || header[2] & 0x78 != self.opcode {
+    /// Judges a message whose id is right.
+    pub(super) fn judge(&self, message: &[u8], came: Came) -> Verdict {
+        let is_datagram = came != Came::Stream;
+        let Some(header) = message.get(..HEADER) else { return self.stub(message, is_datagram) };
+        if !self.is_answer(header[2]) {
             return Verdict::Foreign;
         }
         let end = HEADER + self.question.len();
         match header[4..6] {
             [0, 1] if message.get(HEADER..end).is_some_and(|question| self.is_mine(question)) => {}
+            [0, 1] if message.len() < end => return self.stub(message, is_datagram),
             // Servers that could not make sense of the question don't repeat it.
             [0, 0] if !self.exact && is_refusal(header[3]) => return Verdict::Answer(self.bare(header)),
             _ => return Verdict::Foreign,
         }
-        let is_whole = !is_cut && walk::records(message).all(|record| record.is_ok());
-        if is_whole {
-            return Verdict::Answer(message.to_vec());
+        let Err(error) = whole::check(message) else { return Verdict::Answer(message.to_vec()) };
+        // Its records are lost.
+        let cut = || self.cut(header);
+        match error {
+            _ if came == Came::LongDatagram || (is_datagram && header[2] & TRUNCATED != 0) => Verdict::Answer(cut()),
+            WireError::Short(_) if is_datagram => Verdict::Cut(cut(), error),
+            error => Verdict::Malformed(error),
         }
-        if !is_cut && header[2] & TRUNCATED == 0 {
-            return Verdict::Malformed;
+    }
+
+    /// Whether the flags are those of an answer to what was asked.
+    fn is_answer(&self, flags: u8) -> bool {
+        flags & 0xF8 == self.flags & 0x78 | 0x80
+    }
+
+    /// Of a datagram whose question isn't whole: an answer that says so, if what there is fits.
+    fn stub(&self, message: &[u8], is_datagram: bool) -> Verdict {
+        let flags = message.get(2).copied().unwrap_or(self.flags | 0x80);
+        let question = message.get(HEADER..).unwrap_or_default();
+        let sent = self.question.get(..question.len()).unwrap_or_default();
+        let is_same = if self.exact { question == sent } else { question.eq_ignore_ascii_case(sent) };
+        if !is_datagram || !self.is_answer(flags) || !is_same {
+            return Verdict::Foreign;
         }
-        // Its records are lost: the client comes back by TCP.
-        let mut answer = message[..end].to_vec();
-        answer[2] |= TRUNCATED;
-        answer[6..HEADER].fill(0);
-        Verdict::Answer(answer)
+        Verdict::Stub(self.cut(&[0, 0, flags, message.get(3).copied().unwrap_or_default()]))
+    }
+
+    /// An answer without records that was truncated; flags stand in bytes 2 and 3 of `header`.
+    fn cut(&self, header: &[u8]) -> Vec<u8> {
+        let mut answer = vec![0; HEADER];
+        answer[2] = header[2] | TRUNCATED;
+        answer[3] = header[3];
+        self.bare(&answer)
     }
 
     /// A header, with the question put behind it.

@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::check::{Asked, Verdict};
+use super::check::{Asked, Came, Verdict};
 use super::stream::Connection;
 use super::udp::Socket;
-use super::{Trouble, Upstream, ids};
+use super::{Flaw, Trouble, Upstream, ids};
 
 /// The open sockets and connections of one thread to one upstream.
 pub(super) struct Pool {
@@ -38,9 +39,14 @@ pub(super) fn with<T>(upstream: &Arc<Upstream>, act: impl FnOnce(&mut Pool) -> T
     })
 }
 
+/// How long a better answer is waited for behind a message that may be none: a forger's comes before the true one.
+const GRACE: Duration = Duration::from_millis(250);
+
 struct Waiter {
     asked: Asked,
     answer: oneshot::Sender<Result<Vec<u8>, Trouble>>,
+    /// What it is told when the grace is over. That it is the same question is seen by the place of this in memory.
+    doubt: Option<Rc<Result<Vec<u8>, Trouble>>>,
 }
 
 /// The questions that wait at one socket or connection, by id.
@@ -80,27 +86,59 @@ impl Waiting {
             id = ids::id();
         }
         let (sender, answer) = oneshot::channel();
-        waiting.insert(id, Waiter { asked, answer: sender });
+        waiting.insert(id, Waiter { asked, answer: sender, doubt: None });
         Some(Place { waiting: self.clone(), id, answer })
     }
 
-    /// Gives a message to the question that it answers. What answers none is ignored.
-    pub(super) fn take(&self, upstream: &Upstream, message: &[u8], is_cut: bool) {
+    /// Gives a message to the question that it answers. What has nobody's id is ignored.
+    pub(super) fn take(self: &Rc<Waiting>, upstream: &Upstream, message: &[u8], came: Came) {
         let Some(id) = message.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
         let mut waiting = self.0.borrow_mut();
-        let Some(waiter) = waiting.get(&id) else { return };
-        let outcome = match waiter.asked.judge(message, is_cut) {
-            Verdict::Answer(answer) => Ok(answer),
-            Verdict::Malformed => Err(Trouble::Malformed(upstream.address())),
-            Verdict::Foreign => {
-                tracing::debug!(upstream = %upstream.address(), "a message with the right id is no answer to its question");
-                return;
-            }
+        let Some(waiter) = waiting.get_mut(&id) else { return };
+        let malformed = |flaw| Err(Trouble::Malformed(upstream.address(), flaw));
+        let (outcome, flaw) = match waiter.asked.judge(message, came) {
+            Verdict::Answer(answer) => (Ok(answer), None),
+            Verdict::Cut(answer, _) => (Ok(answer), Some(Flaw::Cut)),
+            Verdict::Malformed(error) => (malformed(Flaw::Wire(error)), Some(Flaw::Wire(error))),
+            Verdict::Stub(answer) => return self.doubt(upstream, waiter, id, Ok(answer), Flaw::Cut),
+            Verdict::Foreign => return self.doubt(upstream, waiter, id, malformed(Flaw::Foreign), Flaw::Foreign),
         };
+        if let Some(flaw) = flaw {
+            upstream.flawed(flaw);
+        }
         if let Some(waiter) = waiting.remove(&id) {
             // Who no longer waits needs no answer.
             let _ = waiter.answer.send(outcome);
         }
+    }
+
+    /// Has a question go on waiting for its answer, but not for long.
+    fn doubt(
+        self: &Rc<Waiting>,
+        upstream: &Upstream,
+        waiter: &mut Waiter,
+        id: u16,
+        outcome: Result<Vec<u8>, Trouble>,
+        flaw: Flaw,
+    ) {
+        if waiter.doubt.is_some() {
+            return;
+        }
+        upstream.flawed(flaw);
+        let doubt = Rc::new(outcome);
+        waiter.doubt = Some(doubt.clone());
+        let waiting = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(GRACE).await;
+            let Some(waiting) = waiting.upgrade() else { return };
+            let mut waiting = waiting.0.borrow_mut();
+            let is_same = |waiter: &Waiter| waiter.doubt.as_ref().is_some_and(|other| Rc::ptr_eq(other, &doubt));
+            if waiting.get(&id).is_some_and(is_same)
+                && let Some(waiter) = waiting.remove(&id)
+            {
+                let _ = waiter.answer.send((*doubt).clone());
+            }
+        });
     }
 
     /// Tells all that wait why they wait in vain.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::check::{Asked, Verdict};
+use super::check::{Asked, Came, Verdict};
 use super::{By, Endpoint, ids, own_address, stream};
 
 /// Asks one question, which has at most `time`, and gives the answer; `message` as for [`super::Upstream::ask`].
@@ -58,7 +58,7 @@ async fn by_datagram(
         };
         let got = bytes.get(..length).unwrap_or_default();
         if got.get(..2) == message.get(..2)
-            && let Some(answer) = judged(asked, got)?
+            && let Some(answer) = judged(asked, got, Came::Datagram)?
         {
             return Ok(answer);
         }
@@ -74,17 +74,19 @@ async fn by_stream(endpoint: &Endpoint, source: Option<IpAddr>, message: &[u8], 
         let mut got = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut got).await?;
         if got.get(..2) == message.get(..2)
-            && let Some(answer) = judged(asked, &got)?
+            && let Some(answer) = judged(asked, &got, Came::Stream)?
         {
             return Ok(answer);
         }
     }
 }
 
-fn judged(asked: &Asked, message: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    match asked.judge(message, false) {
-        Verdict::Answer(answer) => Ok(Some(answer)),
-        Verdict::Malformed => Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is malformed")),
-        Verdict::Foreign => Ok(None),
+fn judged(asked: &Asked, message: &[u8], came: Came) -> io::Result<Option<Vec<u8>>> {
+    match asked.judge(message, came) {
+        Verdict::Answer(answer) | Verdict::Cut(answer, _) => Ok(Some(answer)),
+        Verdict::Malformed(error) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("the answer is malformed: {error}")))
+        }
+        Verdict::Stub(_) | Verdict::Foreign => Ok(None),
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::check::Asked;
+use super::check::{Asked, Came};
 use super::pool::{self, Waiting};
 use super::{By, Endpoint, Trouble, Upstream, own_address};
 
@@ -234,7 +234,7 @@ async fn read(connection: &Connection, upstream: &Upstream, mut reader: impl Asy
         message.resize(usize::from(length), 0);
         reader.read_exact(&mut message).await?;
         connection.heard.set(Instant::now());
-        connection.waiting.take(upstream, &message, false);
+        connection.waiting.take(upstream, &message, Came::Stream);
     }
 }
 

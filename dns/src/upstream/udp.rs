@@ -16,7 +16,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::check::Asked;
+use super::check::{Asked, Came};
 use super::pool::{self, Waiting};
 use super::{By, Trouble, Upstream, own_address};
 
@@ -172,7 +172,8 @@ fn take(socket: &Socket, upstream: &Upstream) -> io::Result<()> {
     RECEIVER.with_borrow_mut(|receiver| {
         let count = receiver.receive(&socket.socket)?;
         for datagram in receiver.datagrams() {
-            socket.waiting.take(upstream, datagram.bytes, datagram.is_cut);
+            let came = if datagram.is_cut { Came::LongDatagram } else { Came::Datagram };
+            socket.waiting.take(upstream, datagram.bytes, came);
         }
         if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     })

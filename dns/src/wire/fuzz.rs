@@ -1,7 +1,7 @@
 //! What the fuzzer calls: the promises that hold for any bytes.
 use super::text::{record_from_text, zone};
 use super::walk::{Outline, Section};
-use super::{Message, Name, Record, Type, WireError, walk};
+use super::{Message, Name, Record, Type, WireError, walk, whole};
 
 /// Takes any bytes as a message, as a name, and as a zone file.
 ///
@@ -16,6 +16,10 @@ pub fn fuzz(bytes: &[u8]) {
         }
     }
     let outlines: Result<Vec<Outline>, WireError> = walk::records(bytes).collect();
+    if whole::check(bytes).is_ok() {
+        // It is stricter than reading and outlining.
+        assert!(Message::read(bytes).is_ok() && outlines.is_ok(), "{:?} {outlines:?}", Message::read(bytes));
+    }
     if let Ok(message) = Message::read(bytes) {
         rewritten(&message);
         message.records().for_each(reshown);

@@ -1,10 +1,11 @@
-//! What is counted: CoreDNS's series, and one of ours.
+//! What is counted: CoreDNS's series, and some of ours.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::NAME;
 use crate::metrics::{Counter, Histogram, Registry};
-use crate::upstream::By;
+use crate::upstream::{By, Flaw, Watcher};
 use crate::wire::Rcode;
 
 /// CoreDNS's bounds for times, in seconds: doubling from a quarter of a millisecond.
@@ -41,6 +42,9 @@ impl Counts {
     }
 }
 
+/// The least time between two lines in the log about answers of one upstream.
+const BETWEEN: Duration = Duration::from_secs(10);
+
 /// Rcodes that have a place of their own; others are looked up each time.
 const RCODES: usize = 24;
 
@@ -53,6 +57,10 @@ pub(super) struct Series {
     /// By protocol; first those that had to be opened, then those that were open.
     taken: [[OnceLock<Arc<Counter>>; 2]; 2],
     failures: OnceLock<Arc<Counter>>,
+    malformed: OnceLock<Arc<Counter>>,
+    cut: OnceLock<Arc<Counter>>,
+    /// When a flaw was logged last, and how many came since.
+    logged: Mutex<(Option<Instant>, u64)>,
 }
 
 impl Series {
@@ -64,6 +72,9 @@ impl Series {
             seconds: Default::default(),
             taken: Default::default(),
             failures: OnceLock::new(),
+            malformed: OnceLock::new(),
+            cut: OnceLock::new(),
+            logged: Mutex::default(),
         }
     }
 
@@ -85,12 +96,6 @@ impl Series {
             SECONDS,
             &[("proxy_name", NAME), ("to", &self.to), ("rcode", name)],
         )
-    }
-
-    /// A socket or connection was taken.
-    pub(super) fn taken(&self, by: By, was_open: bool) {
-        let place = &self.taken[usize::from(by == By::Tcp)][usize::from(was_open)];
-        place.get_or_init(|| self.counter_of_taken(by, was_open)).inc();
     }
 
     fn counter_of_taken(&self, by: By, was_open: bool) -> Arc<Counter> {
@@ -117,5 +122,35 @@ impl Series {
             )
         };
         self.failures.get_or_init(counter).inc();
+    }
+}
+
+impl Watcher for Series {
+    fn taken(&self, by: By, was_open: bool) {
+        let place = &self.taken[usize::from(by == By::Tcp)][usize::from(was_open)];
+        place.get_or_init(|| self.counter_of_taken(by, was_open)).inc();
+    }
+
+    fn flawed(&self, flaw: Flaw) {
+        let (place, name, help) = if flaw == Flaw::Cut {
+            let help =
+                "Answers of an upstream that had lost their end without saying so; clients are told to ask by TCP.";
+            (&self.cut, "bowline_dns_forward_cut_answers_total", help)
+        } else {
+            let help = "Answers of an upstream that were malformed, or not to what was asked, and were not used.";
+            (&self.malformed, "bowline_dns_forward_malformed_answers_total", help)
+        };
+        place.get_or_init(|| self.metrics.counter(name, help, &[("to", &self.to)])).inc();
+        // A server of which one answer is bad has many such.
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.0.is_some_and(|last| last.elapsed() < BETWEEN) {
+            logged.1 += 1;
+            return;
+        }
+        let more = std::mem::take(&mut logged.1);
+        logged.0 = Some(Instant::now());
+        drop(logged);
+        let what = if flaw == Flaw::Cut { "cut" } else { "malformed" };
+        tracing::warn!(upstream = self.to, reason = %flaw, more, "plugin/forward: an answer is {what}; it is not passed on");
     }
 }

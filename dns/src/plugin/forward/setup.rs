@@ -125,10 +125,8 @@ fn proxies(
         let is_tls = tls.is_some();
         let label = to.address.to_string();
         let series = Arc::new(Series::new(building.services.metrics.clone(), &label, is_tls));
-        let counted = series.clone();
-        let taken = Box::new(move |by, was_open| counted.taken(by, was_open));
         let endpoint = Endpoint { address: to.address, tls };
-        let upstream = Upstream::new(endpoint, read.settings.clone(), Some(taken));
+        let upstream = Upstream::new(endpoint, read.settings.clone(), Some(series.clone()));
         let proxy = Arc::new(Proxy::new(label, upstream, series));
         if read.options.max_fails > 0 {
             let check = Check {

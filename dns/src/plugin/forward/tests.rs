@@ -11,6 +11,7 @@ use crate::server::{Instance, Running, Services, Settings};
 use crate::upstream::tests::{Fake, bytes, good, question, reply};
 use crate::wire::{Message, Type};
 
+mod malformed;
 mod options;
 mod real;
 

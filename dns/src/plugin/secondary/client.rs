@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::wire::{Message, Name, Question, Rcode, Type};
+use crate::wire::{Message, Name, Question, Rcode, Type, whole};
 use crate::zone::{Gathering, Zone};
 
 /// How long a connection, and each message on it, may take.
@@ -43,6 +43,7 @@ impl Asked {
             Ok(bytes)
         };
         let bytes: Vec<u8> = timeout(PATIENCE, read).await.map_err(|_| "no answer in time")?.map_err(wrong)?;
+        whole::check(&bytes).map_err(|error| format!("a message is malformed: {error}"))?;
         let message = Message::read(&bytes).map_err(|error| error.to_string())?;
         if message.id != self.id || !message.flags.qr() {
             return Err("an answer to another question".into());

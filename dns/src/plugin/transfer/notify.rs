@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use super::{Rule, longest};
-use crate::wire::{Message, Name, Opcode, Question, Rcode, Type};
+use crate::wire::{Message, Name, Opcode, Question, Rcode, Type, whole};
 
 /// Secondaries that are told at the same time.
 const AT_ONCE: usize = 32;
@@ -68,7 +68,8 @@ async fn ask(socket: &UdpSocket, bytes: &[u8], id: u16) -> std::io::Result<Rcode
     let mut answer = [0; 1024];
     loop {
         let length = socket.recv(&mut answer).await?;
-        let message = answer.get(..length).and_then(|bytes| Message::read(bytes).ok());
+        let message = answer.get(..length).filter(|bytes| whole::check(bytes).is_ok());
+        let message = message.and_then(|bytes| Message::read(bytes).ok());
         if let Some(message) = message.filter(|message| message.id == id && message.flags.qr()) {
             return Ok(message.rcode());
         }
