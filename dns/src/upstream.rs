@@ -184,7 +184,7 @@ impl Upstream {
     }
 
     fn trouble(&self, error: io::Error) -> Trouble {
-        Trouble::Io(self.address(), Arc::new(error))
+        Trouble::Io(self.address(), Arc::new(bowline_cluster::tls::explain(error)))
     }
 }
 

@@ -1,13 +1,20 @@
 //! A connection to one endpoint of an etcd, made anew with what the files say now.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, TlsOptions};
+use etcd_client::{BalancedChannelBuilder, Channel, Client, ConnectOptions, GetOptions, Identity, TlsOptions};
+use http::Uri;
+use rustls::client::danger::ServerCertVerifier;
+use tokio::sync::mpsc::{self, Sender};
+use tonic::transport::Endpoint;
+use tonic::transport::channel::Change;
 
 use super::error::{Error, ErrorKind};
 use super::location::User;
 use super::{Keys, Location};
+use crate::tls::Files;
 
 /// How long one endpoint may take until it has answered the first request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,7 +76,10 @@ impl Location {
         let objects = self.keys().objects();
         let said = |error| Error::of_connect(&error, endpoint, &objects);
         let options = self.options(endpoint)?;
-        let client = Client::connect([endpoint], Some(options)).await.map_err(said)?;
+        let client = client(endpoint, options, &self.files()).await.map_err(|error| match error {
+            Failed::Here(reason) => Error::new(ErrorKind::Local, endpoint, reason),
+            Failed::There(error) => said(error).with_doubts(&self.files()),
+        })?;
         let one = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
         let answer = client.kv_client().get(objects.clone(), Some(one)).await.map_err(said)?;
         let (cluster_id, revision) = answer.header().map_or((0, 0), |header| (header.cluster_id(), header.revision()));
@@ -83,39 +93,92 @@ impl Location {
             .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
             .with_require_leader(true)
             .with_auto_token_refresh(true);
-        if endpoint.starts_with("https://") {
-            options = options.with_tls(self.tls(endpoint)?);
-        }
         if let Some(user) = &self.user {
             options = options.with_user(&user.name, password(user, endpoint)?);
         }
         Ok(options)
     }
 
-    fn tls(&self, endpoint: &str) -> Result<TlsOptions, Error> {
-        let identity = self.identity.as_ref().map(|identity| (identity.cert.as_path(), identity.key.as_path()));
-        tls(self.cacert.as_deref(), identity, endpoint)
+    fn files(&self) -> Files {
+        let own = self.identity.as_ref().map(|identity| (identity.cert.clone(), identity.key.clone()));
+        Files { authority: self.cacert.clone(), own }
     }
 }
 
-/// TLS with what the files say now.
-pub(super) fn tls(
-    cacert: Option<&Path>,
-    identity: Option<(&Path, &Path)>,
-    endpoint: &str,
-) -> Result<TlsOptions, Error> {
-    let mut tls = match cacert {
-        Some(file) => {
-            let pem = read(file, "cacert", endpoint)?;
-            TlsOptions::new().ca_certificate(Certificate::from_pem(pem))
-        }
-        None => TlsOptions::new().with_native_roots(),
-    };
-    if let Some((cert, key)) = identity {
-        let (cert, key) = (read(cert, "cert", endpoint)?, read(key, "key", endpoint)?);
-        tls = tls.identity(Identity::from_pem(cert, key));
+/// Why there is no client.
+pub(super) enum Failed {
+    /// What was given can't be used.
+    Here(String),
+    /// The server has refused, or isn't there.
+    There(etcd_client::Error),
+}
+
+/// A client of one endpoint, with TLS by what the files say now where the endpoint has it.
+pub(super) async fn client(endpoint: &str, options: ConnectOptions, files: &Files) -> Result<Client, Failed> {
+    if !endpoint.starts_with("https://") {
+        return Client::connect([endpoint], Some(options)).await.map_err(Failed::There);
     }
-    Ok(tls)
+    let secured = Secured::new(endpoint, files).map_err(Failed::Here)?;
+    Client::connect_with_balanced_channel([endpoint], Some(options), secured).await.map_err(Failed::There)
+}
+
+/// Makes the channel of a client that trusts whom we trust: etcd-client itself takes authorities only.
+struct Secured {
+    tls: TlsOptions,
+    verifier: Arc<dyn ServerCertVerifier>,
+}
+
+impl Secured {
+    fn new(endpoint: &str, files: &Files) -> Result<Secured, String> {
+        let authority = Files { own: None, ..files.clone() };
+        let verifier = authority.verifier().map_err(|reason| format!("cacert={reason}"))?;
+        let mut tls = TlsOptions::new();
+        if let Some((cert, key)) = &files.own {
+            let parameter = |reason: &str| {
+                if reason.starts_with(&*key.to_string_lossy()) { "key" } else { "cert" }
+            };
+            files.load().map_err(|reason| format!("{}={reason}", parameter(&reason)))?;
+            let read = |file: &Path| std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()));
+            tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+        }
+        let secured = Secured { tls, verifier };
+        // What is wrong with them for tonic is seen here: of what is put into a channel nobody hears.
+        let tried = Endpoint::from_shared(endpoint.to_owned()).and_then(|endpoint| secured.apply(endpoint));
+        match tried {
+            Ok(_) => Ok(secured),
+            Err(error) => Err(format!("TLS can't be set up: {}", super::error::chain_of(&error))),
+        }
+    }
+
+    fn apply(&self, endpoint: Endpoint) -> Result<Endpoint, tonic::transport::Error> {
+        endpoint.tls_config_with_verifier(self.tls.clone(), self.verifier.clone())
+    }
+}
+
+impl BalancedChannelBuilder for Secured {
+    type Error = etcd_client::Error;
+
+    fn balanced_channel(self, size: usize) -> Result<(Channel, Sender<Change<Uri, Endpoint>>), Self::Error> {
+        let (channel, endpoints) = tonic::transport::Channel::balance_channel(size);
+        let (sender, mut changes) = mpsc::channel(size);
+        // Ends with the client.
+        tokio::spawn(async move {
+            while let Some(change) = changes.recv().await {
+                let change = match change {
+                    Change::Insert(uri, endpoint) => match self.apply(endpoint) {
+                        Ok(endpoint) => Change::Insert(uri, endpoint),
+                        // Not reached: it was tried.
+                        Err(_) => continue,
+                    },
+                    gone @ Change::Remove(_) => gone,
+                };
+                if endpoints.send(change).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok((Channel::Tonic(channel), sender))
+    }
 }
 
 fn read(file: &Path, parameter: &str, endpoint: &str) -> Result<Vec<u8>, Error> {

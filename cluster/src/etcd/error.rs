@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 
+use crate::tls::Files;
+
 /// A failure, with the endpoint where it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
@@ -106,6 +108,15 @@ impl Error {
         Error { kind, text: format!("{text}; {hint}") }
     }
 
+    /// With what is known to be wrong with our own files, if certificates are the trouble.
+    #[must_use]
+    pub(super) fn with_doubts(mut self, files: &Files) -> Error {
+        if self.kind == ErrorKind::Tls {
+            files.doubts().iter().for_each(|doubt| self.text.extend(["; ", doubt]));
+        }
+        self
+    }
+
     /// Why the server gave up a watch; `compacted` is the revision up to which changes are lost, or 0.
     pub(crate) fn of_watch(endpoint: &str, prefix: &str, compacted: i64, reason: &str) -> Error {
         if compacted > 0 {
@@ -116,6 +127,11 @@ impl Error {
         let what_to_do = what_to_do.replace("PREFIX", prefix);
         Error::new(kind, endpoint, format!("the watch was ended: {reason}; {what_to_do}"))
     }
+}
+
+/// An error's text with those of what caused it.
+pub(super) fn chain_of(error: &tonic::transport::Error) -> String {
+    chain(&error.to_string(), error.source())
 }
 
 /// An error's own text and those of what caused it, without what repeats.
@@ -155,6 +171,7 @@ fn classify(status: Option<i32>, text: &str) -> (ErrorKind, &'static str) {
             Tls,
             "the server's certificate is from another authority; give the right one with cacert=FILE",
         ),
+        ("was not named itself", Tls, "give it, or that of who has signed it, with cacert=FILE"),
         ("certificate expired", Tls, "the server's certificate has expired; renew it (and look at the clocks)"),
         ("certificate not valid yet", Tls, "the server's certificate is not valid yet; look at the clocks"),
         ("CertificateRequired", Tls, "the server wants a client's certificate; give cert=FILE and key=FILE"),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue};
 use tokio::sync::Mutex;
 
-use super::connect::tls;
+use super::connect::{Failed, client};
 use super::error::{Error, ErrorKind};
+use crate::tls::Files;
 
 /// How long a reading may take, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,6 +25,13 @@ pub struct Access {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Name and password.
     pub user: Option<(String, String)>,
+}
+
+impl Access {
+    /// What TLS is spoken with.
+    pub fn files(&self) -> Files {
+        Files { authority: self.cacert.clone(), own: self.identity.clone() }
+    }
 }
 
 /// A key with its value.
@@ -109,15 +117,14 @@ impl Reader {
             return Ok(client.clone());
         }
         let mut options = ConnectOptions::new().with_connect_timeout(TIMEOUT).with_timeout(TIMEOUT);
-        if endpoint.starts_with("https://") {
-            let identity = self.access.identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
-            options = options.with_tls(tls(self.access.cacert.as_deref(), identity, endpoint)?);
-        }
         if let Some((name, password)) = &self.access.user {
             options = options.with_user(name, password);
         }
-        let said = |error: etcd_client::Error| Error::of_connect(&error, endpoint, "");
-        let client = Client::connect([endpoint], Some(options)).await.map_err(said)?;
+        let files = self.access.files();
+        let client = client(endpoint, options, &files).await.map_err(|error| match error {
+            Failed::Here(reason) => Error::new(ErrorKind::Local, endpoint, reason),
+            Failed::There(error) => Error::of_connect(&error, endpoint, "").with_doubts(&files),
+        })?;
         *kept = Some(client.clone());
         Ok(client)
     }

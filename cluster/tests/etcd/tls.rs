@@ -125,3 +125,40 @@ fn all_certificates_are_replaced_while_it_runs() {
     running.until_ip("a", Some(TWO));
     assert_eq!(running.past_ips("a"), [Some(ONE.into()), Some(TWO.into())]);
 }
+
+#[test]
+fn the_server_s_own_certificate_may_be_the_authority() {
+    let secured = Secured::new();
+    let url = &secured.site.etcd.urls()[0];
+    let folder = secured.site.servers.folder("etcd-certificates").unwrap();
+    let synced = |ca: &str| {
+        let location: Location = secured.location(url, ca, Some("own")).parse().unwrap();
+        let running = Running::synced(Box::new(bowline_cluster::source::etcd::Etcd::new(location)));
+        running.until_ip("a", Some(ONE));
+    };
+    let openssl = |words: &str| {
+        let ran = std::process::Command::new("openssl").args(words.split(' ')).current_dir(&folder).output().unwrap();
+        assert!(ran.status.success(), "{words}: {}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let install = |name: &str| {
+        fs::copy(folder.join("etcd-0.crt"), secured.files.join(name)).unwrap();
+    };
+    // As it is, signed by another. etcd reads its certificate anew at each connection.
+    install("leaf.crt");
+    synced("leaf.crt");
+    // As most make one: an authority that has signed itself.
+    let names = format!("-subj /CN=etcd -addext subjectAltName=IP:{}", secured.site.servers.address());
+    openssl(&format!("req -x509 -key etcd-0.key -days 30 -out next.crt {names}"));
+    fs::rename(folder.join("next.crt"), folder.join("etcd-0.crt")).unwrap();
+    install("itself.crt");
+    synced("itself.crt");
+    // Another's is still refused, and so is one that is too old.
+    let refusal = secured.refusal(&secured.location(url, "leaf.crt", Some("own")));
+    assert!(refusal.contains("cacert="), "{refusal}");
+    openssl(&format!("req -new -key etcd-0.key -out next.csr {names}"));
+    openssl("x509 -req -in next.csr -copy_extensions copy -signkey etcd-0.key -days -1 -out next.crt");
+    fs::rename(folder.join("next.crt"), folder.join("etcd-0.crt")).unwrap();
+    install("old.crt");
+    let refusal = secured.refusal(&secured.location(url, "old.crt", Some("own")));
+    assert!(refusal.contains("expired"), "{refusal}");
+}

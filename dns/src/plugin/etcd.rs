@@ -69,8 +69,10 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                     [cert, key, ca] => (Some((cert.clone(), key.clone())), Some(ca.clone())),
                     _ => (None, None),
                 };
-                if let Some(file) = files.iter().find(|file| !file.is_file()) {
-                    return Err(option.problem(format!("{} is no file", file.display())));
+                // What is wrong with the files is told at their line. They are read again for each connection.
+                access.files().load().map_err(|reason| option.problem(reason))?;
+                for doubt in access.files().doubts() {
+                    tracing::warn!("{}: plugin/etcd: {doubt}", option.place);
                 }
             }
             "min-lease-ttl" => leases.0 = seconds(option)?,

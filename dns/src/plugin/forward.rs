@@ -31,7 +31,6 @@ mod proxy;
 mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tls;
 mod to;
 
 use policy::Policy;

@@ -160,16 +160,16 @@ pub(super) fn of_listener(paths: &[std::path::PathBuf], skips: bool) -> Result<S
 /// # Errors
 /// This host trusts nobody.
 pub(super) fn of_client(skips: bool) -> Result<rustls::ClientConfig, String> {
+    if !skips {
+        system_roots()?;
+        return bowline_cluster::tls::Files::default().load();
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| format!("TLS can't be set up: {error}"))?;
-    Ok(if skips {
-        let verifier = Arc::new(Unchecked::new(&provider, false));
-        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-    } else {
-        builder.with_root_certificates(system_roots()?).with_no_client_auth()
-    })
+    let verifier = Arc::new(Unchecked::new(&provider, false));
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 /// The certificates of a file; at least one.

@@ -214,7 +214,7 @@ fn what_is_wrong_is_told() {
     for (body, told) in [
         ("etcd {\ncredentials user\n}", "takes 2 arguments"),
         ("etcd {\nendpoint ftp://x\n}", "ftp://x is no endpoint"),
-        ("etcd {\ntls /nonexistent/ca.pem\n}", "/nonexistent/ca.pem is no file"),
+        ("etcd {\ntls /nonexistent/ca.pem\n}", "/nonexistent/ca.pem can't be read"),
         ("etcd {\nmin-lease-ttl x\n}", "\"x\" is no time"),
         ("etcd {\nendpoints x\n}", "did you mean endpoint?"),
         ("etcd\netcd", "stands twice"),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use bowline_cluster::tls::Files;
 use rustls::pki_types::ServerName;
 
 use super::metrics::{Counts, Series};
 use super::policy::Policy;
 use super::proxy::{Check, Proxy};
 use super::to::{self, To};
-use super::{Forward, Forwarder, Options, lookup, tls};
+use super::{Forward, Forwarder, Options, lookup};
 use crate::corefile::{Directive, Problem, key};
 use crate::plugin::Plugin;
 use crate::server::Building;
@@ -54,7 +55,7 @@ struct Read {
     interval: Duration,
     recursion: bool,
     domain: Name,
-    files: tls::Files,
+    files: Files,
     server_name: Option<String>,
     /// Who knows the addresses of hosts.
     resolvers: Vec<SocketAddr>,
@@ -115,7 +116,7 @@ fn proxies(
     tos: &[To],
 ) -> Result<Vec<Arc<Proxy>>, Problem> {
     let wrong = |reason: String| directive.problem(reason);
-    let config = if tos.iter().any(|to| to.is_tls) { Some(read.files.load().map_err(wrong)?) } else { None };
+    let config = if tos.iter().any(|to| to.is_tls) { Some(Arc::new(read.files.load().map_err(wrong)?)) } else { None };
     let mut proxies = Vec::new();
     for to in tos {
         let tls = match &config {
@@ -188,7 +189,7 @@ fn options(building: &Building<'_>, directive: &Directive) -> Result<Read, Probl
         interval: Duration::from_millis(500),
         recursion: true,
         domain: Name::root(),
-        files: tls::Files::default(),
+        files: Files::default(),
         server_name: None,
         resolvers: Vec::new(),
     };
@@ -252,6 +253,9 @@ fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<
             read.files.authority = if args == 1 { path(0) } else { path(2) };
             // What is wrong with the files is told at their line, asked over TLS or not.
             read.files.load().map_err(|reason| line.problem(reason))?;
+            for doubt in read.files.doubts() {
+                tracing::warn!("{}: plugin/forward: {doubt}", line.place);
+            }
         }
         "tls_servername" => read.server_name = Some(line.one_arg()?.to_owned()),
         "source_address" => {

@@ -99,7 +99,7 @@ fn who_asks_for_what_is_cut_is_told_to_come_by_tcp() {
         let length: usize = std::str::from_utf8(length).unwrap().parse().unwrap();
         bent(seen, |answer| {
             if seen.by == By::Udp {
-                answer.truncate(length)
+                answer.truncate(length);
             }
         })
     });
