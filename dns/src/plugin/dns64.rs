@@ -102,6 +102,8 @@ impl Dns64 {
     /// Whether the answer for AAAA leaves a client without an address (RFC 6147 §5.1.1 and §5.1.2).
     fn needs_translation(&self, message: &Message) -> bool {
         match message.rcode() {
+            // What is missing may be AAAA records: the client comes back by TCP.
+            Rcode::NOERROR if message.flags.tc() => false,
             Rcode::NXDOMAIN => false,
             Rcode::NOERROR => self.translate_all || !message.answers.iter().any(is_usable),
             // As if there were no AAAA: servers that don't know the type say many things.
