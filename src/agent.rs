@@ -93,7 +93,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
         dns.widen(&states[0], &mut wanted)?;
     }
     let config = Config {
-        bpf_root: args.place.bpf_root.clone(),
+        bpf_root: args.place.bpf_root(),
         cgroup_root: args.place.cgroup_root()?,
         sizes: args.sizes.into(),
         stand_ins: dns.is_some().then(|| args.node_local.stand_in()).into_iter().collect(),
@@ -117,10 +117,12 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let feed = dns.as_ref().map(|dns| dns.feed.clone());
     // It listens before anything is read: until then nobody is led to it.
     let dns = match dns {
-        Some(dns) => Some(dns.start(args.place.bpf_root.clone(), dataplane.pulse()?, metrics.dns_takes.clone())?),
+        Some(dns) => Some(dns.start(args.place.bpf_root(), dataplane.pulse()?, metrics.dns_takes.clone())?),
         None => None,
     };
     let kernel = Arc::new(Kernel::new(dataplane, metrics.clone(), started, fatal.clone()));
+    // However this ends, also while threads still have it.
+    let _end = kernel::End(kernel.clone());
     let handle = dns.as_ref().map(RunningNodeLocal::handle);
     let mut agent = Agent { kernel: kernel.clone(), clusters: Vec::new(), metrics, dns: handle };
     let stop = Stop::default();

@@ -72,8 +72,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Takes away all that was ever installed here, and nothing else's
     ///
-    /// Detaches the programs and removes the maps of one place. Give the --cgroup-root and --bpf-root
-    /// that the agent had. Refused while an agent runs.
+    /// Detaches the programs and removes the maps of one place. Give the --bpf-root that the agent had; what is
+    /// there is found also when the cgroup is gone. Refused while an agent runs.
     Cleanup(Place),
     /// Prints completions for a shell
     Completions {
@@ -98,6 +98,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The folder for pins, in one spelling: by it what belongs to a place is known.
+    pub(crate) fn bpf_root(&self) -> PathBuf {
+        place::resolve(&self.bpf_root)
+    }
+
     /// The cgroup, as given or found.
     ///
     /// # Errors

@@ -58,10 +58,13 @@ fn man() -> anyhow::Result<()> {
 }
 
 fn cleanup(place: &cli::Place) -> anyhow::Result<()> {
-    let removed = bowline_dataplane::cleanup::cleanup(&place.cgroup_root()?, &place.bpf_root)?;
-    let interfaces = agent::remove_interface(&place.bpf_root)?;
+    let root = place.bpf_root();
+    // What is pinned is found without it: it may be gone.
+    let cgroup = place.cgroup_root().ok();
+    let removed = bowline_dataplane::cleanup::cleanup(cgroup.as_deref(), &root)?;
+    let interfaces = agent::remove_interface(&root)?;
     if removed.paths.is_empty() && interfaces.is_empty() {
-        say(&format!("nothing was installed at {}", place.bpf_root.display()))?;
+        say(&format!("nothing was installed at {}", root.display()))?;
     }
     for path in removed.paths {
         say(&format!("removed {}", path.display()))?;

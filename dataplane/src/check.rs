@@ -1,11 +1,17 @@
 //! Is this kernel and machine fit for the dataplane: what is there, what is missing, what to do.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::kernel::{Folder, Sizes, kernel_version, load_programs, make_maps, verified_instructions};
-use crate::place::{BPFFS, find_cgroup_root, is_bpffs, is_cgroup};
+use crate::features::{FEATURES, features, kernel_version};
+use crate::kernel::{Folder, HOOKS, KernelError, Sizes, load_programs, make_maps, path_error, verified_instructions};
+use crate::place::{BPFFS, Nowhere, find_cgroup_root, is_bpffs, is_cgroup};
+use crate::records::OURS;
+
+/// The oldest version of Linux that is tested, by `make kernels`.
+const TESTED: (u32, u32) = (6, 1);
 
 /// How a finding bears on the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +43,12 @@ fn finding(what: &'static str, fitness: Fitness, found: impl Into<String>, todo:
 
 /// Looks at the kernel and the machine. Changes nothing that stays.
 pub fn check(cgroup: Option<&Path>) -> Vec<Finding> {
-    let mut findings = vec![capabilities(), kernel(), jit(), bpffs(), cgroups(cgroup)];
-    if findings.iter().all(|f| f.fitness != Fitness::Fail) {
-        findings.push(programs());
-    }
+    let mut findings = vec![capabilities(), jit(), bpffs(), cgroups(cgroup)];
+    // Without those nothing can be tried.
+    let tried = findings.iter().all(|f| f.fitness != Fitness::Fail).then(load_all);
+    let missing = features_missing();
+    findings.insert(1, kernel(kernel_version(), &missing, tried.as_ref().map(|tried| tried.as_ref().map(|_| ()))));
+    findings.extend(tried.map(|tried| programs(&tried, kernel_version())));
     findings
 }
 
@@ -60,21 +68,35 @@ fn capabilities() -> Finding {
     }
 }
 
-fn kernel() -> Finding {
-    let (major, minor) = kernel_version();
-    let found = format!("Linux {major}.{minor}");
-    match (major, minor) {
-        v if v < (5, 12) => {
-            finding("kernel", Fitness::Fail, found, "5.12 or later is needed (atomic exchange in programs)")
+/// What is otherwise on this kernel, for what it doesn't have: a line for each.
+fn features_missing() -> Vec<String> {
+    let there = features();
+    // A kernel without MPTCP has no connections by it either.
+    let matters = |bit| bit != bowline_ebpf::features::MPTCP || Path::new("/proc/sys/net/mptcp").exists();
+    let missing = FEATURES.iter().filter(|f| there & f.bit == 0 && matters(f.bit));
+    missing.map(|f| format!("without {} (Linux {}.{}) {}", f.name, f.since.0, f.since.1, f.without)).collect()
+}
+
+/// What is said of the kernel once all was tried; None: it could not be.
+fn kernel(version: (u32, u32), missing: &[String], tried: Option<Result<(), &KernelError>>) -> Finding {
+    const WHAT: &str = "kernel";
+    let found = format!("Linux {}.{}", version.0, version.1);
+    let is_older = version < TESTED;
+    let older = format!("Linux {}.{} is the oldest that is tested", TESTED.0, TESTED.1);
+    match tried {
+        None => finding(WHAT, Fitness::Warn, found + "; not tried, because of the rest", ""),
+        Some(Err(_)) if is_older => {
+            finding(WHAT, Fitness::Fail, found + ": too old", format!("{older}: take that or a later one"))
         }
-        v if v < (5, 18) => finding(
-            "kernel",
-            Fitness::Warn,
-            found,
-            "before 5.18 (no bpf_set_retval) a connection to a Service without endpoints fails with EPERM, not \
-             ECONNREFUSED, and (no bpf_loop, 5.17) a UDP socket that used more than 16 VIPs leaves entries behind",
-        ),
-        _ => finding("kernel", Fitness::Ok, found, ""),
+        Some(Err(_)) => finding(WHAT, Fitness::Fail, found + ": it refuses what is needed", ""),
+        Some(Ok(())) => {
+            let mut todo = missing.to_vec();
+            if is_older {
+                todo.insert(0, format!("all is there, but {older}"));
+            }
+            let fitness = if todo.is_empty() { Fitness::Ok } else { Fitness::Warn };
+            finding(WHAT, fitness, found, todo.join("; "))
+        }
     }
 }
 
@@ -135,29 +157,39 @@ fn cgroups(given: Option<&Path>) -> Finding {
     }
 }
 
-/// Loads everything, attaches nothing, and takes it away again.
-fn programs() -> Finding {
-    const WHAT: &str = "programs";
-    let root = Path::new(BPFFS).join(format!("bowline-check-{}", std::process::id()));
-    let folder = Folder(root.join("maps"));
+/// Loads all that an agent ever loads, attaches nothing, and pins where nothing stays: the programs, and those
+/// of a migration, which read the maps of another layout too. Returns how much the verifier went through.
+fn load_all() -> Result<BTreeMap<&'static str, u32>, KernelError> {
+    let place = Nowhere::new().map_err(path_error(Path::new("a bpf file system"), "making one"))?;
+    let [maps, elsewhere] = ["maps", "elsewhere"].map(|name| Folder(place.path().join(name)));
     let sizes = Sizes { frontends: 16, services: 16, backends: 16, slots: 1024, sockets: 16, affinity: 16 };
-    if let Err(error) = crate::place::make_root(&root) {
-        return finding(WHAT, Fitness::Fail, error.to_string(), "see above");
+    make_maps(&maps, &sizes)?;
+    make_maps(&elsewhere, &sizes)?;
+    let alone = load_programs(&maps, &sizes, None)?;
+    let both = load_programs(&maps, &sizes, Some((&elsewhere, &OURS)))?;
+    let mut counts = verified_instructions(&both);
+    for (hook, count) in verified_instructions(&alone) {
+        counts.entry(hook).and_modify(|most| *most = count.max(*most)).or_insert(count);
     }
-    let loaded = make_maps(&folder, &sizes).and_then(|()| load_programs(&folder, &sizes, None));
-    let result = match &loaded {
-        Ok(object) => {
-            let counts = verified_instructions(object);
-            let most = counts
-                .iter()
-                .max_by_key(|(_, n)| **n)
-                .map_or(String::new(), |(hook, n)| format!("; most for {hook}: {n} of 1,000,000"));
-            finding(WHAT, Fitness::Ok, format!("all {} pass the verifier{most}", counts.len()), "")
-        }
-        Err(error) => finding(WHAT, Fitness::Fail, error.to_string(), "report it with the kernel's version"),
-    };
-    drop(loaded);
-    let _ = folder.remove();
-    let _ = fs::remove_dir(&root);
-    result
+    Ok(counts)
 }
+
+fn programs(tried: &Result<BTreeMap<&'static str, u32>, KernelError>, version: (u32, u32)) -> Finding {
+    const WHAT: &str = "programs";
+    match tried {
+        Ok(counts) => {
+            let most = counts.iter().max_by_key(|(_, n)| **n);
+            let most = most.map_or(String::new(), |(hook, n)| format!("; most for {hook}: {n} of 1,000,000"));
+            let found = format!("all {} pass the verifier, those of a migration too{most}", HOOKS.len());
+            finding(WHAT, Fitness::Ok, found, "")
+        }
+        Err(error) => {
+            let is_unknown = version >= TESTED && matches!(error, KernelError::Program { .. });
+            let todo = if is_unknown { "report it with the kernel's version and the log of the verifier" } else { "" };
+            finding(WHAT, Fitness::Fail, error.to_string(), todo)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

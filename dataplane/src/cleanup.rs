@@ -3,62 +3,122 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{UnmountFlags, unmount};
+use bowline_sys as sys;
 
-use crate::kernel::{KernelError, folders, path_error};
+use crate::kernel::{Folder, HOOKS, KernelError, folders, maps_in_use, path_error};
 use crate::node::NodeError;
-use crate::place::{BPFFS, Lock, is_bpffs};
+use crate::place::{Lock, is_bpffs, remove_root, remove_stale};
 
 /// What was taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Links and folders of maps.
+    /// Links, folders of maps, files of locks.
     pub paths: Vec<PathBuf>,
 }
 
-/// Unpins links, which detaches them, and maps; removes the folder. Refused while an agent works there.
+/// Unpins links, which detaches them, and maps; removes the folder, and the lock files that killed agents left.
+/// `cgroup` is where the agent worked, if that is still there: what is pinned is found without it. Refused while
+/// an agent works there.
 ///
 /// # Errors
-/// An agent works there, or the file system refuses.
-pub fn cleanup(cgroup: &Path, root: &Path) -> Result<Removed, NodeError> {
+/// An agent works there, or the file system refuses. What can be removed is.
+pub fn cleanup(cgroup: Option<&Path>, root: &Path) -> Result<Removed, NodeError> {
     let mut removed = Removed::default();
-    if !root.exists() || !is_bpffs(root) {
-        return Ok(removed);
+    let mut result = Ok(());
+    if is_bpffs(root)
+        && let Some(lock) = Lock::root(root)?
+    {
+        result = unpin(root, &mut removed.paths);
+        // The file system can't be unmounted while its folder is open.
+        drop(lock);
+        result = result.and_then(|()| remove_root(root));
     }
-    let lock = Lock::take(cgroup, root)?;
-    let links = root.join("links");
-    if links.exists() {
-        for entry in fs::read_dir(&links).map_err(path_error(&links, "listing"))?.flatten() {
-            let path = entry.path();
-            fs::remove_file(&path).map_err(path_error(&path, "unpinning"))?;
-            removed.paths.push(path);
-        }
-        fs::remove_dir(&links).map_err(path_error(&links, "removing"))?;
+    if removed.paths.is_empty()
+        && let Some(cgroup) = cgroup
+    {
+        // Perhaps it is the other place that was meant.
+        Lock::is_free(cgroup)?;
     }
-    for folder in folders(root)? {
-        folder.remove()?;
-        removed.paths.push(folder.0);
-    }
-    drop(lock);
-    remove_root(root)?;
-    Ok(removed)
+    removed.paths.extend(remove_stale(root, cgroup));
+    Ok(result.map(|()| removed)?)
 }
 
-fn remove_root(root: &Path) -> Result<(), KernelError> {
-    if !root.starts_with(BPFFS) {
-        // The agent mounted a file system of its own here; what else is in it keeps it.
-        // The kernel itself puts these two into every bpf file system.
-        let own = |name: &std::ffi::OsStr| name == "maps.debug" || name == "progs.debug";
-        let mut left = fs::read_dir(root).map_err(path_error(root, "listing"))?.flatten();
-        let empty = left.all(|entry| own(&entry.file_name()));
-        if empty {
-            unmount(root, UnmountFlags::empty())
-                .map_err(|error| path_error(root, "unmounting the bpf file system")(error.into()))?;
+/// Unpins all of a place. Goes on after an error, and returns the first.
+fn unpin(root: &Path, removed: &mut Vec<PathBuf>) -> Result<(), KernelError> {
+    let mut result = Ok(());
+    let mut note = |path: &Path, done: Result<(), KernelError>| match done {
+        Ok(()) => removed.push(path.to_owned()),
+        Err(error) if result.is_ok() => result = Err(error),
+        Err(_) => {}
+    };
+    let links = root.join("links");
+    if links.is_dir() {
+        for pin in pins(&links)?.into_iter().filter(|pin| is_ours(pin)) {
+            note(&pin, fs::remove_file(&pin).map_err(path_error(&pin, "unpinning")));
         }
-        return Ok(());
+        // Others' pins keep it.
+        let _ = fs::remove_dir(&links);
     }
-    match fs::remove_dir(root) {
-        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        result => result.map_err(path_error(root, "removing")),
+    for folder in folders(root)? {
+        note(&folder.0, folder.remove());
+    }
+    result
+}
+
+fn pins(folder: &Path) -> Result<Vec<PathBuf>, KernelError> {
+    let entries = fs::read_dir(folder).map_err(path_error(folder, "listing"))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// Whether a pin is a link of ours: it has the name of its program.
+fn is_ours(pin: &Path) -> bool {
+    let Some(name) = pin.file_name().and_then(|name| name.to_str()) else { return false };
+    if HOOKS.iter().any(|hook| hook.name == name) {
+        return true;
+    }
+    // Of another version, which has more hooks.
+    let program = sys::open_pin(pin).and_then(sys::link_info).and_then(|link| sys::program_name(link.program));
+    program.is_ok_and(|program| program == name.get(..15).unwrap_or(name))
+}
+
+/// What the start of an agent has pinned, which takes it away again when it is dropped: for a start that fails
+/// before it serves. What a link uses stays, since it serves.
+#[derive(Debug)]
+pub(crate) struct Unserved {
+    root: PathBuf,
+    folder: Folder,
+    stays: bool,
+}
+
+impl Unserved {
+    /// Of an agent whose maps are in this folder.
+    pub(crate) fn new(root: &Path, folder: &Folder) -> Unserved {
+        Unserved { root: root.to_owned(), folder: folder.clone(), stays: false }
+    }
+
+    /// It serves: all stays.
+    pub(crate) fn keep(mut self) {
+        self.stays = true;
+    }
+
+    fn undo(&self) -> Result<(), KernelError> {
+        let in_use = maps_in_use(&self.root)?;
+        let is_used = |name: &&str| self.folder.map(name).is_ok_and(|map| in_use.contains(&map.id()));
+        if self.folder.0.exists() && !["frontends", "sockets"].iter().any(is_used) {
+            self.folder.remove()?;
+        }
+        // With a link in it, it stays.
+        let _ = fs::remove_dir(self.root.join("links"));
+        Ok(())
+    }
+}
+
+impl Drop for Unserved {
+    fn drop(&mut self) {
+        if !self.stays
+            && let Err(error) = self.undo()
+        {
+            tracing::warn!(%error, "what this start has pinned stays; `bowline cleanup` takes it away");
+        }
     }
 }

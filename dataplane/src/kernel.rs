@@ -9,14 +9,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader};
 use bowline_ebpf::layout::VERSION;
 
+use crate::features::features;
 use crate::records::{OURS, Records};
 use bowline_sys::{self as sys, Map};
 
@@ -199,6 +199,14 @@ impl Folder {
     }
 }
 
+/// Whether a folder is named as [`Sizes::folder`] does, of this version or another.
+fn is_layout(name: &str) -> bool {
+    let parts = name.strip_prefix("layout-").and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(version, sizes)| {
+        version.parse::<u32>().is_ok() && sizes.len() == 8 && sizes.chars().all(|c| c.is_ascii_hexdigit())
+    })
+}
+
 /// The folders of layouts below a root.
 ///
 /// # Errors
@@ -206,7 +214,7 @@ impl Folder {
 pub(crate) fn folders(root: &Path) -> Result<Vec<Folder>, KernelError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).map_err(path_error(root, "listing"))?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("layout-") {
+        if is_layout(&entry.file_name().to_string_lossy()) {
             found.push(Folder(entry.path()));
         }
     }
@@ -284,7 +292,7 @@ pub(crate) fn is_attached(root: &Path, cgroup: &Path) -> bool {
 /// The kernel refuses them, or those that are there have another shape.
 pub(crate) fn make_maps(folder: &Folder, sizes: &Sizes) -> Result<(), KernelError> {
     fs::create_dir_all(&folder.0).map_err(path_error(&folder.0, "creating"))?;
-    loader(folder, sizes, &version_word(), None).load(OBJECT)?;
+    loader(folder, sizes, &features(), None).load(OBJECT)?;
     let wanted = [
         ("frontends", 1, 20, 8, sizes.frontends),
         ("services", 2, 4, service_size(), sizes.services),
@@ -306,21 +314,6 @@ pub(crate) fn make_maps(folder: &Folder, sizes: &Sizes) -> Result<(), KernelErro
     folder.map("layout")?.put(&0u32.to_ne_bytes(), &OURS.description()).map_err(path_error(&path, "writing"))
 }
 
-/// Major and minor version of the running kernel; `BOWLINE_KERNEL_VERSION` (`5.17`) makes it act as on
-/// an older one, which the tests use.
-pub fn kernel_version() -> (u32, u32) {
-    let release = std::env::var("BOWLINE_KERNEL_VERSION")
-        .unwrap_or_else(|_| rustix::system::uname().release().to_string_lossy().into_owned());
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-/// The kernel's version as the programs compare it.
-fn version_word() -> u32 {
-    let (major, minor) = kernel_version();
-    major * 256 + minor
-}
-
 fn service_size() -> usize {
     OURS.at(bowline_ebpf::describe::Field::ServiceSize)
 }
@@ -328,11 +321,11 @@ fn service_size() -> usize {
 fn loader<'a>(
     folder: &Folder,
     sizes: &Sizes,
-    version: &'a u32,
+    features: &'a u32,
     previous: Option<(&'a Folder, &'a [u8])>,
 ) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
-    loader.override_global("KERNEL", version, true);
+    loader.override_global("FEATURES", features, true);
     for name in MAPS {
         loader.map_pin_path(name, folder.0.join(name));
     }
@@ -359,8 +352,8 @@ pub(crate) fn load_programs(
 ) -> Result<Ebpf, KernelError> {
     let description = previous.map(|(_, records)| records.description());
     let previous = previous.zip(description.as_deref()).map(|((folder, _), bytes)| (folder, bytes));
-    let version = version_word();
-    let mut object = loader(folder, sizes, &version, previous).load(OBJECT)?;
+    let features = features();
+    let mut object = loader(folder, sizes, &features, previous).load(OBJECT)?;
     for hook in HOOKS {
         let refused = |what: String| KernelError::Program { hook: hook.name, what };
         let loaded = match object.program_mut(hook.name) {
@@ -396,72 +389,6 @@ pub(crate) fn verified_instructions(object: &Ebpf) -> BTreeMap<&'static str, u32
             Some((hook.name, info.verified_instruction_count()?))
         })
         .collect()
-}
-
-/// Puts the programs behind the hooks of a cgroup, one by one, each in one step. Links that are pinned
-/// stay; one whose cgroup is gone or another is made anew.
-///
-/// # Errors
-/// A hook can't be attached.
-pub(crate) fn attach(object: &mut Ebpf, root: &Path, cgroup: &Path) -> Result<(), KernelError> {
-    let links = root.join("links");
-    fs::create_dir_all(&links).map_err(path_error(&links, "creating"))?;
-    let folder = fs::File::open(cgroup).map_err(path_error(cgroup, "opening the cgroup"))?;
-    let id = folder.metadata().map_err(path_error(cgroup, "reading the cgroup's inode"))?.ino();
-    for hook in HOOKS {
-        let pin = links.join(hook.name);
-        if !exchange(object, &hook, &pin, id)? {
-            make_link(object, &hook, &pin, &folder)?;
-        }
-    }
-    Ok(())
-}
-
-/// Exchanges the program behind a pinned link; false: there is none for this cgroup.
-fn exchange(object: &Ebpf, hook: &Hook, pin: &Path, cgroup: u64) -> Result<bool, KernelError> {
-    let link = match sys::open_pin(pin) {
-        Ok(link) => link,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(path_error(pin, "opening the pinned link")(error)),
-    };
-    let info = sys::link_info(&link).map_err(path_error(pin, "reading the link"))?;
-    if info.cgroup == cgroup && info.attach_type == hook.attach_type {
-        let program = program_fd(object, hook)?;
-        match sys::link_update(&link, program) {
-            Ok(()) => return Ok(true),
-            // Its cgroup was removed in this moment.
-            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
-            Err(error) => return Err(path_error(pin, "exchanging the program")(error)),
-        }
-    }
-    tracing::warn!(pin = %pin.display(), cgroup = info.cgroup, "detaching from a cgroup that is gone or not this one");
-    fs::remove_file(pin).map_err(path_error(pin, "unpinning a link of another cgroup"))?;
-    Ok(false)
-}
-
-fn program_fd<'a>(object: &'a Ebpf, hook: &Hook) -> Result<std::os::fd::BorrowedFd<'a>, KernelError> {
-    let refused = |what: String| KernelError::Program { hook: hook.name, what };
-    let program = object.program(hook.name).ok_or_else(|| refused("the object has no such program".into()))?;
-    Ok(program.fd().map_err(|error| refused(error.to_string()))?.as_fd())
-}
-
-fn make_link(object: &mut Ebpf, hook: &Hook, pin: &Path, cgroup: &fs::File) -> Result<(), KernelError> {
-    let refused = |what: String| KernelError::Program { hook: hook.name, what };
-    let program = |error: ProgramError| KernelError::Program { hook: hook.name, what: error.to_string() };
-    // A link is always one of several: other programs of the cgroup stay.
-    let mode = CgroupAttachMode::Single;
-    let link: aya::programs::links::FdLink = match object.program_mut(hook.name) {
-        Some(Program::CgroupSockAddr(p)) => {
-            let id = p.attach(cgroup, mode).map_err(program)?;
-            p.take_link(id).map_err(program)?.try_into().map_err(|e| refused(format!("{e}")))?
-        }
-        Some(Program::CgroupSock(p)) => {
-            let id = p.attach(cgroup, mode).map_err(program)?;
-            p.take_link(id).map_err(program)?.try_into().map_err(|e| refused(format!("{e}")))?
-        }
-        _ => return Err(refused("the object has no such program".into())),
-    };
-    link.pin(pin).map(|_| ()).map_err(|error| refused(format!("pinning the link at {}: {error}", pin.display())))
 }
 
 #[cfg(test)]

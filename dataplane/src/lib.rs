@@ -6,8 +6,10 @@
 //! ```
 
 mod arena;
+mod attach;
 pub mod check;
 pub mod cleanup;
+mod features;
 mod grace;
 mod ids;
 pub mod inspect;
@@ -20,7 +22,7 @@ mod records;
 pub mod stand_in;
 mod table;
 
-pub use kernel::{KernelError, Sizes, kernel_version};
+pub use kernel::{KernelError, Sizes};
 pub use table::{TableError, Usage};
 
 /// Keeps the agent's memory small: all threads share one heap. Called first thing.

@@ -12,7 +12,8 @@
 use std::io;
 use std::path::Path;
 
-use crate::kernel::{Folder, KernelError, Sizes, attach, load_programs, path_error};
+use crate::attach::attach;
+use crate::kernel::{Folder, KernelError, Sizes, load_programs, path_error};
 use crate::records::{OURS, Records};
 use crate::table::Readable;
 use bowline_sys::Rcu;
@@ -52,12 +53,13 @@ pub(crate) fn switch(
     let grace = || rcu.grace_period().map_err(path_error(root, "waiting for a grace period"));
     let all = || std::iter::once(previous).chain(others);
     let mut both = load_programs(folder, sizes, Some((&previous.folder, &previous.records)))?;
+    // Before anything is exchanged: what the kernel refuses changes nothing.
+    let mut new = load_programs(folder, sizes, None)?;
     attach(&mut both, root, cgroup)?;
     grace()?;
     for old in all() {
         copy(folder, old).map_err(path_error(&old.folder.0, "copying sockets and clients"))?;
     }
-    let mut new = load_programs(folder, sizes, None)?;
     attach(&mut new, root, cgroup)?;
     grace()?;
     for old in all() {

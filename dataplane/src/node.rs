@@ -8,12 +8,14 @@ use bowline_cluster::object::ObjectName;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_ebpf::verdict::Verdict;
 
+use crate::attach::attach;
+use crate::cleanup::Unserved;
 use crate::kernel::{
-    Folder, KernelError, Sizes, attach, folders, foreign_hooks, is_attached, load_programs, make_maps, maps_in_use,
+    Folder, KernelError, Sizes, folders, foreign_hooks, is_attached, load_programs, make_maps, maps_in_use,
     maps_of_hook, path_error,
 };
 use crate::migrate::{Previous, readable, switch};
-use crate::place::{Lock, LockError, make_root};
+use crate::place::{Lock, LockError, Made, make_root};
 use crate::plan::plan;
 use crate::records::OURS;
 use crate::stand_in::{self, Pulse, StandIn};
@@ -83,7 +85,10 @@ pub struct Dataplane {
     others: Vec<Previous>,
     programs: Option<aya::Ebpf>,
     complete: bool,
-    _lock: Lock,
+    /// What goes again if it ends before it has served; in this order.
+    unserved: Option<Unserved>,
+    lock: Option<Lock>,
+    made: Option<Made>,
 }
 
 impl Dataplane {
@@ -91,16 +96,21 @@ impl Dataplane {
     /// goes on as it was.
     ///
     /// # Errors
-    /// The place is taken, or the kernel refuses.
+    /// The place is taken, or the kernel refuses. Then nothing is left of what was made.
     pub fn open(config: Config) -> Result<Dataplane, NodeError> {
-        make_root(&config.bpf_root)?;
-        let lock = Lock::take(&config.cgroup_root, &config.bpf_root)?;
+        let (made, lock) = loop {
+            let made = make_root(&config.bpf_root)?;
+            if let Some(lock) = Lock::take(&config.cgroup_root, &config.bpf_root)? {
+                break (made, lock);
+            }
+        };
         let folder = Folder(config.bpf_root.join(config.sizes.folder()));
         let foreign = foreign_hooks(&config.bpf_root, &config.cgroup_root)?;
         if !foreign.is_empty() {
             return Err(NodeError::Foreign { cgroup: config.cgroup_root, hooks: foreign.join(", ") });
         }
         let Folders { ours: exists, previous, others } = sort_folders(&config.bpf_root, &folder)?;
+        let unserved = Unserved::new(&config.bpf_root, &folder);
         make_maps(&folder, &config.sizes)?;
         let mut found = Found::default();
         if exists {
@@ -144,7 +154,9 @@ impl Dataplane {
             others,
             programs: None,
             complete: false,
-            _lock: lock,
+            unserved: Some(unserved),
+            lock: Some(lock),
+            made: Some(made),
         })
     }
 
@@ -203,7 +215,7 @@ impl Dataplane {
     /// migration from another layout.
     ///
     /// # Errors
-    /// The kernel refuses; what served before goes on.
+    /// The kernel refuses; what served before goes on, and nothing else is left of this start once it has ended.
     pub fn attach(&mut self) -> Result<(), NodeError> {
         let Config { bpf_root, cgroup_root, sizes, .. } = &self.config;
         let programs = match &self.previous {
@@ -217,8 +229,19 @@ impl Dataplane {
         self.previous = None;
         self.others.clear();
         self.programs = Some(programs);
+        if let Some((unserved, made)) = self.unserved.take().zip(self.made.take()) {
+            unserved.keep();
+            made.keep();
+        }
         trim_heap();
         Ok(())
+    }
+
+    /// Gives the place back: to be called last. What serves stays; what never came to serve goes.
+    pub fn end(&mut self) {
+        self.unserved = None;
+        self.lock = None;
+        self.made = None;
     }
 
     /// Looks after what no change of the state brings about; called every second or so. Says whether

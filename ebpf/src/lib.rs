@@ -8,5 +8,6 @@
 
 pub mod decide;
 pub mod describe;
+pub mod features;
 pub mod layout;
 pub mod verdict;

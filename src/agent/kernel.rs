@@ -23,8 +23,21 @@ pub(crate) struct Kernel {
     fatal: mpsc::UnboundedSender<String>,
 }
 
+/// Gives the kernel's place back when dropped: what serves stays, what never came to serve goes.
+pub(crate) struct End(pub(crate) Arc<Kernel>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut inner = self.0.lock();
+        inner.ended = true;
+        inner.dataplane.end();
+    }
+}
+
 struct Inner {
     dataplane: Dataplane,
+    /// Nothing is programmed any more.
+    ended: bool,
     /// Why the hooks are not attached, once they were.
     detached: Option<String>,
     /// What was said of each Service, so that it is said once.
@@ -48,7 +61,7 @@ impl Kernel {
         started: Instant,
         fatal: mpsc::UnboundedSender<String>,
     ) -> Kernel {
-        let inner = Inner { dataplane, detached: None, said: BTreeMap::new() };
+        let inner = Inner { dataplane, ended: false, detached: None, said: BTreeMap::new() };
         Kernel { inner: Mutex::new(inner), metrics, ready: AtomicBool::new(false), started, fatal }
     }
 
@@ -85,6 +98,9 @@ impl Kernel {
     pub(crate) fn tend(&self, snapshot: &dyn Fn() -> Snapshot) {
         let mut inner = self.lock();
         let inner = &mut *inner;
+        if inner.ended {
+            return;
+        }
         match inner.dataplane.tend() {
             Ok(true) => self.apply(inner, &snapshot(), &BTreeSet::new(), Heard::default()),
             Ok(false) => {}
@@ -110,6 +126,9 @@ impl Kernel {
     }
 
     fn apply(&self, inner: &mut Inner, snapshot: &Snapshot, changed: &BTreeSet<ObjectName>, heard: Heard) {
+        if inner.ended {
+            return;
+        }
         let begun = Instant::now();
         let done = inner.dataplane.apply(snapshot, changed);
         self.metrics.apply.observe(begun.elapsed().as_secs_f64());

@@ -114,8 +114,9 @@ impl NodeLocal {
         let made = Interface { name: interfacename.clone(), addresses: localip.clone(), bpf_root: bpf_root.clone() };
         let is_made_here = *setupinterface;
         let ensure = move || if is_made_here { made.ensure() } else { Ok(()) };
+        // Before it is made: a start that fails takes it away.
+        let teardown = Teardown((is_made_here && !skipteardown).then_some(bpf_root));
         ensure()?;
-        let remove = (is_made_here && !skipteardown).then_some(bpf_root);
         let services = Services::new(self.feed.clone(), localip.clone(), env!("CARGO_PKG_VERSION"));
         // It was empty.
         let _ = services.ahead.set(self.ahead());
@@ -136,17 +137,31 @@ impl NodeLocal {
         let (start, ensure) = (Box::new(start), Box::new(ensure));
         let guard = Guard { shared: shared.clone(), feed: self.feed, at, kernel, takes, start, ensure };
         let guard = std::thread::Builder::new().name("bowline-dns-guard".into()).spawn(move || guard.run(&ended))?;
-        Ok(RunningNodeLocal { shared, end, guard, remove })
+        Ok(RunningNodeLocal { end: Some(end), guard: Some(guard), shared, _teardown: teardown })
     }
 }
 
-/// The DNS server while the agent runs.
+/// Removes the interface of a place when dropped.
+struct Teardown(Option<PathBuf>);
+
+impl Drop for Teardown {
+    fn drop(&mut self) {
+        if let Some(bpf_root) = &self.0
+            && let Err(error) = interface::remove(bpf_root)
+        {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+/// The DNS server while the agent runs. Dropped, the Service's traffic goes to its endpoints; what has come is answered;
+/// the interface goes.
 pub(crate) struct RunningNodeLocal {
     shared: Arc<Shared>,
-    end: Sender<()>,
-    guard: JoinHandle<()>,
-    /// Whose interface goes at the end.
-    remove: Option<PathBuf>,
+    end: Option<Sender<()>>,
+    guard: Option<JoinHandle<()>>,
+    /// The last.
+    _teardown: Teardown,
 }
 
 /// What others may do with it.
@@ -174,19 +189,18 @@ impl RunningNodeLocal {
         Handle(self.shared.clone())
     }
 
-    /// The Service's traffic goes to its endpoints from now on; what has come is answered; the interface goes.
-    pub(crate) fn end(self) {
-        drop(self.end);
-        if self.guard.join().is_err() {
+    /// Ends it, and returns when it has ended.
+    pub(crate) fn end(self) {}
+}
+
+impl Drop for RunningNodeLocal {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if self.guard.take().is_some_and(|guard| guard.join().is_err()) {
             tracing::error!("the guard of the DNS server had ended by itself");
         }
         let running = self.shared.running().take();
         // Ends it: `lameduck`, then what has come.
         drop(running);
-        if let Some(bpf_root) = self.remove
-            && let Err(error) = interface::remove(&bpf_root)
-        {
-            tracing::warn!("{error:#}");
-        }
     }
 }

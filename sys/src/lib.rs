@@ -19,6 +19,8 @@ pub use map::Map;
 pub use mapped::Mapped;
 
 const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
 const BPF_PROG_QUERY: libc::c_int = 16;
@@ -47,6 +49,48 @@ pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let mut attr = ObjectAttr { path: path.as_ptr() as u64, ..Default::default() };
     let fd = bpf(BPF_OBJ_GET, &mut attr)?;
     // SAFETY: the call returned a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Pins an object at a path (BPF_OBJ_PIN).
+pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let fd = object.as_fd().as_raw_fd() as u32;
+    bpf(BPF_OBJ_PIN, &mut ObjectAttr { path: path.as_ptr() as u64, fd, flags: 0 }).map(|_| ())
+}
+
+/// Loads a program of a few instructions, as the kernel encodes them: to see whether the kernel takes it
+/// (BPF_PROG_LOAD).
+///
+/// # Errors
+/// What the kernel says: EINVAL or EACCES where its verifier refuses.
+pub fn load_program(kind: u32, attach_type: u32, instructions: &[u64]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attr {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        kernel_version: u32,
+        flags: u32,
+        name: [u8; 16],
+        interface: u32,
+        attach_type: u32,
+    }
+    let mut attr = Attr {
+        kind,
+        count: instructions.len() as u32,
+        instructions: instructions.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        attach_type,
+        ..Default::default()
+    };
+    let fd = bpf(BPF_PROG_LOAD, &mut attr)?;
+    // SAFETY: as in `open_pin`.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
@@ -102,8 +146,8 @@ pub fn maps_of_program(id: u32) -> io::Result<Vec<u32>> {
     Ok(ids)
 }
 
-/// How many maps a program uses, whose ids go into `maps`, and its name.
-fn program_info(id: u32, maps: &mut [u32]) -> io::Result<(usize, String)> {
+/// Opens a program by its id.
+pub fn program(id: u32) -> io::Result<OwnedFd> {
     #[repr(C)]
     #[derive(Default)]
     struct ById {
@@ -111,6 +155,18 @@ fn program_info(id: u32, maps: &mut [u32]) -> io::Result<(usize, String)> {
         next: u32,
         flags: u32,
     }
+    let fd = bpf(BPF_PROG_GET_FD_BY_ID, &mut ById { id, ..Default::default() })?;
+    // SAFETY: as in `open_pin`.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// The name of a program; the kernel keeps 15 bytes of it.
+pub fn program_name(id: u32) -> io::Result<String> {
+    program_info(id, &mut []).map(|(_, name)| name)
+}
+
+/// How many maps a program uses, whose ids go into `maps`, and its name.
+fn program_info(id: u32, maps: &mut [u32]) -> io::Result<(usize, String)> {
     // `struct bpf_prog_info` up to the name.
     #[repr(C)]
     #[derive(Default)]
@@ -128,10 +184,7 @@ fn program_info(id: u32, maps: &mut [u32]) -> io::Result<(usize, String)> {
         map_ids: u64,
         name: [u8; 16],
     }
-    let mut attr = ById { id, ..Default::default() };
-    let fd = bpf(BPF_PROG_GET_FD_BY_ID, &mut attr)?;
-    // SAFETY: as in `open_pin`.
-    let program = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let program = program(id)?;
     let map_ids = if maps.is_empty() { 0 } else { maps.as_mut_ptr() as u64 };
     let mut raw = Raw { map_count: maps.len() as u32, map_ids, ..Default::default() };
     info(program.as_raw_fd(), &mut raw)?;

@@ -11,9 +11,9 @@ const BUDGET: u32 = 250_000;
 #[test]
 fn every_program_passes_with_and_without_another_layout() {
     let root = PathBuf::from(crate::place::BPFFS).join(format!("bowline-kernel-{}", std::process::id()));
-    crate::place::make_root(&root).unwrap();
+    crate::place::make_root(&root).unwrap().keep();
     let sizes = Sizes { frontends: 8, services: 8, backends: 8, slots: 64, sockets: 8, affinity: 8 };
-    let (ours, other) = (Folder(root.join("layout-a")), Folder(root.join("layout-b")));
+    let (ours, other) = (Folder(root.join("layout-1-0000000a")), Folder(root.join("layout-1-0000000b")));
     make_maps(&ours, &sizes).unwrap();
     make_maps(&other, &sizes).unwrap();
     assert_eq!(folders(&root).unwrap(), [ours.clone(), other.clone()]);
@@ -28,7 +28,7 @@ fn every_program_passes_with_and_without_another_layout() {
     }
     drop((alone, both));
     // An agent was killed while it made maps: a folder without a layout is no error, and no layout.
-    let half = Folder(root.join("layout-c"));
+    let half = Folder(root.join("layout-1-0000000c"));
     fs::create_dir(&half.0).unwrap();
     assert!(half.records().unwrap().is_none());
     half.remove().unwrap();
@@ -44,6 +44,10 @@ fn every_program_passes_with_and_without_another_layout() {
 #[test]
 fn other_sizes_and_other_layouts_have_other_folders() {
     let sizes = Sizes::default();
+    assert!(is_layout(&sizes.folder()));
+    for name in ["layout-", "layout-2", "layout-2-", "layout-2-x", "layout-2-0123456g", "layouts", "layout--01234567"] {
+        assert!(!is_layout(name), "{name}");
+    }
     assert!(sizes.folder().starts_with(&format!("layout-{VERSION}-")));
     assert_ne!(sizes.folder(), Sizes { sockets: 5, ..sizes }.folder());
     assert_ne!(sizes.folder(), Sizes { services: sizes.affinity, affinity: 5, ..sizes }.folder());

@@ -27,6 +27,7 @@ use aya_ebpf::{
     programs::{SockAddrContext, SockContext},
 };
 use bowline_ebpf::decide::{self, Ask, Decision, TCP, UDP};
+use bowline_ebpf::features;
 use bowline_ebpf::layout::{Endpoint, MAPPED};
 use bowline_ebpf::verdict::Verdict;
 use core::ffi::c_void;
@@ -109,7 +110,7 @@ fn ask(ctx: &SockAddrContext, family: Family, protocol: u8) -> Ask {
 /// no hook.
 #[inline(always)]
 fn is_subflow(ctx: &SockAddrContext, protocol: u8) -> bool {
-    if protocol != TCP || !maps::kernel_at_least(5, 19) {
+    if protocol != TCP || !maps::has(features::MPTCP) {
         return false;
     }
     // SAFETY: the context's socket, checked as the verifier demands; the helper only looks at it.
@@ -127,7 +128,7 @@ fn carry_out(ctx: &SockAddrContext, family: Family, decision: Decision) -> i32 {
     maps::count(decision.verdict);
     if decision.is_refused() {
         let errno = if decision.verdict as u32 == Verdict::SocketsFull as u32 { ENOBUFS } else { ECONNREFUSED };
-        if maps::kernel_at_least(5, 18) {
+        if maps::has(features::SET_RETVAL) {
             // SAFETY: a helper without pointers.
             unsafe { bpf_set_retval(-errno) };
         }
@@ -200,7 +201,9 @@ struct Walk {
 extern "C" fn step(_turn: u32, walk: *mut c_void) -> i64 {
     // SAFETY: bpf_loop hands back the pointer that `sock_release` gave it, which outlives the loop.
     let walk = unsafe { &mut *walk.cast::<Walk>() };
-    if walk.previous != 0 {
+    // The constant first: a verifier before 6.8 loses sight of the zero in `walk.previous`, half a slot of the stack, and
+    // would look into maps of a layout that is not there.
+    if maps::has_previous() && walk.previous != 0 {
         walk.previous = decide::release_step(&Previous, walk.cookie, walk.previous);
     } else if walk.next != 0 {
         walk.next = decide::release_step(&maps::Current, walk.cookie, walk.next);
@@ -224,7 +227,7 @@ fn sock_release(ctx: SockContext) -> i32 {
     if walk.next == 0 && walk.previous == 0 {
         return ALLOW;
     }
-    if maps::kernel_at_least(5, 17) {
+    if maps::has(features::LOOP) {
         // SAFETY: `step` reads only the `Walk` that it is given.
         unsafe { bpf_loop(MAX_CHAIN, step as *mut c_void, (&raw mut walk).cast(), 0) };
     } else {

@@ -58,16 +58,16 @@ static OTHER_AFFINITY: HashMap<[u8; OTHER], u64, 1> = HashMap::new();
 #[unsafe(no_mangle)]
 static PREVIOUS: Description = Description::NONE;
 
-/// The running kernel, major * 256 + minor. Written by the loader like `PREVIOUS`: what an older kernel
-/// doesn't have is left out by its verifier.
+/// What this kernel has of [`bowline_ebpf::features`]. Written by the loader like `PREVIOUS`: the verifier removes what
+/// asks for more.
 #[unsafe(no_mangle)]
-static KERNEL: u32 = u32::MAX;
+static FEATURES: u32 = bowline_ebpf::features::ALL;
 
-/// Whether the kernel is that version or a later one.
+/// Whether the kernel has this feature.
 #[inline(always)]
-pub fn kernel_at_least(major: u32, minor: u32) -> bool {
+pub fn has(feature: u32) -> bool {
     // SAFETY: as in `at`.
-    unsafe { (&raw const KERNEL).read_volatile() >= major * 256 + minor }
+    unsafe { (&raw const FEATURES).read_volatile() & feature != 0 }
 }
 
 /// Where a field of the other layout stands. The verifier knows the value: the section is frozen.
