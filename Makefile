@@ -12,7 +12,10 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 # Workspaces of their own: the kernel programs have another target and compiler, fuzzing another profile.
 APART := $(wildcard ebpf/programs/Cargo.toml cluster/fuzz/Cargo.toml dns/fuzz/Cargo.toml)
 
-.PHONY: help setup build test test-long demo cluster cluster-down bench bench-sources bench-dns bench-rollouts fmt lint docs dependencies check clean
+# Tests that run in other kernels too: what they need of the machine is a kernel, and few programs beside Bowline's.
+KERNEL_TESTS := sockets services endpoints full agent commands
+
+.PHONY: help setup build test test-long demo cluster cluster-down kernels kernels-short bench bench-sources bench-dns bench-rollouts fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
@@ -49,6 +52,18 @@ cluster: build ## Start a real Kubernetes of two nodes on this machine, with Ser
 cluster-down: ## Remove that Kubernetes, without a trace
 	@cargo build --release -p bowline-lab
 	@target/release/bowline-lab-cluster down
+
+kernels: ## Boot Debian's kernels 6.1 and 6.12, and run checks and the tests of sockets and the agent in them
+	@scripts/setup kernels
+	@cargo build --locked --features layout-next --bin bowline --target-dir target/layout-next
+	@cargo test --workspace --no-run --test lab $(KERNEL_TESTS:%=--test %)
+	@lab/kernels/run --next target/layout-next/debug/bowline --tests "$$(cargo test --workspace --no-run \
+		--message-format json $(KERNEL_TESTS:%=--test %) 2>/dev/null | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' \
+		| grep -E '/deps/' | sort -u)"
+
+kernels-short: ## The same without the tests, by what `make test` has built (two minutes)
+	@scripts/setup kernels
+	@lab/kernels/run $(if $(wildcard target/layout-next/debug/bowline),--next target/layout-next/debug/bowline)
 
 bench: setup ## Measure every number that we claim, each beside its reference
 	@cargo build --release -p bowline -p bowline-bench
