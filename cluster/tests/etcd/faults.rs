@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bowline_lab::kubernetes::EtcdOptions;
+use etcd_client::TxnOp;
 use rustix::process::Signal;
 
 use crate::battery::{Event, Place, Running, service};
@@ -16,7 +17,10 @@ const THREE: &str = "10.0.0.3";
 
 /// A site with the Service `a`, and a source of it that has seen that, by a way of its own.
 fn followed() -> (Site, Proxy, Running) {
-    let mut site = Site::new();
+    followed_on(Site::new())
+}
+
+fn followed_on(mut site: Site) -> (Site, Proxy, Running) {
     site.put("a", &service("a", ONE));
     let proxy = Proxy::to(&site.etcd.urls()[0]);
     let running = Running::synced(site.source_at(&proxy.url()));
@@ -117,17 +121,48 @@ fn what_was_compacted_while_away_is_listed_anew() {
 }
 
 #[test]
-fn a_compaction_that_took_nothing_of_ours_lists_nothing_anew() {
+fn a_notice_ahead_of_its_changes_is_not_taken_for_them() {
+    let (mut site, proxy, running) = followed_on(Site::system());
+    for name in ["gone", "c"] {
+        site.put(name, &service(name, ONE));
+        running.until_ip(name, Some(ONE));
+    }
+    let key = |name: &str| site.location.keys().any_object("services", "default", name);
+    let (gone, b) = (key("gone"), key("b"));
+    proxy.overtake();
+    let both = [TxnOp::delete(gone, None), TxnOp::put(b, service("b", TWO), None)];
+    let revision = site.writer.transaction(&both);
+    bowline_lab::wait_for("the notice", crate::place::PATIENCE, || proxy.has_overtaken()).unwrap();
+    running.until_event(Event::Away);
+    // The newest change that came is compacted, the ones that did not come are not.
+    site.writer.compact(revision);
+    proxy.cut(false);
+    running.until_ip("gone", None);
+    running.until_ip("b", Some(TWO));
+    running.until_event(Event::Back);
+    assert_eq!(running.past_ips("c"), [None, Some(ONE.into())]);
+}
+
+#[test]
+fn a_change_that_a_notice_has_overtaken_comes_after_all() {
+    let (mut site, proxy, running) = followed_on(Site::system());
+    proxy.overtake();
+    site.put("b", &service("b", TWO));
+    bowline_lab::wait_for("the notice", crate::place::PATIENCE, || proxy.has_overtaken()).unwrap();
+    running.until_event(Event::Away);
+    proxy.cut(false);
+    running.until_ip("b", Some(TWO));
+}
+
+#[test]
+fn a_compaction_that_took_nothing_of_ours_changes_nothing() {
     let (mut site, proxy, running) = followed();
     for name in ["b", "c"] {
         site.put(name, &service(name, ONE));
         running.until_ip(name, Some(ONE));
     }
-    // The newest change of ours is older than this, and is still there. The source hears how far etcd is when
-    // it asks, as nothing else happens.
+    // The newest change of ours is older than this, and is still there.
     let newest = site.writer.put("/elsewhere", "");
-    let brought = proxy.brought();
-    bowline_lab::wait_for("an answer", crate::place::PATIENCE, || proxy.brought() > brought + 100).unwrap();
     let told = running.events().len();
     proxy.cut(true);
     running.until_event(Event::Away);
@@ -136,7 +171,10 @@ fn a_compaction_that_took_nothing_of_ours_lists_nothing_anew() {
     running.until_event(Event::Back);
     site.put("b", &service("b", TWO));
     running.until_ip("b", Some(TWO));
-    assert_eq!(running.events()[told..], [Event::Away, Event::Back, Event::Some(1)], "{:?}", running.reasons());
+    // All is listed anew, and is as it was.
+    let events = [Event::Away, Event::Back, Event::Some(3), Event::Some(1)];
+    assert_eq!(running.events()[told..], events, "{:?}", running.reasons());
+    assert_eq!(running.past_ips("c"), [None, Some(ONE.into())]);
 }
 
 #[test]

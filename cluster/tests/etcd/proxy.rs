@@ -1,4 +1,4 @@
-//! A way to etcd that can be cut, or stopped while it stays open.
+//! A way to etcd that can be cut, stopped while it stays open, or made to tell of a change before it tells the change.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,6 +17,7 @@ struct Shared {
     stop_after: AtomicU64,
     brought: AtomicU64,
     refusing: AtomicBool,
+    overtaking: AtomicBool,
     ended: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -57,11 +58,6 @@ impl Proxy {
         self.shared.stop_after.store(bytes, Ordering::Relaxed);
     }
 
-    /// How many bytes have come from the server.
-    pub fn brought(&self) -> u64 {
-        self.shared.brought.load(Ordering::Relaxed)
-    }
-
     pub fn is_stopped(&self) -> bool {
         self.shared.stopped.load(Ordering::Relaxed)
     }
@@ -70,6 +66,17 @@ impl Proxy {
     pub fn go_on(&self) {
         self.shared.stop_after.store(0, Ordering::Relaxed);
         self.shared.stopped.store(false, Ordering::Relaxed);
+    }
+
+    /// The next message with changes becomes a notice of their revision, without them; then everything is cut, and
+    /// refused. As with etcd 3.4.23, which sends a notice that was asked for ahead of changes that wait to be sent.
+    pub fn overtake(&self) {
+        self.shared.overtaking.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that has happened.
+    pub fn has_overtaken(&self) -> bool {
+        !self.shared.overtaking.load(Ordering::Relaxed)
     }
 
     /// Closes all connections; new ones are closed at once if `refuse`.
@@ -115,6 +122,8 @@ fn listen(listener: &TcpListener, target: SocketAddr, shared: &Arc<Shared>) {
 fn pass(mut from: TcpStream, mut to: TcpStream, is_answer: bool, shared: &Shared) {
     from.set_read_timeout(Some(NAP)).unwrap();
     let mut buffer = vec![0; 64 << 10];
+    // A frame that has come in part.
+    let mut frames: Vec<u8> = Vec::new();
     while !shared.ended.load(Ordering::Relaxed) {
         if shared.stopped.load(Ordering::Relaxed) {
             std::thread::sleep(NAP);
@@ -130,7 +139,28 @@ fn pass(mut from: TcpStream, mut to: TcpStream, is_answer: bool, shared: &Shared
                         shared.stopped.store(true, Ordering::Relaxed);
                     }
                 }
-                if to.write_all(&buffer[..bytes]).is_err() {
+                if !is_answer {
+                    if to.write_all(&buffer[..bytes]).is_err() {
+                        break;
+                    }
+                    continue;
+                }
+                frames.extend(&buffer[..bytes]);
+                let mut has_overtaken = false;
+                while let Some(mut frame) = next_frame(&mut frames) {
+                    if shared.overtaking.load(Ordering::Relaxed)
+                        && let Some(notice) = without_changes(&frame)
+                    {
+                        (frame, has_overtaken) = (notice, true);
+                        shared.refusing.store(true, Ordering::Relaxed);
+                        shared.overtaking.store(false, Ordering::Relaxed);
+                    }
+                    if to.write_all(&frame).is_err() || has_overtaken {
+                        has_overtaken = true;
+                        break;
+                    }
+                }
+                if has_overtaken {
                     break;
                 }
             }
@@ -140,4 +170,54 @@ fn pass(mut from: TcpStream, mut to: TcpStream, is_answer: bool, shared: &Shared
     }
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
+}
+
+/// The length of HTTP/2's frame header (RFC 9113 §4.1), and of gRPC's in front of a message.
+const FRAME: usize = 9;
+const MESSAGE: usize = 5;
+
+/// Takes a whole frame off what has come.
+fn next_frame(come: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let [a, b, c] = *come.first_chunk()?;
+    let length = FRAME + u32::from_be_bytes([0, a, b, c]) as usize;
+    (come.len() >= length).then(|| come.drain(..length).collect())
+}
+
+/// A frame with a WatchResponse, without its events (field 11); None for any other.
+fn without_changes(frame: &[u8]) -> Option<Vec<u8>> {
+    const DATA: u8 = 0;
+    const EVENTS: u64 = 11;
+    let mut rest = frame.get(FRAME + MESSAGE..).filter(|_| frame[3] == DATA)?;
+    let (mut kept, mut events) = (Vec::new(), 0);
+    while !rest.is_empty() {
+        let field = rest;
+        let key = varint(&mut rest)?;
+        let value = varint(&mut rest)?;
+        match key & 7 {
+            0 => {}
+            2 => rest = rest.get(value as usize..)?,
+            _ => return None,
+        }
+        if key >> 3 == EVENTS {
+            events += 1;
+        } else {
+            kept.extend(&field[..field.len() - rest.len()]);
+        }
+    }
+    let length = (kept.len() as u32).to_be_bytes();
+    let whole = ((MESSAGE + kept.len()) as u32).to_be_bytes();
+    (events > 0).then(|| [&whole[1..], &frame[3..FRAME], &[0], &length, &kept].concat())
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, behind) = rest.split_first()?;
+        *rest = behind;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }

@@ -21,8 +21,12 @@ pub(super) const DOUBT: Duration = Duration::from_secs(10);
 /// What has been taken in.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Past {
-    /// The cluster's id, and the revision up to which everything was told, or begun to be told.
+    /// The cluster's id, and the highest revision that it has shown.
     seen: Option<(u64, i64)>,
+    /// The revision up to which everything was taken in: that of the listing, then the one before the newest
+    /// change's, of which a part may be missing. Never a notice's: etcd before 3.4.25 and 3.5.8 may send one ahead
+    /// of the changes that it claims to follow.
+    whole: i64,
     /// Without it everything is to be listed.
     mark: Option<Mark>,
     /// Since when only other pasts have answered.
@@ -114,30 +118,32 @@ impl Past {
 
     /// A listing at this revision begins: what is told from now on is of it.
     pub(super) fn listing(&mut self, cluster_id: u64, revision: i64) {
-        *self = Past { seen: Some((cluster_id, revision)), mark: None, doubt: None };
+        *self = Past { seen: Some((cluster_id, revision)), ..Past::default() };
     }
 
     /// It is whole, and this is the newest object in it.
     pub(super) fn listed(&mut self, newest: Option<Mark>) {
         self.mark = newest;
+        self.whole = self.seen.map_or(0, |(_, revision)| revision);
     }
 
     /// A change was taken in.
     pub(super) fn changed(&mut self, mark: Mark) {
-        self.reached(mark.revision);
+        self.shown(mark.revision);
+        self.whole = self.whole.max(mark.revision - 1);
         self.mark = Some(mark);
     }
 
-    /// Everything up to this revision was taken in.
-    pub(super) fn reached(&mut self, revision: i64) {
+    /// The cluster has shown that it is at this revision.
+    pub(super) fn shown(&mut self, revision: i64) {
         if let Some((_, seen)) = &mut self.seen {
             *seen = revision.max(*seen);
         }
     }
 
     /// The revision up to which everything was taken in.
-    pub(super) fn revision(&self) -> i64 {
-        self.seen.map_or(0, |(_, revision)| revision)
+    pub(super) fn whole(&self) -> i64 {
+        self.whole
     }
 
     /// What was taken in is of no use for what answers now.

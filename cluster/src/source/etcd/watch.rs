@@ -32,13 +32,13 @@ impl Follower<'_> {
     pub(super) async fn watch(&mut self, connection: &mut Connection, mut from: From) -> Result<Infallible, Error> {
         loop {
             let compacted = self.watch_from(connection, &from).await?;
-            // The mark is compacted, but nothing after what we have seen: the object may still tell.
-            let reached = self.past.revision();
-            if from.mark.is_none() || compacted > reached || !self.is_as_marked(connection, &from).await? {
+            // The mark is compacted, but nothing after what we have: the object may still tell.
+            let whole = self.past.whole();
+            if from.mark.is_none() || compacted > whole || !self.is_as_marked(connection, &from).await? {
                 self.past.forget();
                 return Err(Error::of_watch(&connection.endpoint, "", compacted, ""));
             }
-            from = From::after(reached);
+            from = From::after(whole);
         }
     }
 
@@ -134,12 +134,8 @@ impl Follower<'_> {
         }
         match response.events().last().and_then(Mark::of) {
             Some(mark) => self.past.changed(mark),
-            // Nothing to tell up to there. (The answer to a new watch says nothing of that.)
-            None if !response.created() => {
-                let header = response.header();
-                self.past.reached(header.map_or(0, etcd_client::ResponseHeader::revision));
-            }
-            None => {}
+            // That nothing is to be told up to there is not believed.
+            None => self.past.shown(response.header().map_or(0, etcd_client::ResponseHeader::revision)),
         }
     }
 

@@ -27,11 +27,24 @@ fn nothing_known_is_listed_and_what_is_known_goes_on() {
     assert!(past.resume().is_none(), "nothing is there to tell the past by");
     past.changed(mark(6, "a", Some(1)));
     assert_eq!(past.resume().unwrap().revision, 6);
-    past.reached(9);
-    assert_eq!((past.revision(), past.resume().unwrap().revision), (9, 6));
+    past.shown(9);
+    assert_eq!((past.whole(), past.resume().unwrap().revision), (5, 6), "a notice is no change");
     assert!(past.check(HERE, (1, 9), Instant::now()).is_ok());
+    assert!(past.check(HERE, (1, 8), Instant::now()).is_err(), "it was at 9");
     past.forget();
     assert!(past.resume().is_none());
+}
+
+#[test]
+fn what_is_whole_goes_up_to_the_listing_and_then_to_before_the_newest_change() {
+    let mut past = known();
+    assert_eq!(past.whole(), 10);
+    past.shown(20);
+    assert_eq!(past.whole(), 10);
+    past.changed(mark(15, "b", None));
+    assert_eq!(past.whole(), 14, "the rest of its revision may be missing");
+    past.listing(1, 30);
+    assert_eq!(past.whole(), 0);
 }
 
 #[test]
