@@ -1,5 +1,6 @@
 //! Reading what is stored, and following how it changes.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -180,7 +181,8 @@ impl Store {
         after: i64,
         mut tell: impl FnMut(KeyChange) -> ControlFlow<()>,
     ) -> Result<Ended, Error> {
-        let mut next = after + 1;
+        // A revision may come in pieces: it is asked for again, and what was told of it is not told twice.
+        let (mut next, mut told) = (after + 1, HashSet::new());
         loop {
             let (mut stream, _) = self
                 .call(|client| {
@@ -211,7 +213,13 @@ impl Store {
                 }
                 for event in answer.events() {
                     let Some(kv) = event.kv() else { continue };
-                    next = next.max(kv.mod_revision() + 1);
+                    if kv.mod_revision() > next {
+                        next = kv.mod_revision();
+                        told.clear();
+                    }
+                    if kv.mod_revision() < next || !told.insert(kv.key().to_vec()) {
+                        continue;
+                    }
                     let got = |of: &etcd_client::KeyValue| Got {
                         key: String::from_utf8_lossy(kv.key()).into_owned(),
                         value: of.value().to_vec(),
