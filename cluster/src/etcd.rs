@@ -18,10 +18,12 @@ mod connect;
 mod error;
 mod keys;
 mod location;
+mod pages;
 mod reader;
 
 pub use connect::{Connection, MAX_MESSAGE, REQUEST_TIMEOUT};
 pub use error::{Error, ErrorKind};
 pub use keys::Keys;
 pub use location::{Location, LocationError};
+pub(crate) use pages::Pages;
 pub use reader::{Access, Entry, Reader};

@@ -1,18 +1,24 @@
 //! Reads keys of any layout: for those who keep other things than objects in an etcd (names, as SkyDNS did).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, GetOptions, KeyValue};
+use etcd_client::{Client, ConnectOptions, KeyValue};
+use futures_util::{StreamExt, stream};
 use tokio::sync::Mutex;
 
-use super::connect::{Failed, client};
+use super::connect::{Failed, MAX_MESSAGE, client};
 use super::error::{Error, ErrorKind};
+use super::pages::Pages;
 use crate::tls::Files;
 
 /// How long a reading may take, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many leases are asked for at a time.
+const LEASES: usize = 16;
 
 /// Where an etcd is and how to log in there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,15 +67,15 @@ impl Reader {
 
     /// The value of a key, if it is there.
     pub async fn get(&self, key: &str) -> Result<Vec<Entry>, Error> {
-        self.read(key, None).await
+        self.read(key, false).await
     }
 
-    /// All keys that begin with `prefix`.
+    /// All keys that begin with `prefix`, up to [`MAX_MESSAGE`] bytes of values.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
-        self.read(prefix, Some(GetOptions::new().with_prefix())).await
+        self.read(prefix, true).await
     }
 
-    async fn read(&self, key: &str, options: Option<GetOptions>) -> Result<Vec<Entry>, Error> {
+    async fn read(&self, key: &str, is_prefix: bool) -> Result<Vec<Entry>, Error> {
         let endpoints = &self.access.endpoints;
         let reading = async {
             let mut last = None;
@@ -78,8 +84,10 @@ impl Reader {
                 let at = self.next.load(Ordering::Relaxed);
                 let Some(endpoint) = endpoints.get(at % endpoints.len().max(1)) else { break };
                 let is_kept = self.client.lock().await.is_some();
-                match self.try_read(endpoint, key, options.clone()).await {
+                match self.try_read(endpoint, key, is_prefix).await {
                     Ok(entries) => return Ok(entries),
+                    // Another endpoint would say the same.
+                    Err(error) if error.kind == ErrorKind::TooLarge => return Err(error),
                     Err(error) => last = Some(error),
                 }
                 *self.client.lock().await = None;
@@ -100,15 +108,31 @@ impl Reader {
         }
     }
 
-    async fn try_read(&self, endpoint: &str, key: &str, options: Option<GetOptions>) -> Result<Vec<Entry>, Error> {
+    async fn try_read(&self, endpoint: &str, key: &str, is_prefix: bool) -> Result<Vec<Entry>, Error> {
         let said = |error: etcd_client::Error| Error::of(&error, endpoint, key);
         let client = self.client(endpoint).await?;
-        let mut found = client.kv_client().get(key, options).await.map_err(said)?;
-        let mut entries = Vec::new();
-        for entry in found.take_kvs() {
-            entries.push(read_entry(&client, entry).await);
+        let mut keys = client.kv_client().max_decoding_message_size(MAX_MESSAGE);
+        let mut found = Vec::new();
+        if is_prefix {
+            let (mut pages, mut size) = (Pages::below(key, false), 0);
+            while let Some((from, options)) = pages.next() {
+                let mut page = match keys.get(from, Some(options)).await.map_err(said) {
+                    Err(error) if error.kind == ErrorKind::TooLarge && pages.shrink() => continue,
+                    result => result?,
+                };
+                pages.read(&page);
+                size += page.kvs().iter().map(|entry| entry.value().len()).sum::<usize>();
+                if size > MAX_MESSAGE {
+                    let reason = format!("more than {} MiB below {key}; ask for a longer name", MAX_MESSAGE >> 20);
+                    return Err(Error::new(ErrorKind::TooLarge, endpoint, reason));
+                }
+                found.extend(page.take_kvs());
+            }
+        } else {
+            found = keys.get(key, None).await.map_err(said)?.take_kvs();
         }
-        Ok(entries)
+        let leases = leases(&client, &found).await;
+        Ok(found.into_iter().map(|entry| read_entry(entry, &leases)).collect())
     }
 
     async fn client(&self, endpoint: &str) -> Result<Client, Error> {
@@ -130,13 +154,21 @@ impl Reader {
     }
 }
 
-async fn read_entry(client: &Client, entry: KeyValue) -> Entry {
-    let mut lease = None;
-    if entry.lease() != 0 {
+/// The seconds that the leases of these keys have left; many keys may share one.
+async fn leases(client: &Client, found: &[KeyValue]) -> BTreeMap<i64, i64> {
+    let mut ids: Vec<i64> = found.iter().map(KeyValue::lease).filter(|id| *id != 0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let ask = async |id| {
         // A lease that can't be asked for tells nothing.
-        let left = client.lease_client().time_to_live(entry.lease(), None).await;
-        lease = left.ok().map(|left| left.ttl()).filter(|ttl| *ttl > 0);
-    }
+        let left = client.lease_client().time_to_live(id, None).await;
+        left.ok().map(|left| (id, left.ttl()))
+    };
+    stream::iter(ids).map(ask).buffer_unordered(LEASES).filter_map(async |left| left).collect().await
+}
+
+fn read_entry(entry: KeyValue, leases: &BTreeMap<i64, i64>) -> Entry {
+    let lease = leases.get(&entry.lease()).copied().filter(|ttl| *ttl > 0);
     let (key, value) = entry.into_key_value();
     Entry { key: String::from_utf8_lossy(&key).into_owned(), value, lease }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_client::{Compare, CompareOp, GetOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
+use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::claims::Holder;
 use super::{Claim, Error, Refusal, Store};
+use crate::etcd::{ErrorKind, Pages};
 
 /// How much etcd takes in a transaction, as it comes: compares, operations and reads, each for itself.
 const MAX_OPERATIONS: usize = 128;
@@ -163,47 +164,24 @@ impl Store {
 
     /// Everything below a prefix, and the revision at which it was so.
     pub(super) async fn below(&self, prefix: &str, keys_only: bool) -> Result<(Vec<Got>, i64), Error> {
-        // The first, of which nothing is known, is to fit into a message also if each object is the largest that
-        // etcd takes; keys are small.
-        const PAGES: (i64, i64) = (40, 1000);
-        const PAGE_BYTES: usize = 4 << 20;
-        let mut limit = if keys_only { PAGES.1 } else { PAGES.0 };
-        let (mut found, mut revision, mut from) = (Vec::new(), 0, prefix.as_bytes().to_vec());
-        let mut end = prefix.as_bytes().to_vec();
-        // The prefixes that we have end in `/`, so the next key is never too long.
-        if let Some(last) = end.last_mut() {
-            *last += 1;
-        }
-        loop {
-            let mut options = GetOptions::new().with_range(end.clone()).with_limit(limit).with_revision(revision);
-            if keys_only {
-                options = options.with_keys_only();
-            }
-            let (mut answer, _) = self
-                .call(|client| {
-                    let (from, options) = (from.clone(), options.clone());
-                    async move { super::kv(&client).get(from, Some(options)).await }
-                })
-                .await?;
-            if revision == 0 {
-                revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-            }
-            let more = answer.more();
-            let (mut bytes, mut count) = (0, 1);
-            for kv in answer.take_kvs() {
-                (bytes, count) = (bytes + kv.value().len(), count + 1);
+        let (mut found, mut pages) = (Vec::new(), Pages::below(prefix, keys_only));
+        while let Some((from, options)) = pages.next() {
+            let answer = self.call(|client| {
+                let (from, options) = (from.clone(), options.clone());
+                async move { super::kv(&client).get(from, Some(options)).await }
+            });
+            let mut page = match answer.await {
+                Err(Error::Etcd(error)) if error.kind == ErrorKind::TooLarge && pages.shrink() => continue,
+                result => result?.0,
+            };
+            pages.read(&page);
+            for kv in page.take_kvs() {
                 let (mod_revision, lease) = (kv.mod_revision(), kv.lease());
                 let (key, value) = kv.into_key_value();
                 let key = String::from_utf8_lossy(&key).into_owned();
                 found.push(Got { key, value, mod_revision, lease });
             }
-            if !keys_only {
-                limit = i64::try_from(PAGE_BYTES / (bytes / count + 1)).unwrap_or(PAGES.1).clamp(1, PAGES.1);
-            }
-            match found.last() {
-                Some(last) if more => from = [last.key.as_bytes(), b"\0"].concat(),
-                _ => return Ok((found, revision)),
-            }
         }
+        Ok((found, pages.revision()))
     }
 }

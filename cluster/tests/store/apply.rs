@@ -2,6 +2,8 @@
 
 use bowline_cluster::store::apply::{DryRun, Outcome};
 use bowline_cluster::store::{LAST_APPLIED, Resource};
+use bowline_lab::Lab;
+use bowline_lab::kubernetes::{Etcd, EtcdOptions, Place};
 use serde_json::json;
 
 use crate::ground::{Ground, object, run, service, text};
@@ -188,4 +190,25 @@ fn large_objects_are_listed_whole() {
     assert_eq!(listed.problems, []);
     let found: Vec<&str> = listed.objects.iter().map(|object| text(&object["metadata"]["name"])).collect();
     assert_eq!(found, names);
+}
+
+#[test]
+fn many_large_objects_behind_small_ones_are_listed_though_no_message_holds_them() {
+    // An etcd of its own: it is as large as others are in a year.
+    let lab = Lab::new("large").unwrap();
+    let place = Place::machine(&lab).unwrap();
+    let etcd = Etcd::start(&place, &EtcdOptions::default()).unwrap();
+    let ground = Ground::on(&etcd);
+    let put = |name: &str, size: usize| {
+        let text = "x".repeat(size);
+        let value = format!(
+            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"default"}},"data":{{"a":"{text}"}}}}"#
+        );
+        ground.put_raw(&format!("objects/configmaps/default/{name}"), &value);
+    };
+    (0..100).for_each(|n| put(&format!("a-{n:03}"), 1));
+    (0..49).for_each(|n| put(&format!("b-{n:03}"), 1_450_000));
+    let configmaps = Resource::parse("configmaps").unwrap();
+    let listed = run(ground.store().list(&configmaps, None)).unwrap();
+    assert_eq!((listed.objects.len(), listed.problems), (149, Vec::new()));
 }
