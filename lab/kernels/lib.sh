@@ -58,7 +58,8 @@ sorted() { "$@" | sort; }
 agent() {
     agent_program=$1
     shift
-    "$agent_program" node --state files:/manifests --state-dir "" --hostname-override vm "$@" >/tmp/agent.log 2>&1 &
+    # Without the end of a held connection's input, which would else stay open with the agent.
+    "$agent_program" node --state files:/manifests --state-dir "" --hostname-override vm "$@" >/tmp/agent.log 2>&1 9>&- &
     AGENT=$!
     await "agent is ready: $agent_program $*" "ok" bowline-lab-net http 127.0.0.1:10256 /readyz ||
         tail -n 15 /tmp/agent.log | while read -r said; do note "| $said"; done
