@@ -12,17 +12,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::object::{EndpointSlice, Kind, Node, Object, ObjectKey, ObjectName, Pod, Service, ServiceType, Str};
+use crate::object::{EndpointSlice, Family, Kind, Node, Object, ObjectKey, ObjectName, Pod, Service, ServiceType, Str};
 use crate::snapshot::{SliceKey, Snapshot};
 use crate::source::{Change, Origin, Problem, Update};
 
 mod addresses;
+mod claims;
 mod endpoints;
 mod namespaces;
 #[cfg(test)]
 mod tests;
 
-use addresses::Claims;
+use claims::{Age, Claims};
 use endpoints::Labelled;
 pub(crate) use endpoints::is_made;
 use namespaces::Implied;
@@ -162,10 +163,18 @@ impl State {
         for address in &marks.addresses {
             marks.services.extend(self.claims.of(*address).map(|claim| claim.service.clone()));
         }
-        for service in marks.services {
-            self.settle(service, &mut applied);
+        // The older first: what a younger one gets depends on them, never the other way round.
+        let mut left: BTreeSet<Age> = marks.services.into_iter().map(|name| self.age(name)).collect();
+        while let Some((_, name)) = left.pop_first() {
+            let disturbed = self.settle(name, &mut applied);
+            left.extend(disturbed.into_iter().map(|name| self.age(name)));
         }
         applied
+    }
+
+    /// The age of a Service; one that is gone comes before all.
+    fn age(&self, name: ObjectName) -> Age {
+        self.services.get(&name).map_or((i64::MIN, name), |given| claims::age(&given.service))
     }
 
     /// The objects that are here and not among `changes`.
@@ -299,8 +308,8 @@ impl State {
             Some(old) => self.forget_service(&old, marks),
             None => self.entered(&name.namespace),
         }
-        for (address, assigned) in addresses::plan(&service, &self.options).claims() {
-            self.claims.insert(address, assigned, &service);
+        for address in addresses::plan(&service, &self.options).written() {
+            self.claims.write(address, &service);
             marks.addresses.insert(address);
         }
         let mut indexed = 0;
@@ -315,9 +324,14 @@ impl State {
 
     fn forget_service(&mut self, old: &Given, marks: &mut Marks) {
         let service = old.written();
-        for (address, assigned) in addresses::plan(&service, &self.options).claims() {
-            self.claims.remove(address, assigned, &service);
+        let plan = addresses::plan(&service, &self.options);
+        for address in plan.written() {
+            self.claims.unwrite(address, &service);
             marks.addresses.insert(address);
+            marks.services.extend(self.claims.waiting(Family::of(&address)).cloned());
+        }
+        for range in plan.ranges() {
+            marks.services.extend(self.claims.leave(range, &service));
         }
         if let Some(selector) = self.selector_of(&service) {
             let pair = &selector[old.indexed..=old.indexed];
@@ -426,17 +440,17 @@ impl State {
         }
     }
 
-    /// Completes one Service anew and puts into the snapshot what differs.
-    fn settle(&mut self, name: ObjectName, applied: &mut Applied) {
+    /// Completes one Service anew and puts into the snapshot what differs; tells which younger ones that concerns.
+    fn settle(&mut self, name: ObjectName, applied: &mut Applied) -> Vec<ObjectName> {
         let mut changed = false;
-        let (service, lost, problems) = match self.services.get(&name) {
+        let (service, lost, problems, disturbed) = match self.services.get(&name) {
             Some(given) => {
                 let find = |other: &ObjectName| self.services.get(other).map(|given| &*given.service);
                 let written = given.written();
-                let settled = addresses::settle(&written, &given.origin, &self.options, &self.claims, find);
-                (Some(settled.service), settled.lost, settled.problems)
+                let settled = addresses::settle(&written, &given.origin, &self.options, &mut self.claims, find);
+                (Some(settled.service), settled.lost, settled.problems, settled.disturbed)
             }
-            None => (None, Vec::new(), Vec::new()),
+            None => (None, Vec::new(), Vec::new(), Vec::new()),
         };
         changed |= self.replace_made(&name, service.as_deref());
         if self.snapshot.services.get(&name) != service.as_ref() {
@@ -462,6 +476,7 @@ impl State {
             self.snapshot.revision += 1;
             applied.services.insert(name);
         }
+        disturbed
     }
 
     /// Makes the slices that come from Pods what they must be; tells whether any changed.

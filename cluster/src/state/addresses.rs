@@ -1,71 +1,29 @@
 //! The API server's part: which addresses a Service has.
 //!
-//! A Service that names no clusterIP gets, for each of its families, the address that a fixed hash of
-//! its namespace and name picks from the range. There is no memory and no second try: every node that
-//! reads the same objects finds the same addresses. The price is that two names can meet. Then the
-//! address is whose manifest writes it, else the older one's; the other has none until that one goes.
+//! A Service that names no clusterIP gets, for each of its families, an address of the range that only its own
+//! name and the objects that are there decide (`claims`): every node that reads the same objects finds the same
+//! addresses, without a memory.
 //!
 //! "Older" is the earlier `creationTimestamp` (one without counts as youngest), then the name
 //! (namespace/name) that sorts first.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::Options;
+use super::claims::{Claims, usable};
 use crate::object::{Family, FamilyPolicy, ObjectName, Service, ServiceType};
 use crate::snapshot::Frontend;
 use crate::source::{Origin, Problem};
-
-/// One Service's claim to one address; claims sort so that the first one has it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Claim {
-    address: IpAddr,
-    /// Picked by the hash, not written in the manifest.
-    assigned: bool,
-    created: i64,
-    pub(super) service: ObjectName,
-}
-
-impl Claim {
-    fn new(address: IpAddr, assigned: bool, service: &Service) -> Claim {
-        Claim { address, assigned, created: service.created.unwrap_or(i64::MAX), service: service.name.clone() }
-    }
-}
-
-/// Who claims which address.
-#[derive(Debug, Default)]
-pub(super) struct Claims(BTreeSet<Claim>);
-
-impl Claims {
-    pub(super) fn insert(&mut self, address: IpAddr, assigned: bool, service: &Service) {
-        self.0.insert(Claim::new(address, assigned, service));
-    }
-
-    pub(super) fn remove(&mut self, address: IpAddr, assigned: bool, service: &Service) {
-        self.0.remove(&Claim::new(address, assigned, service));
-    }
-
-    /// The claims to one address, the strongest first.
-    pub(super) fn of(&self, address: IpAddr) -> impl Iterator<Item = &Claim> {
-        let nobody = ObjectName::default();
-        let from = Claim { address, assigned: false, created: i64::MIN, service: nobody };
-        self.0.range(from..).take_while(move |claim| claim.address == address)
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
 
 /// Where an address of a Service comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     Written(IpAddr),
-    Assigned(IpAddr),
+    /// One of this range is to be found for it.
+    Assigned(IpNet),
 }
 
 /// What a Service asks for, whoever else there is.
@@ -78,11 +36,19 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The addresses it claims, and whether the hash picked them.
-    pub(super) fn claims(self) -> impl Iterator<Item = (IpAddr, bool)> {
-        self.wishes.into_iter().map(|wish| match wish {
-            Wish::Written(address) => (address, false),
-            Wish::Assigned(address) => (address, true),
+    /// The addresses that its manifest writes.
+    pub(super) fn written(&self) -> impl Iterator<Item = IpAddr> {
+        self.wishes.iter().filter_map(|wish| match wish {
+            Wish::Written(address) => Some(*address),
+            Wish::Assigned(_) => None,
+        })
+    }
+
+    /// The ranges of which it wants an address.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = &IpNet> {
+        self.wishes.iter().filter_map(|wish| match wish {
+            Wish::Written(_) => None,
+            Wish::Assigned(range) => Some(range),
         })
     }
 }
@@ -110,9 +76,9 @@ pub(super) fn plan(service: &Service, options: &Options) -> Plan {
         if written.iter().any(|address| Family::of(address) == *family) {
             continue;
         }
-        match range(options, *family).map(|range| (range, pick(range, &service.name))) {
-            Some((_, Some(address))) => plan.wishes.push(Wish::Assigned(address)),
-            Some((range, None)) => plan.refused.push((
+        match range(options, *family) {
+            Some(range) if usable(range) > 0 => plan.wishes.push(Wish::Assigned(*range)),
+            Some(range) => plan.refused.push((
                 "spec.clusterIP",
                 format!("{range} is too small to take an address from; give a wider --service-cluster-ip-range or write a clusterIP"),
             )),
@@ -163,25 +129,6 @@ fn complete_families(service: &Service, options: &Options, plan: &mut Plan) {
     }
 }
 
-/// The address that belongs to this name in this range: FNV-1a (64 bits) of `namespace/name`, modulo the
-/// addresses of the range without its network and last address and the first (`kubernetes` has that
-/// one). This must never change: nodes of two versions would disagree. None where the range has no room.
-pub(super) fn pick(range: &IpNet, name: &ObjectName) -> Option<IpAddr> {
-    let bytes = name.namespace.bytes().chain([b'/']).chain(name.name.bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let host_bits = u32::from(range.max_prefix_len() - range.prefix_len());
-    let usable = 1_u128.checked_shl(host_bits).unwrap_or(0).wrapping_sub(3);
-    if host_bits < 2 {
-        return None;
-    }
-    let offset = 2 + u128::from(hash) % usable;
-    Some(match range.network() {
-        IpAddr::V4(network) => Ipv4Addr::from_bits(network.to_bits() + u32::try_from(offset).ok()?).into(),
-        IpAddr::V6(network) => Ipv6Addr::from_bits(network.to_bits() + offset).into(),
-    })
-}
-
 /// A Service with every address it gets.
 pub(super) struct Settled {
     /// What the manifest writes of addresses and families comes first in it.
@@ -189,14 +136,16 @@ pub(super) struct Settled {
     /// What older Services have of what it claims.
     pub(super) lost: Vec<Frontend>,
     pub(super) problems: Vec<Problem>,
+    /// Younger Services that must be completed again, since its address was theirs or is free now.
+    pub(super) disturbed: Vec<ObjectName>,
 }
 
-/// Completes a Service against the claims of all. `find` looks up another Service, settled or not.
+/// Completes a Service against the claims of all, once every older one is. `find` looks up another Service, settled or not.
 pub(super) fn settle<'a>(
     service: &Arc<Service>,
     origin: &Origin,
     options: &Options,
-    claims: &Claims,
+    claims: &mut Claims,
     find: impl Fn(&ObjectName) -> Option<&'a Service>,
 ) -> Settled {
     let plan = plan(service, options);
@@ -213,7 +162,7 @@ pub(super) fn settle<'a>(
         refuse(field.to_string(), message);
     }
     let mut cluster_ips = Vec::with_capacity(plan.wishes.len());
-    let mut lost = Vec::new();
+    let (mut lost, mut disturbed) = (Vec::new(), Vec::new());
     for wish in plan.wishes {
         match wish {
             Wish::Written(address) => {
@@ -242,16 +191,21 @@ pub(super) fn settle<'a>(
                     }
                 }
             }
-            Wish::Assigned(address) => match claims.of(address).next() {
-                Some(first) if first.service != service.name => refuse(
-                    "spec.clusterIP".to_string(),
-                    format!(
-                        "the address for this name, {address}, belongs to Service {}; write a clusterIP of your choice",
-                        first.service
+            Wish::Assigned(range) => {
+                let placed = claims.place(&range, service);
+                disturbed.extend(placed.disturbed);
+                match placed.address {
+                    Some(address) => cluster_ips.push(address),
+                    None => refuse(
+                        "spec.clusterIP".to_string(),
+                        format!(
+                            "all {} addresses of {range} that can be given are taken by manifests and older Services; \
+                             give a wider --service-cluster-ip-range, or write a clusterIP of your choice",
+                            usable(&range)
+                        ),
                     ),
-                ),
-                _ => cluster_ips.push(address),
-            },
+                }
+            }
         }
     }
     let service = if service.cluster_ips == cluster_ips && service.families == plan.families {
@@ -259,5 +213,5 @@ pub(super) fn settle<'a>(
     } else {
         Arc::new(Service { cluster_ips, families: plan.families, ..Service::clone(service) })
     };
-    Settled { service, lost, problems }
+    Settled { service, lost, problems, disturbed }
 }

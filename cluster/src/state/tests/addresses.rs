@@ -1,7 +1,12 @@
 //! Which addresses Services have.
 
 use super::*;
-use crate::state::addresses::pick;
+use crate::state::claims::{probes, usable};
+
+/// What a name tries first.
+fn pick(range: &ipnet::IpNet, name: &ObjectName) -> Option<IpAddr> {
+    probes(range, name).next()
+}
 
 /// Must never change: nodes of two versions would give one Service two addresses.
 #[test]
@@ -14,6 +19,14 @@ fn the_address_of_a_name_is_fixed() {
     assert_eq!(pick("fd00:10:96::/108", "default/frontend"), GOLDEN[4]);
     assert_eq!(pick("fd00:10:96::/64", "default/frontend"), GOLDEN[5]);
 }
+
+/// Worked out from the definition by another program.
+const ORDER: [[&str; 2]; 4] = [
+    ["10.98.252.108", "10.97.88.220"],
+    ["10.0.0.208", "10.0.0.152"],
+    ["fd00:10:96::d20a", "fd00:10:96::a1ae"],
+    ["fd00:10:96:0:a73e:32a1:1073:8e02", "fd00:10:96:0:a73e:32a1:b7b1:c0a3"],
+];
 
 /// Worked out from the definition by another program.
 const GOLDEN: [&str; 6] = [
@@ -55,7 +68,7 @@ fn twins() -> (String, String) {
 }
 
 #[test]
-fn of_two_names_with_one_address_the_older_has_it_until_it_goes() {
+fn of_two_names_with_one_address_the_older_has_it_and_the_other_its_next_one() {
     let (a, b) = twins();
     let mut state = state(&["10.0.0.0/29"]);
     let mut older = service(&b);
@@ -64,12 +77,103 @@ fn of_two_names_with_one_address_the_older_has_it_until_it_goes() {
     let address = ips(&state, &a);
     let applied = state.apply(some([put(older)]));
     assert_eq!(applied.services, names(&[&a, &b]), "both are told");
-    assert_eq!((ips(&state, &a), ips(&state, &b)), (vec![], address.clone()));
-    assert_eq!(applied.reported.len(), 1);
-    let told = applied.reported[0].to_string();
-    assert!(told.contains("write a clusterIP") && told.contains(&a) && told.contains(&b), "{told}");
-    let applied = state.apply(some([delete(Kind::Service, &b)]));
-    assert_eq!((ips(&state, &a), applied.mended.len()), (address, 1));
+    let next = probes(&"10.0.0.0/29".parse().unwrap(), &name(&a)).nth(1).unwrap().to_string();
+    assert_eq!((ips(&state, &a), ips(&state, &b)), (vec![next], address.clone()));
+    assert_eq!(applied.reported, []);
+    state.apply(some([delete(Kind::Service, &b)]));
+    assert_eq!(ips(&state, &a), address);
+}
+
+#[test]
+fn of_600_names_each_has_an_address_of_its_own() {
+    for range in ["10.96.0.0/12", "10.96.0.0/20", "10.96.0.0/22", "fd00:10:96::/112", "fd00::/118"] {
+        let mut state = state(&[range]);
+        let all: Vec<_> = (1..=600).map(|n| put(service(&format!("svc-{n}")))).collect();
+        let applied = state.apply(Update::All(all));
+        assert_eq!(applied.reported, [], "{range}");
+        let given: BTreeSet<_> = (1..=600).flat_map(|n| ips(&state, &format!("svc-{n}"))).collect();
+        assert_eq!(given.len(), 600, "{range}");
+    }
+}
+
+#[test]
+fn a_name_tries_every_address_once() {
+    for range in ["10.0.0.0/30", "10.0.0.0/29", "10.0.0.0/24", "10.0.0.0/20", "fd00::/126", "fd00::/117"] {
+        let range: ipnet::IpNet = range.parse().unwrap();
+        for n in 0..20 {
+            let tried: Vec<_> = probes(&range, &name(&format!("service-{n}"))).collect();
+            let once: BTreeSet<_> = tried.iter().collect();
+            assert_eq!((tried.len() as u128, once.len()), (usable(&range), tried.len()), "{range}");
+            assert!(tried.iter().all(|ip| range.contains(ip) && *ip != range.network()), "{range}");
+        }
+    }
+    assert_eq!(probes(&"::/0".parse().unwrap(), &name("a")).take(9).collect::<BTreeSet<_>>().len(), 9);
+}
+
+/// Must never change, as the first of them.
+#[test]
+fn the_order_of_a_name_is_fixed() {
+    let tried = |range: &str| {
+        let tried = probes(&range.parse().unwrap(), &name("frontend")).skip(1).take(2);
+        tried.map(|ip| ip.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(tried("10.96.0.0/12"), ORDER[0]);
+    assert_eq!(tried("10.0.0.0/24"), ORDER[1]);
+    assert_eq!(tried("fd00:10:96::/112"), ORDER[2]);
+    assert_eq!(tried("fd00:10:96::/64"), ORDER[3]);
+}
+
+#[test]
+fn only_a_full_range_has_nothing_left() {
+    let mut state = state(&["10.0.0.0/29"]);
+    for n in 1..=7 {
+        let applied = state.apply(some([put(Service { created: Some(n), ..service(&format!("s-{n}")) })]));
+        assert_eq!(applied.reported.len(), usize::from(n > 5), "{n}");
+        assert!(applied.reported.iter().all(|problem| problem.message.starts_with("all 5 addresses of 10.0.0.0/29")));
+    }
+    let taken: Vec<_> = (1..=7).map(|n| ips(&state, &format!("s-{n}"))).collect();
+    assert!(taken[..5].iter().all(|ips| ips.len() == 1) && taken[5..].iter().all(Vec::is_empty), "{taken:?}");
+    // The oldest that waits gets what becomes free, and no other moves but to an address that it likes better.
+    let applied = state.apply(some([delete(Kind::Service, "s-3")]));
+    assert_eq!((ips(&state, "s-6").len(), ips(&state, "s-7").len(), applied.mended.len()), (1, 0, 1));
+    // Who is older than all takes the place of the youngest.
+    let applied = state.apply(some([put(Service { created: Some(0), ..service("s-0") })]));
+    assert_eq!((ips(&state, "s-0").len(), ips(&state, "s-6").len(), applied.reported.len()), (1, 0, 1));
+    // Two at once, and one that is written goes.
+    state.apply(some([delete(Kind::Service, "s-0"), delete(Kind::Service, "s-1")]));
+    assert_eq!((ips(&state, "s-6").len(), ips(&state, "s-7").len()), (1, 1));
+    assert_eq!(state.problems(), []);
+}
+
+/// A newcomer with a time, as etcd and Kubernetes write it, moves nobody.
+#[test]
+fn a_newcomer_moves_nobody() {
+    let mut state = state(&["10.0.0.0/24", "fd00::/120"]);
+    let dual = |n: i64| Service {
+        created: Some(n),
+        family_policy: Some(FamilyPolicy::RequireDualStack),
+        ..service(&format!("svc-{n}"))
+    };
+    for n in 1..=253 {
+        let applied = state.apply(some([put(dual(n))]));
+        assert_eq!(applied.services, names(&[&format!("svc-{n}")]));
+        assert_eq!((ips(&state, &format!("svc-{n}")).len(), applied.reported.len()), (2, 0), "{n}");
+    }
+}
+
+/// What a change costs depends on how full the range is, not on how many there are.
+#[test]
+fn one_change_looks_at_few_services() {
+    let mut state = state(&["10.0.0.0/17"]);
+    state.apply(Update::All((0..16_000).map(|n| put(service(&format!("svc-{n}")))).collect()));
+    // Half full: a search takes two looks on average.
+    assert!(state.claims.len() < 3 * 16_000, "{}", state.claims.len());
+    let mut moved = 0;
+    for n in 0..200 {
+        moved += state.apply(some([delete(Kind::Service, &format!("svc-{}", n * 80))])).services.len() - 1;
+        moved += state.apply(some([put(service(&format!("aaa-{n}")))])).services.len() - 1;
+    }
+    assert!(moved < 2 * 400, "{moved}");
 }
 
 #[test]
@@ -82,10 +186,12 @@ fn an_address_that_is_written_is_not_given_to_another() {
     written.cluster_ips = vec![ips(&state, "assigned")[0].parse().unwrap()];
     let applied = state.apply(some([put(written.clone())]));
     assert_eq!(applied.services, names(&["assigned", "written"]));
-    assert_eq!((ips(&state, "assigned").len(), ips(&state, "written").len()), (0, 1));
+    assert_eq!((ips(&state, "assigned").len(), ips(&state, "written").len()), (1, 1));
+    assert_ne!(ips(&state, "assigned"), ips(&state, "written"));
+    let first = ips(&state, "written");
     written.cluster_ips = vec!["10.0.0.1".parse().unwrap()];
     state.apply(some([put(written)]));
-    assert_eq!(ips(&state, "assigned").len(), 1);
+    assert_eq!(ips(&state, "assigned"), first);
 }
 
 #[test]
