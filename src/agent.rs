@@ -201,7 +201,7 @@ fn follow(state: &State, source: String, args: &NodeArgs, served: Served, metric
     let options = state.options(&args.states.service_cluster_ip_range);
     // A folder is on a disk already.
     let is_kept = state.is_remote() && !args.state_dir.is_empty();
-    let max_age = Duration::from_secs(args.state_max_age);
+    let max_age = args.state_max_age;
     let disk = is_kept.then(|| cluster::disk(Path::new(&args.state_dir), &state.name, max_age));
     Cluster::new(&state.name, source, options, disk, served, metrics)
 }

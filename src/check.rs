@@ -9,7 +9,7 @@ use anyhow::Context;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::kubernetes::Wanted;
 use bowline_cluster::source::{Problem, Sink, Stop, Update};
-use bowline_cluster::state;
+use bowline_cluster::{span, state};
 use bowline_dataplane::check::{Fitness, check};
 use bowline_dataplane::plan::not_served;
 use ipnet::IpNet;
@@ -107,7 +107,7 @@ pub(crate) fn read(state: &State, wanted: Wanted, ranges: &[IpNet]) -> anyhow::R
             read = reader.changed.wait_timeout(read, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
             if !told && !read.state.synced() && deadline - Instant::now() < PATIENCE - Duration::from_secs(1) {
                 told = true;
-                eprintln!("reading {} ({} s at most) ...", state.name, PATIENCE.as_secs());
+                eprintln!("reading {} ({} at most) ...", state.name, span::human(PATIENCE));
             }
         }
         read.is_late = Instant::now() >= deadline;
@@ -120,7 +120,7 @@ pub(crate) fn read(state: &State, wanted: Wanted, ranges: &[IpNet]) -> anyhow::R
         (Some(why), false) if !read.is_late => anyhow::bail!("{why}"),
         (_, false) => {
             let why = read.state.away().unwrap_or("it is slow");
-            anyhow::bail!("it could not be read within {} s: {why}", PATIENCE.as_secs())
+            anyhow::bail!("it could not be read within {}: {why}", span::human(PATIENCE))
         }
     }
 }

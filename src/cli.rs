@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bowline_dataplane::{Sizes, place};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -58,7 +59,8 @@ pub(crate) enum Command {
     ///
     /// Objects are checked before they are stored. Fields that a manifest had when it was last applied and
     /// has no more are removed; those that others have set stay. Addresses and ports that a Service leaves
-    /// out are given. An object with a metadata.resourceVersion is stored only if nobody has changed it since.
+    /// out are given. An object with a metadata.resourceVersion is stored only if nobody has changed it since; where there is none,
+    /// it is made.
     Apply(Box<ApplyArgs>),
     /// Deletes objects from a state in etcd, and gives back what they had
     Delete(Box<DeleteArgs>),
@@ -139,9 +141,9 @@ pub(crate) struct NodeArgs {
     /// Folder in which the last known state of each server is kept, to start without it; empty: none
     #[arg(long, value_name = "DIR", default_value = "/var/lib/bowline")]
     pub(crate) state_dir: OsString,
-    /// How old, in seconds, a state from that folder may be to be served
-    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
-    pub(crate) state_max_age: u64,
+    /// How old a state from that folder may be to be served (24h, 90m, a number of seconds)
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = span)]
+    pub(crate) state_max_age: Duration,
     /// Refuses to start where NetworkPolicies can't be enforced (this version enforces none)
     #[arg(long)]
     pub(crate) require_network_policy: bool,
@@ -224,3 +226,14 @@ pub(crate) struct CheckArgs {
 
 #[cfg(test)]
 mod tests;
+
+/// A span of time as kubectl takes it (`5s`, `1m30s`), or a number of seconds.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let seconds = || text.parse().ok().map(Duration::from_secs);
+    // A bound that no clock overflows: 290 years.
+    let longest = Duration::from_secs(290 * 365 * 86_400);
+    seconds()
+        .or_else(|| bowline_dns::corefile::duration::parse(text))
+        .map(|span| span.min(longest))
+        .ok_or_else(|| "is no span of time; write one like 30s or 1m30s".to_owned())
+}

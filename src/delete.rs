@@ -1,11 +1,14 @@
 //! `bowline delete`: objects out of the state, with what they were given.
 
+use std::collections::BTreeSet;
+
 use bowline_cluster::store::delete::Only;
 use bowline_cluster::store::{Error, Resource, Selector, Store};
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::apply::DryRunArg;
-use crate::store::{FileArgs, StoreArgs, block_on, name, namespace, read, say};
+use crate::store::{FileArgs, StoreArgs, block_on, name, namespace, read_names, say};
 
 /// Arguments of `delete`.
 #[derive(Debug, Args)]
@@ -62,16 +65,24 @@ pub(crate) fn run(args: &DeleteArgs) -> anyhow::Result<()> {
     let store = args.store.open()?;
     let (mut objects, mut failed) = (Vec::new(), 0);
     if by_file {
-        let read = read(&args.files)?;
+        let read = read_names(&args.files)?;
         for problem in &read.problems {
             eprintln!("bowline: {problem}");
         }
         failed = read.problems.len();
-        objects.extend(read.documents.iter().map(|document| Object {
-            resource: Resource::of(&document.value),
-            namespace: namespace(&document.value).to_owned(),
-            name: name(&document.value).to_owned(),
-        }));
+        for document in &read.documents {
+            match resource(&document.value) {
+                Ok(resource) => objects.push(Object {
+                    resource,
+                    namespace: namespace(&document.value).to_owned(),
+                    name: name(&document.value).to_owned(),
+                }),
+                Err(error) => {
+                    eprintln!("bowline: {}: {error}", document.origin);
+                    failed += 1;
+                }
+            }
+        }
     }
     block_on(async {
         if !by_file {
@@ -80,8 +91,9 @@ pub(crate) fn run(args: &DeleteArgs) -> anyhow::Result<()> {
                 say("No resources found")?;
             }
         }
+        let mut gone = BTreeSet::new();
         for object in objects {
-            failed += delete(&store, args, &object).await?;
+            failed += delete(&store, args, &object, &mut gone).await?;
         }
         match failed {
             0 => Ok(()),
@@ -89,6 +101,14 @@ pub(crate) fn run(args: &DeleteArgs) -> anyhow::Result<()> {
             n => anyhow::bail!("{n} objects were not deleted"),
         }
     })?
+}
+
+/// What an object of a manifest is; its kind will do.
+fn resource(object: &Value) -> Result<Resource, String> {
+    match (object["apiVersion"].as_str(), object["kind"].as_str()) {
+        (None | Some(""), Some(kind)) => Resource::parse(kind),
+        _ => Ok(Resource::of(object)),
+    }
 }
 
 /// What the command line names.
@@ -135,11 +155,14 @@ async fn named(store: &Store, args: &DeleteArgs) -> anyhow::Result<Vec<Object>> 
     Ok(objects)
 }
 
-/// Deletes one; how many could not be deleted.
-async fn delete(store: &Store, args: &DeleteArgs, object: &Object) -> anyhow::Result<usize> {
+/// What was deleted: folder, namespace and name.
+type Gone = BTreeSet<(String, String, String)>;
+
+/// Deletes one, and of a Namespace what is in it; how many could not be deleted.
+async fn delete(store: &Store, args: &DeleteArgs, object: &Object, gone: &mut Gone) -> anyhow::Result<usize> {
     let mut failed = 0;
     let mut list = Vec::new();
-    if object.resource.is("Namespace") {
+    if object.resource.is("Namespace") && may_go(store, object).await? {
         // What is in it goes first, as in Kubernetes.
         for (resource, found) in store.everything().await? {
             if resource.namespaced && namespace(&found) == object.name {
@@ -154,19 +177,18 @@ async fn delete(store: &Store, args: &DeleteArgs, object: &Object) -> anyhow::Re
             eprintln!("bowline: {label} \"{}\": stays, since not all that is in it is gone", object.name);
             return Ok(failed + 1);
         }
+        let place = if object.resource.namespaced { object.namespace.clone() } else { String::new() };
+        let key = (object.resource.folder(), place, object.name.clone());
         let deleted =
             store.delete(&object.resource, &object.namespace, &object.name, &Only::default(), args.dry_run.get()).await;
         match deleted {
-            Ok(_) if args.output.is_some() => say(&format!("{label}/{}", object.name))?,
+            // Told already, with its Namespace.
+            Ok(_) if gone.contains(&key) => {}
             Ok(_) => {
-                let from = if object.resource.namespaced {
-                    format!(" from {} namespace", object.namespace)
-                } else {
-                    String::new()
-                };
-                say(&format!("{label} \"{}\" deleted{from}{}", object.name, args.dry_run.suffix()))?;
+                gone.insert(key);
+                told(args, object, &label)?;
             }
-            Err(Error::NotFound(_)) if args.ignore_not_found => {}
+            Err(Error::NotFound(_)) if args.ignore_not_found || gone.contains(&key) => {}
             Err(error @ (Error::Deadline { .. } | Error::Etcd(_))) => return Err(error.into()),
             Err(Error::NotFound(what)) => {
                 eprintln!("bowline: {what} not found");
@@ -179,4 +201,25 @@ async fn delete(store: &Store, args: &DeleteArgs, object: &Object) -> anyhow::Re
         }
     }
     Ok(failed)
+}
+
+/// Whether a Namespace is there and may be deleted; why not is said when it is tried.
+async fn may_go(store: &Store, namespace: &Object) -> anyhow::Result<bool> {
+    if Store::may_delete(&namespace.resource, &namespace.name).is_err() {
+        return Ok(false);
+    }
+    match store.get(&namespace.resource, "", &namespace.name).await {
+        Ok(_) | Err(Error::Stored { .. }) => Ok(true),
+        Err(Error::NotFound(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says that it is deleted.
+fn told(args: &DeleteArgs, object: &Object, label: &str) -> anyhow::Result<()> {
+    if args.output.is_some() {
+        return say(&format!("{label}/{}", object.name));
+    }
+    let from = if object.resource.namespaced { format!(" from {} namespace", object.namespace) } else { String::new() };
+    say(&format!("{label} \"{}\" deleted{from}{}", object.name, args.dry_run.suffix()))
 }

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use bowline_cluster::source::kubernetes::{Access, Pods, Wanted};
@@ -119,9 +120,9 @@ struct ServeArgs {
     /// Folder in which the last known state of a server is kept, to start without it; empty: none
     #[arg(long, value_name = "DIR", default_value = "")]
     state_dir: OsString,
-    /// How old, in seconds, a state from that folder may be to be served
-    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
-    state_max_age: u64,
+    /// How old a state from that folder may be to be served (24h, 90m, a number of seconds)
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = crate::cli::span)]
+    state_max_age: Duration,
     /// Writes the process's number there
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,

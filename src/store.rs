@@ -12,12 +12,16 @@ use clap::Args;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::cli;
 use crate::states::{Place, Quietly, State};
-pub(crate) use input::{FileArgs, read};
+pub(crate) use input::{FileArgs, read, read_names};
 pub(crate) use output::{list, say, write};
 
 /// The variable of the environment that says which state, where no flag does.
 const STATE: &str = "BOWLINE_STATE";
+
+/// As long as nobody waits.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Which state.
 #[derive(Clone, Debug, Args)]
@@ -27,9 +31,9 @@ pub(crate) struct StoreArgs {
     /// As `bowline node` has it; else what BOWLINE_STATE says.
     #[arg(long, value_name = "SOURCE", value_parser = Quietly)]
     state: Option<State>,
-    /// How long to wait for etcd, for each object, before giving up
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    request_timeout: u64,
+    /// How long to wait for etcd, for each object, before giving up (5s, 1m30s, a number of seconds; 0 for ever)
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = cli::span)]
+    request_timeout: Duration,
 }
 
 /// What a command finds of a state.
@@ -75,7 +79,8 @@ impl StoreArgs {
     /// The objects there.
     pub(crate) fn store(&self, location: Location) -> Store {
         let waiting = Arc::new(|said: &str| eprintln!("bowline: {said}"));
-        Store::new(location, Duration::from_secs(self.request_timeout), waiting)
+        let patience = if self.request_timeout.is_zero() { FOR_EVER } else { self.request_timeout };
+        Store::new(location, patience, waiting)
     }
 }
 

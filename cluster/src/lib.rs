@@ -19,6 +19,7 @@ pub mod parse;
 pub mod saved;
 pub mod snapshot;
 pub mod source;
+pub mod span;
 pub mod state;
 pub mod store;
 pub mod tls;

@@ -72,7 +72,7 @@ pub enum Error {
     #[error("{0}")]
     Etcd(#[from] etcd::Error),
     /// etcd did not answer in time.
-    #[error("gave up after {} s: {last}", .waited.as_secs())]
+    #[error("gave up after {}: {last}", crate::span::human(*.waited))]
     Deadline {
         /// How long was waited.
         waited: Duration,
@@ -179,8 +179,8 @@ impl Store {
         }
         let rest = self.patience.saturating_sub(started.elapsed());
         if !rest.is_zero() {
-            let seconds = self.patience.as_secs();
-            (self.waiting)(&format!("waiting for etcd, for up to {seconds} s: {}", why()));
+            let patience = crate::span::human(self.patience);
+            (self.waiting)(&format!("waiting for etcd, for up to {patience}: {}", why()));
         }
         match tokio::time::timeout(rest, &mut work).await {
             Ok(done) => done,

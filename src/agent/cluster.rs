@@ -13,6 +13,7 @@ use bowline_cluster::object::ObjectName;
 use bowline_cluster::saved;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::{Asked, Problem, Sink, Update};
+use bowline_cluster::span;
 use bowline_cluster::state::{Applied, Options, State};
 use bowline_dns::feed::Feed;
 
@@ -165,13 +166,13 @@ impl Cluster {
     pub(crate) fn staleness(&self) -> Option<String> {
         let inner = self.lock();
         let why = inner.state.away().unwrap_or("it has not been read yet");
-        let age = inner.age().as_secs();
+        let age = span::human(inner.age());
         match (inner.from_disk, inner.stale_since) {
             (Some(_), _) => {
-                Some(format!("served from the snapshot on disk, {age} s old, since the state cannot be read: {why}"))
+                Some(format!("served from the snapshot on disk, {age} old, since the state cannot be read: {why}"))
             }
             (None, Some(_)) if inner.told => {
-                Some(format!("served as last known, since the state cannot be read for {age} s: {why}"))
+                Some(format!("served as last known, since the state cannot be read for {age}: {why}"))
             }
             (None, Some(_)) => Some(format!("the state cannot be read: {why}")),
             (None, None) if inner.told => None,

@@ -68,7 +68,7 @@ impl Following {
         Following {
             conf: args.conf.clone(),
             state_dir: args.state_dir.clone(),
-            max_age: Duration::from_secs(args.state_max_age),
+            max_age: args.state_max_age,
             feed,
             fatal,
             current: Mutex::default(),

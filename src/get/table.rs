@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bowline_cluster::span;
 use bowline_cluster::store::Resource;
 use bowline_cluster::store::node::{Alive, seconds};
 use serde_json::Value;
@@ -198,29 +199,9 @@ fn age(time: &Value) -> String {
 /// How long ago, as kubectl writes it.
 fn age_of(time: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    match seconds(time).and_then(|then| u64::try_from(then).ok()) {
-        Some(then) => duration(now.saturating_sub(then)),
+    match seconds(time) {
+        Some(then) => span::ago(i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(then)),
         None => "<unknown>".to_owned(),
-    }
-}
-
-/// Kubernetes' duration.HumanDuration.
-fn duration(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    let with = |big: u64, unit: &str, small: u64, of: &str| match small {
-        0 => format!("{big}{unit}"),
-        small => format!("{big}{unit}{small}{of}"),
-    };
-    match () {
-        () if seconds < 120 => format!("{seconds}s"),
-        () if minutes < 10 => with(minutes, "m", seconds % 60, "s"),
-        () if hours < 3 => format!("{minutes}m"),
-        () if hours < 8 => with(hours, "h", minutes % 60, "m"),
-        () if hours < 48 => format!("{hours}h"),
-        () if days < 8 => with(days, "d", hours % 24, "h"),
-        () if days < 365 * 2 => format!("{days}d"),
-        () if days < 365 * 8 => with(days / 365, "y", days % 365, "d"),
-        () => format!("{}y", days / 365),
     }
 }
 

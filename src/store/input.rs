@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use bowline_cluster::parse::document::{Document, Documents, documents};
+use bowline_cluster::parse::document::{self, Document, Documents};
 use bowline_cluster::source::Problem;
 use bowline_cluster::store::Resource;
 use clap::Args;
@@ -30,6 +30,18 @@ pub(crate) struct FileArgs {
 /// # Errors
 /// A file can't be read.
 pub(crate) fn read(args: &FileArgs) -> anyhow::Result<Documents> {
+    read_by(args, document::documents)
+}
+
+/// The same, where only kind and name count.
+///
+/// # Errors
+/// A file can't be read.
+pub(crate) fn read_names(args: &FileArgs) -> anyhow::Result<Documents> {
+    read_by(args, document::named)
+}
+
+fn read_by(args: &FileArgs, reader: fn(&str, &[u8]) -> Documents) -> anyhow::Result<Documents> {
     let mut all = Documents::default();
     for path in files(args)? {
         let (name, text) = if path.as_os_str() == "-" {
@@ -40,7 +52,7 @@ pub(crate) fn read(args: &FileArgs) -> anyhow::Result<Documents> {
             let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
             (path.display().to_string(), text)
         };
-        let read = documents(&name, &text);
+        let read = reader(&name, &text);
         all.problems.extend(read.problems);
         for document in read.documents {
             match place(document, args.namespace.as_deref()) {

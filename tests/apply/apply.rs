@@ -183,3 +183,55 @@ fn settings_are_those_of_the_first_apply() {
     }
     assert!(ground.bowline("apply -f m.yaml --service-node-port-range 5-3").failed().contains("30000-32767"));
 }
+
+/// What `kubectl get -o yaml` shows of another cluster.
+#[test]
+fn a_dump_of_another_cluster_is_made_anew() {
+    let ground = Ground::new();
+    let dump = r#"
+apiVersion: v1
+kind: List
+metadata: {resourceVersion: ""}
+items:
+- apiVersion: v1
+  kind: Namespace
+  metadata: {name: shop, uid: 11111111-2222-3333-4444-555555555555, resourceVersion: "987654", creationTimestamp: "2024-05-06T07:08:09Z",
+    labels: {kubernetes.io/metadata.name: shop}}
+  spec: {finalizers: [kubernetes]}
+  status: {phase: Active}
+- apiVersion: v1
+  kind: Service
+  metadata:
+    name: web
+    namespace: shop
+    uid: 66666666-2222-3333-4444-555555555555
+    resourceVersion: "123456"
+    generation: 7
+    selfLink: /api/v1/namespaces/shop/services/web
+    creationTimestamp: "2024-05-06T07:08:09.123456789+02:00"
+    deletionTimestamp: "2024-05-06T07:08:09Z"
+    deletionGracePeriodSeconds: 0
+    ownerReferences: [{apiVersion: apps/v1, kind: Deployment, name: x, uid: 7, controller: true}]
+    annotations:
+      kubectl.kubernetes.io/last-applied-configuration: "{\"kind\":\"Service\"}"
+    managedFields:
+    - {apiVersion: v1, fieldsType: FieldsV1, manager: kubectl, operation: Update, time: "2024-05-06T07:08:09Z", fieldsV1: {"f:spec": {"f:ports": {}}}}
+  spec: {clusterIP: 10.96.77.1, clusterIPs: [10.96.77.1], internalTrafficPolicy: Cluster, ipFamilies: [IPv4], ipFamilyPolicy: SingleStack,
+    ports: [{port: 80, protocol: TCP, targetPort: 80}], selector: {app: web}, sessionAffinity: None, type: ClusterIP}
+  status: {loadBalancer: {}}
+"#;
+    assert_eq!(ground.apply(&dump.replace("uid: 7,", "uid: \"7\",")), "namespace/shop created\nservice/web created\n");
+    let made = ground.json("get service web -n shop");
+    assert_eq!(made["spec"]["clusterIP"], "10.96.77.1");
+    assert_ne!(made["metadata"]["uid"], "66666666-2222-3333-4444-555555555555");
+    assert!(made["metadata"]["deletionTimestamp"].is_null());
+}
+
+#[test]
+fn spans_of_time_are_kubectls() {
+    let ground = Ground::new();
+    for span in ["5s", "1m30s", "0", "7"] {
+        ground.with_input(&format!("apply -f - --request-timeout={span}"), &service("web", "")).ok();
+    }
+    assert!(ground.bowline("get svc --request-timeout=5x").failed().contains("write one like 30s or 1m30s"));
+}

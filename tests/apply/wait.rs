@@ -19,9 +19,9 @@ fn an_etcd_that_is_away_is_named_and_given_up() {
             let ended = ground.bowline(&format!("{words} --state etcd:{url} --request-timeout 3"));
             assert!(began.elapsed() < Duration::from_secs(20), "{words}: {:?}", began.elapsed());
             assert!(!ended.status.success() && ended.stdout.is_empty(), "{words}: {ended:?}");
-            let told = "waiting for etcd, for up to 3 s: ";
+            let told = "waiting for etcd, for up to 3s: ";
             assert!(ended.stderr.contains(told) && ended.stderr.contains(&url), "{words}: {}", ended.stderr);
-            assert!(ended.stderr.contains("gave up after 3 s: "), "{words}: {}", ended.stderr);
+            assert!(ended.stderr.contains("gave up after 3s: "), "{words}: {}", ended.stderr);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use crate::span;
 use crate::tls::Files;
 
 /// A failure, with the endpoint where it was.
@@ -65,8 +66,8 @@ impl Error {
     /// Nothing came back in time.
     pub(crate) fn silent(endpoint: &str, after: std::time::Duration) -> Error {
         let reason = format!(
-            "no answer within {} s; is the address right, does a firewall drop it, has etcd a quorum?",
-            after.as_secs()
+            "no answer within {}; is the address right, does a firewall drop it, has etcd a quorum?",
+            span::human(after)
         );
         Error::new(ErrorKind::Silent, endpoint, reason)
     }

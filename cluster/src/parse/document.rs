@@ -34,20 +34,39 @@ pub struct Documents {
     pub problems: Vec<Problem>,
 }
 
+/// How much of an object must be well for it to come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// All that the reader of objects looks at, to store it.
+    Whole,
+    /// Its kind and name, to delete it.
+    Name,
+}
+
 /// Reads a manifest: YAML or JSON, one object or many. `file` stands in the problems; where it ends in
 /// `.json`, what isn't JSON is refused.
 pub fn documents(file: &str, text: &[u8]) -> Documents {
+    objects(file, text, Wanted::Whole)
+}
+
+/// The same, for who only wants to know which objects are meant: whatever else is wrong with them, they come out if they
+/// have a kind and a name.
+pub fn named(file: &str, text: &[u8]) -> Documents {
+    objects(file, text, Wanted::Name)
+}
+
+fn objects(file: &str, text: &[u8], wanted: Wanted) -> Documents {
     if text.len() > MAX_FILE {
         return broken(file, "is bigger than 256 MiB; write it as several files");
     }
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     match Format::of(text) {
         // What begins like JSON may still be YAML.
-        Format::Json => match read(file, text, Format::Json) {
-            (_, false) if !file.ends_with(".json") => read(file, text, Format::Yaml).0,
+        Format::Json => match read(file, text, Format::Json, wanted) {
+            (_, false) if !file.ends_with(".json") => read(file, text, Format::Yaml, wanted).0,
             (documents, _) => documents,
         },
-        Format::Yaml => read(file, text, Format::Yaml).0,
+        Format::Yaml => read(file, text, Format::Yaml, wanted).0,
     }
 }
 
@@ -71,7 +90,7 @@ pub(crate) fn one(text: &[u8]) -> Result<Value, String> {
 }
 
 /// The objects, and whether the whole is well-formed.
-fn read(file: &str, text: &[u8], format: Format) -> (Documents, bool) {
+fn read(file: &str, text: &[u8], format: Format, wanted: Wanted) -> (Documents, bool) {
     let strings = Strings::default();
     let mut splitter = Splitter::new(format);
     let mut pieces = Vec::new();
@@ -87,7 +106,10 @@ fn read(file: &str, text: &[u8], format: Format) -> (Documents, bool) {
         let list = splitter.lists.get(&piece.document).filter(|list| piece.item && !list.kind.is_empty());
         let found = super::piece(bytes, format, piece.item, list, &strings);
         formed &= !found.malformed;
-        out.problems.extend(found.faults().iter().map(|fault| fault.problem(file, piece.line)));
+        let minds = wanted == Wanted::Whole;
+        if minds || found.malformed {
+            out.problems.extend(found.faults().iter().map(|fault| fault.problem(file, piece.line)));
+        }
         let origin = Origin::from(format!("{file}:{}", u64::from(piece.line) + 1));
         let mut refuse = |object: Option<String>, message: String| {
             out.problems.push(Problem { origin: origin.clone(), object, field: None, message });
@@ -113,12 +135,20 @@ fn read(file: &str, text: &[u8], format: Format) -> (Documents, bool) {
             (value, _) => flatten(value, list, 0, &mut values),
         }
         // The reader has told what is wrong with them, but not always whose it is.
-        if !found.faults().is_empty() {
+        if minds && !found.faults().is_empty() {
             values.retain(|value| super::sent(value.to_string().as_bytes(), None, &strings).found.faults().is_empty());
         }
         for value in values {
-            match name(&value) {
-                Some(_) => out.documents.push(Document { origin: origin.clone(), value }),
+            let named = match wanted {
+                Wanted::Whole => name(&value).is_some(),
+                Wanted::Name => is_named(&value),
+            };
+            match named.then_some(()) {
+                Some(()) => out.documents.push(Document { origin: origin.clone(), value }),
+                None if wanted == Wanted::Name => refuse(
+                    value.get("kind").and_then(Value::as_str).map(ToString::to_string),
+                    "has no kind or no name, both strings; write them as kind and metadata.name".to_string(),
+                ),
                 None => refuse(
                     value.get("kind").and_then(Value::as_str).map(ToString::to_string),
                     "has no name; write it as metadata.name (generateName works only in Kubernetes)".to_string(),
@@ -137,6 +167,12 @@ fn name(value: &Value) -> Option<&str> {
     let text = |value: Option<&'_ Value>| value.and_then(Value::as_str).is_some_and(|text| !text.is_empty());
     let name = value.get("metadata")?.get("name")?.as_str()?;
     (!name.is_empty() && text(value.get("kind")) && text(value.get("apiVersion"))).then_some(name)
+}
+
+/// Whether it says what kind it is and what it is called.
+fn is_named(value: &Value) -> bool {
+    let text = |value: Option<&'_ Value>| value.and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    text(value.get("kind")) && text(value.get("metadata").and_then(|metadata| metadata.get("name")))
 }
 
 /// Takes lists apart; gives their items what those leave out.

@@ -15,6 +15,7 @@ use crate::intern::Strings;
 use crate::object::Object;
 use crate::parse::{self, MAX_FILE, MAX_PIECE};
 use crate::source::{Change, Origin, Problem};
+use crate::span;
 
 /// What every format has in its first line.
 #[derive(Deserialize)]
@@ -48,8 +49,8 @@ pub fn read(path: &Path, source: &str, max_age: Duration) -> Result<Option<Loade
     let modified = metadata.modified().map_err(|error| unreadable(&error))?;
     let age = SystemTime::now().duration_since(modified).unwrap_or_default();
     if age > max_age {
-        let (age, max_age) = (age.as_secs(), max_age.as_secs());
-        return Err(refuse(&name, &format!("is {age} s old, and may be no older than {max_age} s")));
+        let (age, max_age) = (span::human(age), span::human(max_age));
+        return Err(refuse(&name, &format!("is {age} old, and may be no older than {max_age}")));
     }
     let (header, changes) = whole(BufReader::with_capacity(64 << 10, file), &name, source)?;
     Ok(Some(Loaded { changes, age, saved: header.saved }))

@@ -112,7 +112,7 @@ pub(super) type Make<'a> = &'a (dyn Fn(&View) -> Result<Value, Error> + Sync);
 
 impl Store {
     /// Applies a manifest: creates the object, or merges what the manifest says into what is stored. A
-    /// `metadata.resourceVersion` in it must be that of what is stored. `settings` are stored where the
+    /// `metadata.resourceVersion` in it must be that of what is stored, if anything is. `settings` are stored where the
     /// cluster has none yet.
     ///
     /// # Errors
@@ -132,20 +132,15 @@ impl Store {
         let wanted = |field: &str| manifest["metadata"][field].as_str().filter(|text| !text.is_empty());
         let make = |view: &View| {
             let stored = view.live.as_ref().map_or(Value::Null, |live| live["metadata"]["uid"].clone());
-            if let Some(version) = wanted("resourceVersion") {
-                if view.live.is_none() {
-                    let message = format!(
-                        "was deleted since you read it (as version {version}); leave out metadata.resourceVersion to make it anew"
-                    );
-                    return Err(Error::Conflict(message));
-                }
-                if version != view.revision.to_string() {
-                    return Err(Error::Conflict(format!(
-                        "was changed since you read it: you have version {version}, stored is {}; read it again, or \
-                         leave out metadata.resourceVersion to merge",
-                        view.revision
-                    )));
-                }
+            // Onto nothing there is nothing to overwrite: a dump of another cluster is made anew here.
+            if let Some(version) = wanted("resourceVersion").filter(|_| view.live.is_some())
+                && version != view.revision.to_string()
+            {
+                return Err(Error::Conflict(format!(
+                    "was changed since you read it: you have version {version}, stored is {}; read it again, or leave \
+                     out metadata.resourceVersion to merge",
+                    view.revision
+                )));
             }
             if let Some(uid) = wanted("uid").filter(|uid| view.live.is_some() && stored != *uid) {
                 let message = format!("is another object of the same name now: you have uid {uid}, stored is {stored}");
@@ -305,8 +300,7 @@ impl Store {
                 view.pod_cidrs.extend(cidr);
             } else if let Ok(object) = stored(&got.key, &got.value) {
                 let cidrs = object["spec"]["cidrs"].as_array().cloned().unwrap_or_default();
-                view.ranges
-                    .extend(cidrs.iter().filter_map(Value::as_str).filter_map(|text| text.parse::<IpNet>().ok()));
+                view.ranges.extend(cidrs.iter().filter_map(Value::as_str).filter_map(|text| text.parse::<IpNet>().ok()));
             }
         }
         Ok(view)

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::apply::{DryRun, Target, stored};
 use super::commit::{Change, Done};
-use super::{Error, Resource, Store, claims};
+use super::{Error, Refusal, Resource, Store, claims};
 
 /// What must hold of an object for it to be deleted.
 #[derive(Clone, Debug, Default)]
@@ -20,11 +20,26 @@ pub struct Only {
 /// How often a delete starts over.
 const MAX_TRIES: u32 = 100;
 
+/// Namespaces that are always there, as an API server says.
+const ETERNAL: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
 impl Store {
+    /// Whether this may be deleted at all.
+    ///
+    /// # Errors
+    /// It may not: it is one of the namespaces that are always there.
+    pub fn may_delete(resource: &Resource, name: &str) -> Result<(), Error> {
+        if resource.is("Namespace") && ETERNAL.contains(&name) {
+            let message = "is forbidden: this namespace may not be deleted; delete what is in it by its kind and name";
+            return Err(Error::Refused(vec![Refusal::new("", message)]));
+        }
+        Ok(())
+    }
+
     /// Deletes an object and gives back what it had, in one transaction. Returns the object as it was.
     ///
     /// # Errors
-    /// There is no such object, it is another than `only` says, or etcd can't be reached.
+    /// There is no such object, it is another than `only` says or may not be deleted, or etcd can't be reached.
     pub async fn delete(
         &self,
         resource: &Resource,
@@ -33,6 +48,7 @@ impl Store {
         only: &Only,
         dry_run: DryRun,
     ) -> Result<Value, Error> {
+        Store::may_delete(resource, name)?;
         let namespace = if resource.namespaced { namespace } else { "" };
         let target = Target::named(self, resource.clone(), namespace, name);
         let key = self.keys().any_object(&resource.folder(), namespace, name);

@@ -5,34 +5,6 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn ages_as_kubectl_writes_them() {
-    // Of Kubernetes' own tests of duration.HumanDuration.
-    for (seconds, text) in [
-        (0, "0s"),
-        (70, "70s"),
-        (119, "119s"),
-        (120, "2m"),
-        (190, "3m10s"),
-        (599, "9m59s"),
-        (600, "10m"),
-        (10_799, "179m"),
-        (10_800, "3h"),
-        (25_201, "7h"),
-        (27_000, "7h30m"),
-        (28_800, "8h"),
-        (169_200, "47h"),
-        (172_800, "2d"),
-        (176_400, "2d1h"),
-        (691_200, "8d"),
-        (63_072_000, "2y"),
-        (63_158_400, "2y1d"),
-        (252_288_000, "8y"),
-    ] {
-        assert_eq!(duration(seconds), text, "{seconds}");
-    }
-}
-
-#[test]
 fn each_kind_has_as_many_cells_as_columns() {
     for resource in Resource::known() {
         let object = json!({"apiVersion": "v1", "kind": resource.kind, "metadata": {"name": "a"}});

@@ -8,7 +8,7 @@ fn what_people_can_mend_comes_before_what_is_away() {
     let login = Error::new(ErrorKind::Login, "https://b:2379", "look at user=");
     let both = Error::all(vec![away, login]);
     assert_eq!(both.kind, ErrorKind::Login);
-    assert!(both.to_string().starts_with("https://a:2379: no answer within 5 s"), "{both}");
+    assert!(both.to_string().starts_with("https://a:2379: no answer within 5s"), "{both}");
     assert!(both.to_string().ends_with("; https://b:2379: look at user="), "{both}");
 }
 

@@ -102,7 +102,7 @@ impl Past {
             "is at revision {revision} of cluster {cluster_id:x}, where revision {seen} of cluster {id:x} was seen before"
         );
         if at.saturating_duration_since(*self.doubt.get_or_insert(at)) < DOUBT {
-            let reason = format!("{differs}; asking other endpoints first, for {} s", DOUBT.as_secs());
+            let reason = format!("{differs}; asking other endpoints first, for {}", crate::span::human(DOUBT));
             return Err(Error::new(ErrorKind::Unreachable, endpoint, reason));
         }
         tracing::warn!(%endpoint, "{differs}; no endpoint has that any more, so this is believed and listed anew");
