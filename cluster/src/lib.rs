@@ -11,6 +11,7 @@
 //! there is none, and gives out immutable [`snapshot::Snapshot`]s. It knows nobody: the dataplane and
 //! the DNS server read snapshots.
 
+pub mod address;
 pub mod etcd;
 pub mod intern;
 pub mod manifest;

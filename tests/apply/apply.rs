@@ -227,6 +227,18 @@ items:
     assert!(made["metadata"]["deletionTimestamp"].is_null());
 }
 
+/// Octets with leading zeros are decimal, and two spellings are one address (kubernetes#108074).
+#[test]
+fn addresses_are_read_as_kubernetes_reads_them() {
+    let ground = Ground::new();
+    assert_eq!(ground.apply(&service("web", "clusterIP: 10.96.003.008")), "service/web created\n");
+    assert_eq!(ground.json("get service web")["spec"]["clusterIPs"], json!(["10.96.003.008"]));
+    let ended = ground.with_input("apply -f -", &service("other", "clusterIP: 10.96.3.8")).failed();
+    assert!(ended.contains("10.96.3.8 belongs to Service default/web"), "{ended}");
+    ground.bowline("delete service web").ok();
+    ground.apply(&service("other", "clusterIP: 10.96.3.8"));
+}
+
 #[test]
 fn spans_of_time_are_kubectls() {
     let ground = Ground::new();

@@ -88,6 +88,7 @@ fn address(family: Family) -> BoxedStrategy<IpAddr> {
             any::<u16>().prop_map(|n| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n)),
             any::<Ipv4Addr>().prop_map(|v4| v4.to_ipv6_mapped()),
         ]
+        .prop_filter("is an IPv4 address", |address| address.to_ipv4_mapped().is_none())
         .prop_map(IpAddr::V6)
         .boxed(),
     }

@@ -204,6 +204,26 @@ fn flatten(mut value: Value, list: Option<&Envelope>, depth: u32, out: &mut Vec<
 
 /// One document or item.
 fn value(text: &[u8], format: Format) -> Result<Value, Unreadable> {
+    let mut value = written(text, format)?;
+    integers(&mut value);
+    Ok(value)
+}
+
+/// Numbers that are whole become integers, as the reader of objects takes them.
+fn integers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(whole) = number.as_f64().and_then(super::tape::whole) {
+                *value = whole.into();
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(integers),
+        Value::Object(map) => map.values_mut().for_each(integers),
+        _ => {}
+    }
+}
+
+fn written(text: &[u8], format: Format) -> Result<Value, Unreadable> {
     match format {
         Format::Json => serde_json::from_slice(text).map_err(|error| Unreadable {
             line: u32::try_from(error.line().saturating_sub(1)).unwrap_or(0),

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::tape::{Node, Value};
+use crate::address;
 use crate::intern::Strings;
 use crate::object::{Labels, Protocol, Str};
 
@@ -98,8 +101,9 @@ impl<'p, 't, 'a> Field<'p, 't, 'a> {
         self.err(format!("is {}; write {wanted}", kind_of(self.node.value())))
     }
 
+    /// A map. An element of a list that is null is one without fields, as in Go.
     pub(super) fn map(self) -> Read<Self> {
-        if *self.node.value() == Value::Map { Ok(self) } else { self.wrong_type("a map") }
+        if matches!(self.node.value(), Value::Map | Value::Null) { Ok(self) } else { self.wrong_type("a map") }
     }
 
     /// The field of this name, a map.
@@ -164,11 +168,25 @@ impl<'p, 't, 'a> Field<'p, 't, 'a> {
         matches!(self.node.value(), Value::Text(text) if text.is_empty())
     }
 
+    /// Whether it is text of blanks only.
+    pub(super) fn is_blank(&self) -> bool {
+        matches!(self.node.value(), Value::Text(text) if text.trim().is_empty())
+    }
+
     pub(super) fn address(&self) -> Read<IpAddr> {
         let text = self.text()?;
-        match text.parse() {
-            Ok(address) => Ok(address),
-            Err(_) => self.err(format!("{text:?} is no IP address; write one like 10.0.0.1 or fd00::1")),
+        match address::parse(text) {
+            Some(address) => Ok(address),
+            None => self.err(format!("{text:?} is no IP address; write one like 10.0.0.1 or fd00::1")),
+        }
+    }
+
+    /// A range of addresses.
+    pub(super) fn range(&self) -> Read<IpNet> {
+        let text = self.text()?;
+        match address::parse_range(text) {
+            Some(range) => Ok(range),
+            None => self.err(format!("{text:?} is no range of addresses; write one like 10.244.0.0/24")),
         }
     }
 
@@ -202,7 +220,8 @@ impl<'p, 't, 'a> Field<'p, 't, 'a> {
     }
 
     pub(super) fn protocol_at(&self) -> Read<Protocol> {
-        self.get("protocol").map_or(Ok(Protocol::Tcp), |field| field.protocol())
+        let written = self.get("protocol").filter(|field| !field.is_empty_text());
+        written.map_or(Ok(Protocol::Tcp), |field| field.protocol())
     }
 
     /// A name by the rules of `form`.
@@ -256,8 +275,13 @@ fn is_label(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && !text.ends_with('-') && text.bytes().all(inner)
 }
 
-/// Seconds since 1970 of an RFC 3339 time, without fractions of a second. None where it is none.
+/// Seconds since 1970 of an RFC 3339 time, without fractions of a second; Go's liberties with it are taken too (an hour
+/// of one digit, a comma before the fraction). None where it is none.
 pub(super) fn rfc3339(text: &str) -> Option<i64> {
+    if text.as_bytes().get(12) == Some(&b':') {
+        let (date, time) = text.split_at_checked(11)?;
+        return rfc3339(&format!("{date}0{time}"));
+    }
     let digits = |range: std::ops::Range<usize>| -> Option<i64> {
         let part = text.get(range)?;
         part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?
@@ -276,7 +300,7 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
         return None;
     }
     let mut rest = text.get(19..)?;
-    if let Some(fraction) = rest.strip_prefix('.') {
+    if let Some(fraction) = rest.strip_prefix(['.', ',']) {
         rest = fraction.trim_start_matches(|char: char| char.is_ascii_digit());
         if rest.len() == fraction.len() {
             return None;
@@ -288,7 +312,7 @@ pub(super) fn rfc3339(text: &str) -> Option<i64> {
             let start = text.len() - rest.len();
             let sign = if at(start, b"+") { 1 } else { -1 };
             let (hours, minutes) = (digits(start + 1..start + 3)?, digits(start + 4..start + 6)?);
-            if rest.len() != 6 || !at(start, b"+-") || !at(start + 3, b":") || hours > 23 || minutes > 59 {
+            if rest.len() != 6 || !at(start, b"+-") || !at(start + 3, b":") || hours > 24 || minutes > 59 {
                 return None;
             }
             sign * (hours * 3600 + minutes * 60)

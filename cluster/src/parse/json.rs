@@ -59,8 +59,8 @@ impl<'de> Visitor<'de> for Any<'_, 'de> {
         self.put(i64::try_from(value).map_or(Value::Number, Value::Int))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.put(Value::Number)
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.put(Value::float(value))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::fields::{Field, Read};
 use super::object::Metadata;
+use crate::address;
 use crate::intern::Strings;
 use crate::object::{ContainerPort, Family, Namespace, Node, Pod, ServiceCidr, ServiceImport};
 
@@ -113,33 +114,26 @@ pub(super) fn node(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, st
         for element in list.list()? {
             let element = element.map()?;
             if element.text_at("type")? == Some("InternalIP")
-                && let Some(field) = element.get("address")
+                && let Some(text) = element.text_at("address")?
             {
-                node.internal_ips.push(field.address()?);
+                // An API server takes any text here; kube-proxy skips what is no address.
+                node.internal_ips.extend(address::parse(text));
             }
         }
     }
     if let Some(spec) = root.map_at("spec")? {
         if let Some(list) = spec.get("podCIDRs") {
             for element in list.list()? {
-                node.pod_cidrs.push(cidr(&element)?);
+                node.pod_cidrs.push(element.range()?);
             }
         }
         if let Some(field) = spec.get("podCIDR").filter(|field| !field.is_empty_text())
             && node.pod_cidrs.is_empty()
         {
-            node.pod_cidrs.push(cidr(&field)?);
+            node.pod_cidrs.push(field.range()?);
         }
     }
     Ok(node)
-}
-
-fn cidr(field: &Field<'_, '_, '_>) -> Read<ipnet::IpNet> {
-    let text = field.text()?;
-    match text.parse::<ipnet::IpNet>() {
-        Ok(cidr) => Ok(cidr.trunc()),
-        Err(_) => field.err(format!("{text:?} is no range of addresses; write one like 10.244.0.0/24")),
-    }
 }
 
 pub(super) fn namespace(metadata: &Metadata<'_, '_, '_>, strings: &Strings) -> Read<Namespace> {
@@ -176,7 +170,7 @@ pub(super) fn service_cidr(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_,
     let spec = root.map_at("spec")?;
     if let Some(list) = spec.as_ref().and_then(|spec| spec.get("cidrs")) {
         for element in list.list()? {
-            let range = cidr(&element)?;
+            let range = element.range()?;
             if cidrs.iter().any(|other| Family::of(&other.addr()) == Family::of(&range.addr())) {
                 return element.err(format!("{range} is a second range of its family; write at most one of each"));
             }

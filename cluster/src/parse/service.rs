@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::fields::{Field, Form, Read, rfc3339};
 use super::object::Metadata;
+use crate::address;
 use crate::intern::Strings;
 use crate::object::{
     External, Family, FamilyPolicy, LoadBalancer, Scheduler, Service, ServicePort, ServiceType, Str, TargetPort,
@@ -107,7 +108,10 @@ fn external(root: &Field<'_, '_, '_>, spec: &Field<'_, '_, '_>) -> Read<Option<B
     };
     if let Some(list) = spec.get("externalIPs") {
         for element in list.list()? {
-            external.ips.push(element.address()?);
+            // kube-proxy skips what is blank.
+            if !element.is_blank() {
+                external.ips.push(element.address()?);
+            }
         }
     }
     if let Some(status) = root.map_at("status")?
@@ -160,9 +164,15 @@ fn cluster_ips(spec: &Field<'_, '_, '_>) -> Read<(bool, Vec<IpAddr>)> {
     let list = spec.get("clusterIPs");
     if let Some(list) = &list {
         for element in list.list()? {
-            texts.push(element.text()?);
+            texts.extend(Some(element.text()?).filter(|text| !text.is_empty()));
         }
-        if let (Some(first), Some(other)) = (first, texts.first().filter(|text| Some(**text) != first)) {
+        let same = |one: &str, other: &str| {
+            one == other
+                || matches!((address::parse(one), address::parse(other)), (Some(one), Some(other)) if one == other)
+        };
+        if let (Some(first), Some(other)) =
+            (first, texts.first().filter(|text| first.is_some_and(|first| !same(text, first))))
+        {
             return list.err(format!("begins with {other:?} but clusterIP is {first:?}; write the same in both"));
         }
     }
@@ -178,15 +188,10 @@ fn cluster_ips(spec: &Field<'_, '_, '_>) -> Read<(bool, Vec<IpAddr>)> {
     }
     let mut ips: Vec<IpAddr> = Vec::with_capacity(texts.len());
     for text in texts {
-        let Ok(ip) = text.parse::<IpAddr>() else {
+        let Some(ip) = address::parse(text) else {
             return spec
                 .missing(at, format!("{text:?} is no IP address; write one like 10.96.0.10, None, or leave it out"));
         };
-        if let IpAddr::V6(v6) = ip
-            && let Some(v4) = v6.to_ipv4_mapped()
-        {
-            return spec.missing(at, format!("{ip} is an IPv4 address in IPv6 form; write {v4}"));
-        }
         if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() {
             return spec.missing(at, format!("{ip} can't be the address of a Service; write one of the Service range"));
         }

@@ -109,7 +109,6 @@ fn usable(field: &Field<'_, '_, '_>, family: Family) -> Read<IpAddr> {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => "a link-local address",
         IpAddr::V4(v4) if v4.octets()[..3] == [224, 0, 0] => "a link-local multicast address",
         IpAddr::V6(v6) if v6.segments()[0] & 0xff0f == 0xff02 => "a link-local multicast address",
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "an IPv4 address in IPv6 form",
         _ => return Ok(ip),
     };
     field.err(format!("{ip} is {what}, which no endpoint can have; write the Pod's own address"))

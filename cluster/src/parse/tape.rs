@@ -19,6 +19,20 @@ pub(crate) enum Value<'a> {
     Seq,
 }
 
+impl Value<'_> {
+    /// A number with a fraction or an exponent. One that is whole is an integer, as what turns YAML into JSON for kubectl
+    /// has it: `80.0` is 80.
+    pub(crate) fn float(number: f64) -> Self {
+        whole(number).map_or(Value::Number, Value::Int)
+    }
+}
+
+/// The integer that a number is; only as far as a float tells one from the next.
+pub(crate) fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    (number.trunc() == number && number.abs() < EXACT).then_some(number as i64)
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Part<'a> {
     pub(crate) value: Value<'a>,

@@ -174,8 +174,8 @@ impl<'de: 'a, 'a> Visitor<'de> for AnyVisitor<'a> {
         Ok(Any::Scalar(i64::try_from(value).map_or(Value::Number, Value::Int)))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Any<'a>, E> {
-        Ok(Any::Scalar(Value::Number))
+    fn visit_f64<E>(self, value: f64) -> Result<Any<'a>, E> {
+        Ok(Any::Scalar(Value::float(value)))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Any<'a>, E> {

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::claims::{self, Holder};
 use super::commit::{Abandoned, Change, Done, lists};
 use super::{Claim, Error, Refusal, Resource, Settings, Store, check, merge, node, service, settings, time};
+use crate::address;
 use crate::object::Family;
 use crate::parse::document;
 pub(super) use pick::Picker;
@@ -300,7 +301,7 @@ impl Store {
                 view.pod_cidrs.extend(cidr);
             } else if let Ok(object) = stored(&got.key, &got.value) {
                 let cidrs = object["spec"]["cidrs"].as_array().cloned().unwrap_or_default();
-                view.ranges.extend(cidrs.iter().filter_map(Value::as_str).filter_map(|text| text.parse::<IpNet>().ok()));
+                view.ranges.extend(cidrs.iter().filter_map(Value::as_str).filter_map(address::parse_range));
             }
         }
         Ok(view)

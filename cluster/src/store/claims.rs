@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Resource;
+use crate::address;
 use crate::etcd::Keys;
 use crate::object::Protocol;
 
@@ -126,7 +127,7 @@ pub(super) fn of(resource: &Resource, object: &Value) -> BTreeSet<Claim> {
     if resource.is("Service") && spec["type"] != "ExternalName" {
         let mut addresses = texts(&spec["clusterIPs"]);
         addresses.extend(spec["clusterIP"].as_str().map(ToString::to_string));
-        claims.extend(addresses.iter().filter_map(|text| text.parse().ok()).map(Claim::Address));
+        claims.extend(addresses.iter().filter_map(|text| address::parse(text)).map(Claim::Address));
         for element in spec["ports"].as_array().into_iter().flatten() {
             claims.extend(port(&element["nodePort"]).map(|port| Claim::NodePort(protocol(element), port)));
         }
@@ -135,8 +136,8 @@ pub(super) fn of(resource: &Resource, object: &Value) -> BTreeSet<Claim> {
     if resource.is("Node") {
         let mut ranges = texts(&spec["podCIDRs"]);
         ranges.extend(spec["podCIDR"].as_str().map(ToString::to_string));
-        let ranges = ranges.iter().filter_map(|text| text.parse::<IpNet>().ok());
-        claims.extend(ranges.map(|range| Claim::PodCidr(range.trunc())));
+        let ranges = ranges.iter().filter_map(|text| address::parse_range(text));
+        claims.extend(ranges.map(Claim::PodCidr));
     }
     claims
 }

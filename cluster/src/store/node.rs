@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::apply::{Applied, DryRun, Picker, Target, View};
 use super::commit::{Got, values};
 use super::{Error, Refusal, Resource, Settings, Store, time};
+use crate::address;
 use crate::etcd::Location;
 use crate::object::Family;
 use crate::source::Stop;
@@ -287,7 +288,7 @@ fn arch() -> &'static str {
 /// The pod ranges of a Node object.
 fn pod_cidrs(node: &Value) -> Vec<IpNet> {
     let list = node["spec"]["podCIDRs"].as_array().into_iter().flatten();
-    list.filter_map(Value::as_str).filter_map(|text| text.parse().ok()).collect()
+    list.filter_map(Value::as_str).filter_map(address::parse_range).collect()
 }
 
 /// The pod ranges: as written, as they were, or from the pools.
@@ -316,10 +317,12 @@ pub(super) fn complete(
         return refuse(format!("was {was} and can't change; delete the Node to make it anew"));
     }
     for text in &ranges {
-        match text.parse::<IpNet>() {
-            Ok(range) if range == range.trunc() => {}
-            Ok(range) => return refuse(format!("{text} has bits behind its length; write {}", range.trunc())),
-            Err(_) => return refuse(format!("{text:?} is no range of addresses; write one like 10.244.0.0/24")),
+        // What was stored once stays as it is.
+        match address::parse_range(text) {
+            Some(_) if !before.is_empty() => {}
+            Some(range) if text.parse() == Ok(range) => {}
+            Some(range) => return refuse(format!("{text} is not how that range is written; write {range}")),
+            None => return refuse(format!("{text:?} is no range of addresses; write one like 10.244.0.0/24")),
         }
     }
     if let Some(picker) = picker.filter(|_| ranges.is_empty()) {

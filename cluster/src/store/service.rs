@@ -1,13 +1,12 @@
 //! What an API server does to a Service before it stores it: defaults, families, what may not change, and
 //! what is given where the manifest leaves it out. By the rules of Kubernetes 1.34; no I/O here.
 
-use std::net::IpAddr;
-
 use k8s_openapi::api::core::v1::{ClientIPConfig, ServiceSpec, SessionAffinityConfig};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::Refusal;
 use super::apply::Picker;
+use crate::address;
 use crate::object::{Family, Protocol};
 
 #[cfg(test)]
@@ -266,7 +265,7 @@ fn settle_families(spec: &mut ServiceSpec, old: Option<&ServiceSpec>, has: &Fami
     let known = |family: &str| has.iter().any(|known| known.as_str() == family);
     let mut list = families(spec).to_vec();
     for (index, text) in ips(spec).iter().enumerate() {
-        let Ok(address) = text.parse::<IpAddr>() else { break };
+        let Some(address) = address::parse(text) else { break };
         let family = Family::of(&address).as_str();
         match list.get(index) {
             None if !known(family) => {
@@ -366,7 +365,7 @@ fn validate(spec: &ServiceSpec, refusals: &mut Vec<Refusal>) {
         }
     }
     for range in spec.load_balancer_source_ranges.iter().flatten() {
-        if range.trim().parse::<ipnet::IpNet>().is_err() {
+        if address::parse_range(range.trim()).is_none() {
             refuse("spec.loadBalancerSourceRanges", &format!("{range:?} is no range; write one like 192.0.2.0/24"));
         }
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::address;
 use crate::object::{Family, Protocol};
 use crate::store::settings::ports;
 use crate::store::{Claim, Refusal, Settings, bands, random};
@@ -95,7 +96,7 @@ impl<'a> Picker<'a> {
     /// Whether a written address may be a Service's.
     pub(in crate::store) fn check_address(&self, index: usize, text: &str) -> Result<(), Refusal> {
         let field = format!("spec.clusterIPs[{index}]");
-        let Ok(address) = text.parse::<IpAddr>() else {
+        let Some(address) = address::parse(text) else {
             return Err(Refusal::new(field, format!("{text:?} is no IP address")));
         };
         let never = |range: &IpNet| {
