@@ -111,6 +111,124 @@ fn a_file_that_is_left_open_is_read_when_it_is_quiet() {
     drop(file);
 }
 
+/// Two Services, the second at the end.
+fn two(a: &str, b: &str) -> String {
+    format!("{}---\n{}", service("a", a), service("b", b))
+}
+
+/// Another file that comes shows that the source has been looking for longer than a file must be quiet.
+fn pause(folder: &Folder, running: &Running, name: &str) {
+    for n in 0..3 {
+        std::thread::sleep(std::time::Duration::from_millis(70));
+        let name = format!("{name}-{n}");
+        folder.write(&format!("{name}.yaml"), &service(&name, "10.9.9.9"));
+        running.until_ip(&name, Some("10.9.9.9"));
+    }
+}
+
+/// Neither Service was ever gone, and none was at a third address.
+fn assert_never_gone(running: &Running) {
+    running.until_ip("b", Some(TWO));
+    running.until_ip("a", Some(TWO));
+    for name in ["a", "b"] {
+        assert_eq!(running.past_ips(name), [Some(ONE.to_string()), Some(TWO.to_string())], "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_written_with_pauses_keeps_what_it_had_until_it_is_closed() {
+    let text = two(TWO, TWO);
+    let middle = text.find("---").unwrap();
+    // Cut short and written, written over from the start, and by a name of its own in between.
+    type Open = fn(&std::path::Path) -> File;
+    let opens: [Open; 2] =
+        [|path| File::create(path).unwrap(), |path| fs::OpenOptions::new().write(true).open(path).unwrap()];
+    for open in opens {
+        for cut in [0, 10, middle - 1, middle, text.len() - 4, text.len()] {
+            let folder = Folder::with("a.yaml", &two(ONE, ONE));
+            let running = Running::synced(folder.source());
+            let mut file = open(&folder.path("a.yaml"));
+            file.write_all(&text.as_bytes()[..cut]).unwrap();
+            pause(&folder, &running, "early");
+            file.write_all(&text.as_bytes()[cut..]).unwrap();
+            drop(file);
+            assert_never_gone(&running);
+        }
+    }
+}
+
+#[test]
+fn two_files_that_are_written_at_once_keep_what_they_had() {
+    let folder = Folder::with("a.yaml", &service("a", ONE));
+    folder.write(
+        "b.json",
+        &format!(
+            "{}\n",
+            serde_json::json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "b"}, "spec": {"externalIPs": [ONE], "ports": [{"port": 80}]}})
+        ),
+    );
+    let running = Running::synced(folder.source());
+    let text = fs::read_to_string(folder.path("b.json")).unwrap().replace(ONE, TWO);
+    let (mut a, mut b) = (File::create(folder.path("a.yaml")).unwrap(), File::create(folder.path("b.json")).unwrap());
+    b.write_all(&text.as_bytes()[..30]).unwrap();
+    a.write_all(service("a", TWO).as_bytes()).unwrap();
+    pause(&folder, &running, "early");
+    drop(a);
+    running.until_ip("a", Some(TWO));
+    b.write_all(&text.as_bytes()[30..]).unwrap();
+    drop(b);
+    assert_never_gone(&running);
+}
+
+/// A copy of a file handle that is still open counts as well: what a shell's subprocess holds.
+#[test]
+fn one_close_of_two_is_not_the_end() {
+    let folder = Folder::with("a.yaml", &two(ONE, ONE));
+    let running = Running::synced(folder.source());
+    let mut file = File::create(folder.path("a.yaml")).unwrap();
+    file.write_all(service("a", TWO).as_bytes()).unwrap();
+    // Somebody else opens and closes it.
+    drop(fs::OpenOptions::new().append(true).open(folder.path("a.yaml")).unwrap());
+    pause(&folder, &running, "early");
+    file.write_all(format!("---\n{}", service("b", TWO)).as_bytes()).unwrap();
+    drop(file);
+    assert_never_gone(&running);
+}
+
+/// Nothing is told before a file is whole that somebody writes to when the source starts.
+#[test]
+fn a_file_that_is_being_written_at_the_start_is_waited_for() {
+    let folder = Folder::with("a.yaml", "");
+    folder.write("c.yaml", &service("c", ONE));
+    let mut file = File::create(folder.path("a.yaml")).unwrap();
+    file.write_all(service("a", ONE).as_bytes()).unwrap();
+    let running = Running::start(folder.source());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    file.write_all(format!("---\n{}", service("b", ONE)).as_bytes()).unwrap();
+    drop(file);
+    running.until_ip("b", Some(ONE));
+    assert_eq!((running.past_ips("a"), running.past_ips("b")), (vec![Some(ONE.into())], vec![Some(ONE.into())]));
+}
+
+/// Documents that are added come, though somebody keeps the file open; what was there does not move.
+#[test]
+fn what_is_appended_comes_though_the_file_stays_open() {
+    let folder = Folder::with("a.yaml", &service("a", ONE));
+    let running = Running::synced(folder.source());
+    let mut file = fs::OpenOptions::new().append(true).open(folder.path("a.yaml")).unwrap();
+    for (n, name) in ["b", "c", "d"].into_iter().enumerate() {
+        let text = format!("---\n{}", service(name, TWO));
+        let (start, end) = text.split_at(text.len() / (n + 2));
+        file.write_all(start.as_bytes()).unwrap();
+        pause(&folder, &running, &format!("early-{n}"));
+        file.write_all(end.as_bytes()).unwrap();
+        running.until_ip(name, Some(TWO));
+        assert_eq!(running.past_ips(name), [None, Some(TWO.into())]);
+    }
+    assert_eq!(running.past_ips("a"), [Some(ONE.into())]);
+}
+
 #[test]
 fn vim_moves_the_file_away_and_writes_it_anew() {
     let folder = Folder::with("a.yaml", &service("a", ONE));

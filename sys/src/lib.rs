@@ -7,6 +7,7 @@ pub mod interfaces;
 pub mod listen;
 mod map;
 mod mapped;
+pub mod open;
 
 use std::ffi::CString;
 use std::io;

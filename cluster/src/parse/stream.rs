@@ -78,7 +78,7 @@ impl ReadAgain for io::Cursor<&[u8]> {
     }
 }
 
-impl ReadAgain for std::fs::File {
+impl ReadAgain for &std::fs::File {
     fn again(&mut self) -> io::Result<()> {
         io::Seek::rewind(self)
     }

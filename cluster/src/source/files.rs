@@ -3,7 +3,8 @@
 //! The kernel tells what changes (inotify); a full look every minute finds what it can't tell (network
 //! file systems). Whatever an editor does must come out as one step from the old objects to the new:
 //! - a file that is closed after writing, or renamed into place, is read at once;
-//! - one that is written to and left open is read when it has been quiet for 100 ms, unless it is empty;
+//! - one that is written to and left open is read when it has been quiet for 100 ms, but only for what was added: what it
+//!   had stays until it is closed (`open`);
 //! - one that is gone is given up after 100 ms, as some editors move a file away and write it anew;
 //! - hidden files and editors' own (`.*`, `*~`, `*.swp`, `#*#`) are left out, but symlinks are followed,
 //!   so a mounted ConfigMap works.
@@ -16,18 +17,24 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Change, Origin, Problem, Sink, Source, Stop, Update};
+use crate::span;
 
+mod open;
 mod read;
 mod records;
 mod scan;
 mod watch;
 
+use open::Open;
 use records::{Content, Records};
 use scan::Listing;
 use watch::{Heard, Watches};
 
 /// How long a file must be left alone before it is read unclosed or given up.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// How long the first listing waits for files that are being written.
+const FIRST: Duration = Duration::from_secs(5);
 
 /// How long `run` sleeps at most: how late it sees [`Stop`], or a folder that is back.
 const NAP: Duration = Duration::from_millis(500);
@@ -45,6 +52,9 @@ pub struct Files {
     pending: BTreeMap<Origin, Instant>,
     /// Files of `pending` whose time has come; if they are gone, they are given up.
     expired: BTreeSet<Origin>,
+    open: Open,
+    /// Since when the first listing waits for files that are being written.
+    waits: Option<Instant>,
     /// The problems last told.
     told: Vec<Problem>,
     /// What the last listing could not look into.
@@ -61,6 +71,8 @@ impl Files {
             records: Records::default(),
             pending: BTreeMap::new(),
             expired: BTreeSet::new(),
+            open: Open::default(),
+            waits: None,
             told: Vec::new(),
             unlisted: Vec::new(),
             listed: false,
@@ -78,13 +90,21 @@ impl Files {
         if std::mem::take(&mut self.away) {
             sink.update(Update::Back);
         }
+        if !self.listed {
+            // All is read now, whatever was heard of it while that waited.
+            self.pending.clear();
+        }
         let changed = self.compare(&listing);
         self.unlisted = listing.problems;
         if self.listed {
             self.take(changed, read_at, sink);
             return Ok(());
         }
-        let changes = self.changes_of(changed);
+        let contents = read::files(changed, &self.records);
+        if self.waits_for(&contents) {
+            return Ok(());
+        }
+        let changes = self.changes_of(contents);
         tracing::info!(
             dir = %self.dir.display(),
             files = listing.files.len(),
@@ -96,6 +116,18 @@ impl Files {
         self.listed = true;
         self.tell_problems(sink);
         Ok(())
+    }
+
+    /// Whether the first listing is yet to wait for a file that is being written: what another agent served last goes on
+    /// meanwhile.
+    fn waits_for(&mut self, contents: &[(Origin, Content)]) -> bool {
+        let is_open = |content: &Content| matches!(content, Content::Read(.., Some(true)));
+        let Some((file, _)) = contents.iter().find(|(_, content)| is_open(content)) else { return false };
+        let since = *self.waits.get_or_insert_with(|| {
+            tracing::info!(%file, "somebody writes to it now; waiting for its end, {} at most", span::human(FIRST));
+            Instant::now()
+        });
+        since.elapsed() < FIRST
     }
 
     fn not_there(&mut self, error: &io::Error, sink: &dyn Sink) -> Result<(), Problem> {
@@ -127,16 +159,24 @@ impl Files {
 
     /// Reads these files and says what changed.
     fn take(&mut self, files: BTreeMap<Origin, u64>, read_at: Instant, sink: &dyn Sink) {
-        let changes = self.changes_of(files);
+        let mut contents = read::files(files, &self.records);
+        let now = Instant::now();
+        contents.retain(|(file, content)| match self.open.judge(file, content, &self.records, now) {
+            None => true,
+            Some(again) => {
+                self.pending.insert(file.clone(), again);
+                false
+            }
+        });
+        let changes = self.changes_of(contents);
         if !changes.is_empty() {
             sink.update(Update::Some { changes, read_at, triggered: Vec::new() });
         }
         self.tell_problems(sink);
     }
 
-    /// Reads these files (with their sizes, where known) into changes.
-    fn changes_of(&mut self, files: BTreeMap<Origin, u64>) -> Vec<Change> {
-        let contents = read::files(files, &self.records);
+    /// Takes what was read of files into the records; what changed by it.
+    fn changes_of(&mut self, contents: Vec<(Origin, Content)>) -> Vec<Change> {
         let pieces = contents.iter().map(|(_, content)| content.pieces()).sum();
         let mut changes = Vec::with_capacity(if self.listed { 0 } else { pieces });
         if !self.listed {
@@ -178,8 +218,14 @@ impl Files {
             match heard {
                 Heard::Rescan => rescan = true,
                 Heard::Closed(file) => {
+                    self.open.closed(&file);
                     self.pending.remove(&file);
                     ready.insert(file, 0);
+                }
+                Heard::Written(file) => {
+                    self.open.written(&file);
+                    ready.remove(&file);
+                    self.pending.insert(file, Instant::now() + QUIET);
                 }
                 Heard::Touched(file) => {
                     ready.remove(&file);
@@ -195,6 +241,11 @@ impl Files {
         let mut ready = BTreeMap::new();
         self.pending.retain(|file, deadline| {
             if *deadline > now {
+                return true;
+            }
+            // What is held back is not read again and again, only when something has happened to it.
+            if let Some(again) = self.open.again(file, now) {
+                *deadline = again;
                 return true;
             }
             // An empty file was cut short and is not written yet; it is read when it is closed.
@@ -225,9 +276,10 @@ impl Source for Files {
             }
             let next = self.pending.values().min().filter(|_| !self.away);
             let next = next.map_or(NAP, |at| at.saturating_duration_since(Instant::now()));
+            let next = if self.listed || self.waits.is_none() { next } else { next.min(QUIET) };
             let (heard, read_at) = watches.wait(next.min(NAP));
             let (mut ready, list) = self.hear(heard);
-            rescan = list;
+            rescan = list || (!self.listed && self.waits.is_some());
             if self.away {
                 continue;
             }

@@ -78,7 +78,7 @@ fn read(origin: &Origin, records: &Records, threads: usize) -> io::Result<Conten
     let known = records.known(origin);
     let options =
         stream::Options { json_only: origin.ends_with(".json"), threads, known: &|hash| known.contains(&hash) };
-    let pieces = stream::read(file, &options, &records.hasher, &records.strings)?;
+    let pieces = stream::read(&file, &options, &records.hasher, &records.strings)?;
     // Taken before the first byte was read: a write meanwhile makes another one.
-    Ok(Content::Read(Stamp::of(&metadata), pieces))
+    Ok(Content::Read(Stamp::of(&metadata), pieces, bowline_sys::open::is_written(&file)))
 }

@@ -19,7 +19,8 @@ use crate::source::{Change, Origin, Problem};
 /// What came of reading a file.
 #[derive(Debug)]
 pub(super) enum Content {
-    Read(Stamp, Vec<ReadPiece>),
+    /// With whether somebody has it open for writing, where the kernel can tell.
+    Read(Stamp, Vec<ReadPiece>, Option<bool>),
     /// There is no such file.
     Gone,
     /// It is there and can't be read, for this reason.
@@ -30,7 +31,7 @@ impl Content {
     /// How many pieces were read.
     pub(super) fn pieces(&self) -> usize {
         match self {
-            Content::Read(_, pieces) => pieces.len(),
+            Content::Read(_, pieces, _) => pieces.len(),
             Content::Gone | Content::Failed(_) => 0,
         }
     }
@@ -99,6 +100,18 @@ impl Records {
         self.files.values().flat_map(|record| &record.documents).map(|document| u64::from(document.others)).sum()
     }
 
+    /// Whether these pieces only add to what the file has here: each of its documents is there as it was, and what is new can
+    /// be read.
+    pub(super) fn only_adds(&self, file: &Origin, pieces: &[ReadPiece]) -> bool {
+        let here: HashSet<u64> = pieces.iter().map(|piece| piece.hash).collect();
+        let before = self.files.get(file).map_or(&[][..], |record| &record.documents);
+        let known: HashSet<u64> = before.iter().map(|document| document.hash).collect();
+        let is_well = |piece: &ReadPiece| {
+            known.contains(&piece.hash) || piece.found.as_ref().is_none_or(|found| found.trouble.is_none())
+        };
+        known.is_subset(&here) && pieces.iter().all(is_well)
+    }
+
     /// The hashes of a file's documents that need not be parsed again.
     pub(super) fn known(&self, file: &Origin) -> HashSet<u64> {
         let Some(record) = self.files.get(file) else { return HashSet::new() };
@@ -134,7 +147,7 @@ impl Records {
     /// Takes in what a file is now.
     pub(super) fn absorb(&mut self, file: &Origin, content: Content, changes: &mut Vec<Change>) {
         match content {
-            Content::Read(stamp, pieces) => self.replace(file, stamp, pieces, changes),
+            Content::Read(stamp, pieces, _) => self.replace(file, stamp, pieces, changes),
             Content::Failed(reason) => {
                 self.files.entry(file.clone()).or_default().failed = Some(reason.into());
                 self.troubled.insert(file.clone());

@@ -19,7 +19,9 @@ use crate::source::Origin;
 pub(super) enum Heard {
     /// The file is whole: it was closed after writing, or moved into place.
     Closed(Origin),
-    /// The file is being changed, or is gone.
+    /// The file was written to, and was not closed yet.
+    Written(Origin),
+    /// The file is changed in another way, or is gone.
     Touched(Origin),
     /// Folders or symlinks changed, or something was missed: list everything.
     Rescan,
@@ -177,6 +179,8 @@ impl Watches {
         let file = Origin::from(folder.join(name).to_str()?);
         if events.intersects(ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO) {
             Some(Heard::Closed(file))
+        } else if events.contains(ReadFlags::MODIFY) {
+            Some(Heard::Written(file))
         } else {
             Some(Heard::Touched(file))
         }
