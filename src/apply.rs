@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bowline_cluster::store::apply::DryRun;
+use bowline_cluster::store::apply::{DryRun, Outcome};
 use bowline_cluster::store::delete::Only;
 use bowline_cluster::store::{Error, LAST_APPLIED, Resource, Selector, Store};
 use clap::{Args, ValueEnum};
@@ -105,14 +105,22 @@ pub(crate) fn run(args: &ApplyArgs) -> anyhow::Result<()> {
     let mut failed = read.problems.len();
     let documents: Vec<_> = read.documents.into_iter().filter(|document| selector.fits(&document.value)).collect();
     block_on(async {
-        let (mut applied, mut namespaces) = (Vec::new(), BTreeSet::new());
+        let (mut applied, mut namespaces, mut unread) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for document in documents {
             let what = label(&document.value);
+            let resource = Resource::of(&document.value);
+            if !resource.is_read() && unread.insert(resource.label()) {
+                eprintln!(
+                    "bowline: {}: {} is a kind that Bowline doesn't read; nothing comes of it",
+                    document.origin,
+                    resource.label()
+                );
+            }
             namespaces.insert(namespace(&document.value).to_owned());
             match store.apply(&document.value, args.dry_run.get(), &settings).await {
                 Ok(done) => {
                     match args.output {
-                        None => say(&format!("{what} {}{}", done.outcome.as_str(), args.dry_run.suffix()))?,
+                        None => say(&format!("{what} {}{}", outcome(&resource, done.outcome), args.dry_run.suffix()))?,
                         Some(ApplyOutput::Name) => say(&what)?,
                         _ => {}
                     }
@@ -149,6 +157,16 @@ pub(crate) fn run(args: &ApplyArgs) -> anyhow::Result<()> {
             n => anyhow::bail!("{n} objects were refused"),
         }
     })?
+}
+
+/// What was done with an object, in a word; nobody makes anything of those that are not read.
+fn outcome(resource: &Resource, outcome: Outcome) -> &'static str {
+    match outcome {
+        _ if resource.is_read() => outcome.as_str(),
+        Outcome::Created => "stored, not read",
+        Outcome::Configured => "stored anew, not read",
+        Outcome::Unchanged => "stored already, not read",
+    }
 }
 
 /// `core/v1/Service`, `apps/v1/Deployment`, or what `get` takes.

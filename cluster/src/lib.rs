@@ -14,6 +14,7 @@
 pub mod address;
 pub mod etcd;
 pub mod intern;
+mod left_out;
 pub mod manifest;
 pub mod object;
 pub mod parse;

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::object::{Kind, Namespace, NetworkPolicy, Object, ObjectName, Str};
 
+mod endpoints;
 #[cfg(test)]
 pub(crate) mod generate;
 mod others;
@@ -27,6 +28,7 @@ pub fn write(object: &Object, out: impl io::Write) -> io::Result<()> {
     match object {
         Object::Service(service) => json(out, service::manifest(service)),
         Object::EndpointSlice(slice) => json(out, slice::manifest(slice)),
+        Object::Endpoints(mirror) => json(out, endpoints::manifest(mirror)),
         Object::Pod(pod) => json(out, others::pod(pod)),
         Object::Node(node) => json(out, others::node(node)),
         Object::Namespace(namespace) => json(out, self::namespace(namespace)),
@@ -132,7 +134,7 @@ impl Serialize for Pairs<'_> {
 /// The `apiVersion` in which a kind is read and written.
 const fn api_version(kind: Kind) -> &'static str {
     match kind {
-        Kind::Service | Kind::Pod | Kind::Node | Kind::Namespace => "v1",
+        Kind::Service | Kind::Endpoints | Kind::Pod | Kind::Node | Kind::Namespace => "v1",
         Kind::EndpointSlice => "discovery.k8s.io/v1",
         Kind::NetworkPolicy | Kind::ServiceCidr => "networking.k8s.io/v1",
         Kind::ServiceImport => "multicluster.x-k8s.io/v1alpha1",

@@ -24,6 +24,8 @@ pub enum Kind {
     Service,
     /// discovery.k8s.io/v1 EndpointSlice.
     EndpointSlice,
+    /// core/v1 Endpoints.
+    Endpoints,
     /// core/v1 Pod.
     Pod,
     /// core/v1 Node.
@@ -40,9 +42,10 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Service,
         Kind::EndpointSlice,
+        Kind::Endpoints,
         Kind::Pod,
         Kind::Node,
         Kind::Namespace,
@@ -61,6 +64,7 @@ impl Kind {
         match self {
             Kind::Service => "services",
             Kind::EndpointSlice => "endpointslices",
+            Kind::Endpoints => "endpoints",
             Kind::Pod => "pods",
             Kind::Node => "nodes",
             Kind::Namespace => "namespaces",
@@ -75,6 +79,7 @@ impl Kind {
         match self {
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
+            Kind::Endpoints => "Endpoints",
             Kind::Pod => "Pod",
             Kind::Node => "Node",
             Kind::Namespace => "Namespace",
@@ -134,6 +139,8 @@ pub enum Object {
     Service(Arc<Service>),
     /// An EndpointSlice.
     EndpointSlice(Arc<EndpointSlice>),
+    /// An Endpoints.
+    Endpoints(Arc<Mirror>),
     /// A Pod.
     Pod(Arc<Pod>),
     /// A Node.
@@ -154,6 +161,7 @@ impl Object {
         let (kind, name) = match self {
             Object::Service(o) => (Kind::Service, &o.name),
             Object::EndpointSlice(o) => (Kind::EndpointSlice, &o.name),
+            Object::Endpoints(o) => (Kind::Endpoints, &o.name),
             Object::Pod(o) => (Kind::Pod, &o.name),
             Object::Node(o) => (Kind::Node, &o.name),
             Object::Namespace(o) => (Kind::Namespace, &o.name),
@@ -473,6 +481,22 @@ impl EndpointSlice {
         let at = self.labels.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
         self.labels.get(at).map(|(_, value)| value)
     }
+}
+
+/// A core/v1 Endpoints, as the slices that Kubernetes' mirroring controller makes of it beside a Service without a selector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Namespace and name, which are those of the Service.
+    pub name: ObjectName,
+    /// In the order of their names; none where it asks not to be mirrored.
+    pub slices: Box<[Arc<EndpointSlice>]>,
+    /// How many addresses are left out, since a subset has more than [`Mirror::MAX`].
+    pub left_out: usize,
+}
+
+impl Mirror {
+    /// How many addresses of a subset are mirrored.
+    pub const MAX: usize = 1000;
 }
 
 /// A named port of one of a Pod's containers.

@@ -19,6 +19,7 @@ use crate::object::{Object, ObjectKey};
 use crate::source::{Origin, Problem};
 
 pub mod document;
+pub(crate) mod endpoints;
 mod fields;
 mod json;
 mod object;

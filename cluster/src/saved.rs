@@ -139,6 +139,7 @@ fn objects(snapshot: &Snapshot) -> impl Iterator<Item = Object> {
         .chain(snapshot.nodes.values().cloned().map(Object::Node))
         .chain(snapshot.services.values().cloned().map(Object::Service))
         .chain(slices.cloned().map(Object::EndpointSlice))
+        .chain(snapshot.endpoints.values().cloned().map(Object::Endpoints))
         .chain(snapshot.pods.values().cloned().map(Object::Pod))
         .chain(snapshot.service_imports.values().cloned().map(Object::ServiceImport))
         .chain(snapshot.network_policies.values().cloned().map(Object::NetworkPolicy))

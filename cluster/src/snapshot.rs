@@ -6,7 +6,8 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::object::{
-    EndpointSlice, Namespace, NetworkPolicy, Node, ObjectName, Pod, Protocol, Service, ServiceCidr, ServiceImport, Str,
+    EndpointSlice, Mirror, Namespace, NetworkPolicy, Node, ObjectName, Pod, Protocol, Service, ServiceCidr,
+    ServiceImport, Str,
 };
 
 /// Orders slices by the Service they belong to, so that those of one Service are neighbours.
@@ -40,11 +41,13 @@ pub struct Snapshot {
     pub services: OrdMap<ObjectName, Arc<Service>>,
     /// Front ends that a Service claims and an older one has; few Services are here. See [`Snapshot::owns`].
     pub lost: OrdMap<ObjectName, Arc<[Frontend]>>,
-    /// Slices that belong to a Service, those made from Pods among them.
+    /// Slices that belong to a Service, those made from Pods and Endpoints among them.
     pub slices: OrdMap<SliceKey, Arc<EndpointSlice>>,
     /// Slices that belong to a ServiceImport: endpoints of other clusters. `service` is the import's name; a
     /// slice may be in `slices` too.
     pub imported: OrdMap<SliceKey, Arc<EndpointSlice>>,
+    /// Endpoints, where their slices are made here.
+    pub endpoints: OrdMap<ObjectName, Arc<Mirror>>,
     /// Pods.
     pub pods: OrdMap<ObjectName, Arc<Pod>>,
     /// Nodes.

@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::object::{EndpointSlice, Family, Kind, Node, Object, ObjectKey, ObjectName, Pod, Service, ServiceType, Str};
+use crate::object::{
+    EndpointSlice, Family, Kind, Mirror, Node, Object, ObjectKey, ObjectName, Pod, Service, ServiceType, Str,
+};
 use crate::snapshot::{SliceKey, Snapshot};
 use crate::source::{Change, Origin, Problem, Update};
 
@@ -64,6 +66,8 @@ pub struct State {
     /// To which ServiceImport; few slices are here.
     imported: HashMap<ObjectName, Str>,
     claims: Claims,
+    /// Where each Endpoints stands.
+    mirrors: HashMap<ObjectName, Origin>,
     /// Pods by label, and Services by one pair of their selector; empty unless `complete`.
     pods: Labelled,
     selectors: Labelled,
@@ -192,6 +196,7 @@ impl State {
         let names = (self.services.keys().map(|name| (Kind::Service, name)))
             .chain(self.slices.keys().map(|name| (Kind::EndpointSlice, name)))
             .chain(self.imported.keys().map(|name| (Kind::EndpointSlice, name)))
+            .chain(snapshot.endpoints.keys().map(|name| (Kind::Endpoints, name)))
             .chain(snapshot.pods.keys().map(|name| (Kind::Pod, name)))
             .chain(snapshot.nodes.keys().map(|name| (Kind::Node, name)))
             .chain(snapshot.namespaces.keys().filter(written).map(|name| (Kind::Namespace, name)))
@@ -225,6 +230,11 @@ impl State {
         match object {
             Object::Service(service) => self.put_service(service, origin, marks),
             Object::EndpointSlice(slice) => self.put_slice(slice, marks, applied),
+            Object::Endpoints(mirror) => {
+                marks.services.insert(mirror.name.clone());
+                self.mirrors.insert(mirror.name.clone(), origin);
+                self.keep(|s| &mut s.endpoints, mirror.name.clone(), mirror);
+            }
             Object::Pod(pod) => self.put_pod(pod, marks),
             Object::Node(node) => self.put_node(node, applied),
             Object::Namespace(o) if self.options.complete => {
@@ -255,6 +265,11 @@ impl State {
                 if let Some(service) = self.slices.remove(name) {
                     self.drop_slice(name, service, marks, applied);
                 }
+            }
+            Kind::Endpoints => {
+                marks.services.insert(name.clone());
+                self.mirrors.remove(name);
+                self.drop_kept(|s| &mut s.endpoints, name);
             }
             Kind::Pod => {
                 if let Some(old) = self.snapshot.pods.remove(name) {
@@ -443,7 +458,7 @@ impl State {
     /// Completes one Service anew and puts into the snapshot what differs; tells which younger ones that concerns.
     fn settle(&mut self, name: ObjectName, applied: &mut Applied) -> Vec<ObjectName> {
         let mut changed = false;
-        let (service, lost, problems, disturbed) = match self.services.get(&name) {
+        let (service, lost, mut problems, disturbed) = match self.services.get(&name) {
             Some(given) => {
                 let find = |other: &ObjectName| self.services.get(other).map(|given| &*given.service);
                 let written = given.written();
@@ -453,6 +468,7 @@ impl State {
             None => (None, Vec::new(), Vec::new(), Vec::new()),
         };
         changed |= self.replace_made(&name, service.as_deref());
+        problems.extend(service.as_deref().and_then(|service| self.left_out(service)));
         if self.snapshot.services.get(&name) != service.as_ref() {
             match service {
                 Some(service) => self.snapshot.services.insert(name.clone(), service),
@@ -487,26 +503,47 @@ impl State {
         let made_before: Vec<Arc<EndpointSlice>> =
             self.snapshot.slices_of(name).filter(|slice| endpoints::is_made(slice)).cloned().collect();
         let has_own = self.snapshot.slices_of(name).any(|slice| !endpoints::is_made(slice));
-        let made = match service {
-            Some(service) if !has_own => match self.selector_of(service) {
-                Some(selector) => {
-                    let pods = self.pods.matching(&name.namespace, selector, &self.snapshot.pods);
-                    endpoints::slices(service, &pods)
-                }
-                None => Vec::new(),
-            },
+        let made: Vec<Arc<EndpointSlice>> = match service.map(|service| (service, self.selector_of(service))) {
+            Some((service, Some(selector))) if !has_own => {
+                let pods = self.pods.matching(&name.namespace, selector, &self.snapshot.pods);
+                endpoints::slices(service, &pods).into_iter().map(Arc::new).collect()
+            }
+            Some((service, None)) => self.mirror_of(service).map_or_else(Vec::new, |mirror| mirror.slices.to_vec()),
             _ => Vec::new(),
         };
-        if made.len() == made_before.len() && made.iter().zip(&made_before).all(|(new, old)| *new == **old) {
+        if made.len() == made_before.len() && made.iter().zip(&made_before).all(|(new, old)| new == old) {
             return false;
         }
         for slice in made_before {
             self.snapshot.slices.remove(&slice_key(&slice.name, name.name.clone()));
         }
         for slice in made {
-            self.snapshot.slices.insert(slice_key(&slice.name, name.name.clone()), Arc::new(slice));
+            self.snapshot.slices.insert(slice_key(&slice.name, name.name.clone()), slice);
         }
         true
+    }
+
+    /// The Endpoints beside a Service without a selector, unless somebody has mirrored it already.
+    fn mirror_of(&self, service: &Service) -> Option<&Arc<Mirror>> {
+        let mirror = self.snapshot.endpoints.get(&service.name)?;
+        let is_one = |slice: &EndpointSlice| !endpoints::is_made(slice) && endpoints::is_mirrored(slice);
+        let selects = service.kind == ServiceType::ExternalName || self.selector_of(service).is_some();
+        (!selects && !self.snapshot.slices_of(&service.name).any(|slice| is_one(slice))).then_some(mirror)
+    }
+
+    /// What of its Endpoints is not mirrored.
+    fn left_out(&self, service: &Service) -> Option<Problem> {
+        let mirror = self.mirror_of(service).filter(|mirror| self.options.complete && mirror.left_out > 0)?;
+        Some(Problem {
+            origin: self.mirrors.get(&service.name)?.clone(),
+            object: Some(format!("Endpoints {}", service.name)),
+            field: Some("subsets".to_owned()),
+            message: format!(
+                "{} addresses are left out, as at most {} of a subset are mirrored; write them as EndpointSlices",
+                mirror.left_out,
+                Mirror::MAX
+            ),
+        })
     }
 
     /// Notes what is refused of one Service now.

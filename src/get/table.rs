@@ -54,6 +54,8 @@ pub(super) fn columns(resource: &Resource) -> &'static [Column] {
         &[("NAME", NORMAL), ("STATUS", NORMAL), ("AGE", NORMAL)]
     } else if resource.is("EndpointSlice") {
         &[("NAME", NORMAL), ("ADDRESSTYPE", NORMAL), ("PORTS", NORMAL), ("ENDPOINTS", NORMAL), ("AGE", NORMAL)]
+    } else if resource.is("Endpoints") {
+        &[("NAME", NORMAL), ("ENDPOINTS", NORMAL), ("AGE", NORMAL)]
     } else if resource.is("NetworkPolicy") {
         &[("NAME", NORMAL), ("POD-SELECTOR", NORMAL), ("AGE", NORMAL)]
     } else if resource.is("ServiceCIDR") {
@@ -121,6 +123,8 @@ pub(super) fn cells(resource: &Resource, object: &Value, alive: &BTreeMap<String
             or(some(endpoints, |endpoint| join(&endpoint["addresses"], text)), "<unset>"),
             age,
         ]);
+    } else if resource.is("Endpoints") {
+        cells.extend([or(addresses(&object["subsets"]), "<none>"), age]);
     } else if resource.is("NetworkPolicy") {
         cells.extend([or(labels(&spec["podSelector"]["matchLabels"]), "<none>"), age]);
     } else if resource.is("ServiceCIDR") {
@@ -150,6 +154,30 @@ fn some(list: &Value, text: impl Fn(&Value) -> String) -> String {
         Some(more @ 1..) => format!("{} + {more} more...", all[..3].join(",")),
         _ => all.join(","),
     }
+}
+
+/// Address and port of each that is ready, as kubectl has them.
+fn addresses(subsets: &Value) -> String {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut all = Vec::new();
+    for subset in list(subsets) {
+        let ips: Vec<String> = list(&subset["addresses"])
+            .iter()
+            .map(|address| address["ip"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        let ports = list(&subset["ports"]);
+        for port in &ports {
+            let with = |ip: &String| match ip.contains(':') {
+                true => format!("[{ip}]:{}", port["port"]),
+                false => format!("{ip}:{}", port["port"]),
+            };
+            all.extend(ips.iter().map(with).map(Value::from));
+        }
+        if ports.is_empty() {
+            all.extend(ips.into_iter().map(Value::from));
+        }
+    }
+    some(&Value::Array(all), |one| one.as_str().unwrap_or_default().to_owned())
 }
 
 fn labels(map: &Value) -> String {

@@ -227,6 +227,40 @@ items:
     assert!(made["metadata"]["deletionTimestamp"].is_null());
 }
 
+#[test]
+fn what_nobody_reads_is_not_created() {
+    let ground = Ground::new();
+    let deployment = |name: &str, replicas: u32| {
+        format!(
+            "---\n{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}}}, spec: {{replicas: {replicas}}}}}\n"
+        )
+    };
+    let apply = |text: &str| ground.with_input("apply -f -", text);
+    let ended = apply(&(deployment("a", 1) + &deployment("b", 1) + &service("web", "")));
+    assert_eq!(
+        ended.stdout,
+        "deployment.apps/a stored, not read\ndeployment.apps/b stored, not read\nservice/web created\n"
+    );
+    assert_eq!(ended.stderr.matches("is a kind that Bowline doesn't read").count(), 1, "once: {}", ended.stderr);
+    assert_eq!(apply(&deployment("a", 1)).ok(), "deployment.apps/a stored already, not read\n");
+    assert_eq!(apply(&deployment("a", 2)).ok(), "deployment.apps/a stored anew, not read\n");
+}
+
+#[test]
+fn endpoints_are_stored_and_shown() {
+    let ground = Ground::new();
+    let text = "{apiVersion: v1, kind: Endpoints, metadata: {name: db}, subsets: [{addresses: [{ip: 192.0.2.1}, {ip: 192.0.2.2}],
+ ports: [{port: 5432, name: a}, {port: 5433, name: b}]}]}\n---\n{apiVersion: v1, kind: Endpoints, metadata: {name: empty}}\n";
+    assert_eq!(ground.apply(text), "endpoints/db created\nendpoints/empty created\n");
+    let shown = crate::ground::words(&ground.bowline("get endpoints").ok());
+    assert_eq!(shown[0], ["NAME", "ENDPOINTS", "AGE"]);
+    let db = "192.0.2.1:5432,192.0.2.2:5432,192.0.2.1:5433 + 1 more...";
+    assert_eq!(shown[1][..5].join(" "), format!("db {db}"));
+    assert_eq!(shown[2][..2], ["empty", "<none>"]);
+    assert!(ground.with_input("apply -f -", &text.replace("192.0.2.1", "127.0.0.1")).failed().contains("loopback"));
+    assert!(ground.with_input("apply -f -", &text.replace("addresses:", "adresses:")).failed().contains("adresses"));
+}
+
 /// Octets with leading zeros are decimal, and two spellings are one address (kubernetes#108074).
 #[test]
 fn addresses_are_read_as_kubernetes_reads_them() {

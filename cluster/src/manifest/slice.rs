@@ -53,10 +53,17 @@ struct Flags {
     terminating: bool,
 }
 
+/// Whose address it is.
 #[derive(Serialize)]
-struct Target<'a> {
+pub(super) struct Target<'a> {
     kind: &'static str,
     name: &'a str,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn pod(name: &'a str) -> Target<'a> {
+        Target { kind: Kind::Pod.as_str(), name }
+    }
 }
 
 pub(super) fn manifest(slice: &EndpointSlice) -> Manifest<'_> {
@@ -91,6 +98,6 @@ fn item(endpoint: Endpoint<'_>) -> Item<'_> {
         hostname: endpoint.hostname,
         node_name: endpoint.node.map(|node| &**node),
         zone: endpoint.zone.map(|zone| &**zone),
-        target_ref: endpoint.pod.map(|name| Target { kind: Kind::Pod.as_str(), name }),
+        target_ref: endpoint.pod.map(Target::pod),
     }
 }

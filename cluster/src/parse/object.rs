@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::fields::{Field, Form, Read, Refusal, rfc3339};
 use super::tape::{Node, Tape, Value};
-use super::{Envelope, Fault, Found, others, service, slice};
+use super::{Envelope, Fault, Found, endpoints, others, service, slice};
 use crate::intern::Strings;
 use crate::object::{Kind, Labels, NetworkPolicy, Object, ObjectKey, ObjectName, Str};
 
@@ -119,6 +119,7 @@ fn classify(
     let (group, version_only) = version.rsplit_once('/').unwrap_or(("", version));
     let (kind, wanted) = match (group, kind) {
         ("", "Service") => (Kind::Service, "v1"),
+        ("", "Endpoints") => (Kind::Endpoints, "v1"),
         ("", "Pod") => (Kind::Pod, "v1"),
         ("", "Node") => (Kind::Node, "v1"),
         ("", "Namespace") => (Kind::Namespace, "v1"),
@@ -127,7 +128,7 @@ fn classify(
         ("networking.k8s.io", "ServiceCIDR") => (Kind::ServiceCidr, "networking.k8s.io/v1"),
         ("multicluster.x-k8s.io", "ServiceImport") => (Kind::ServiceImport, "multicluster.x-k8s.io/v1alpha1"),
         _ => {
-            tracing::debug!(kind, version, "left alone: not a kind that is read");
+            crate::left_out::say(&format!("{version} {kind}"));
             found.others += 1;
             return Ok(());
         }
@@ -140,6 +141,7 @@ fn classify(
     found.objects.push(match kind {
         Kind::Service => Object::Service(Arc::new(service::read(root, &metadata, strings)?)),
         Kind::EndpointSlice => Object::EndpointSlice(Arc::new(slice::read(root, &metadata, strings)?)),
+        Kind::Endpoints => Object::Endpoints(Arc::new(endpoints::read(root, &metadata, strings)?)),
         Kind::Pod => Object::Pod(Arc::new(others::pod(root, &metadata, strings)?)),
         Kind::Node => Object::Node(Arc::new(others::node(root, &metadata, strings)?)),
         Kind::Namespace => Object::Namespace(Arc::new(others::namespace(&metadata, strings)?)),

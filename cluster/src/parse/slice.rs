@@ -67,7 +67,12 @@ fn endpoint(element: &Field<'_, '_, '_>, family: Family, strings: &Strings, endp
     let mut address = None;
     if let Some(list) = element.get("addresses") {
         for field in list.list()? {
-            let ip = usable(&field, family)?;
+            let ip = usable(&field)?;
+            if Family::of(&ip) != family {
+                let message =
+                    format!("{ip} is no {family} address, as addressType says; put it into a slice of its family");
+                return field.err(message);
+            }
             address = address.or(Some(ip));
         }
     }
@@ -96,12 +101,8 @@ fn endpoint(element: &Field<'_, '_, '_>, family: Family, strings: &Strings, endp
 }
 
 /// An address to which traffic may go: Kubernetes refuses those that mean something else on each node.
-fn usable(field: &Field<'_, '_, '_>, family: Family) -> Read<IpAddr> {
+pub(super) fn usable(field: &Field<'_, '_, '_>) -> Read<IpAddr> {
     let ip = field.address()?;
-    if Family::of(&ip) != family {
-        return field
-            .err(format!("{ip} is no {family} address, as addressType says; put it into a slice of its family"));
-    }
     let what = match ip {
         _ if ip.is_unspecified() => "the unspecified address",
         _ if ip.is_loopback() => "a loopback address",

@@ -168,8 +168,10 @@ impl Follower<'_> {
         let origin = Origin::from(String::from_utf8_lossy(kv.key()));
         match self.location.keys().read(kv.key()) {
             Ok(Some(key)) => drop(self.mirror.put(OBJECTS, &origin, Some(key), kv.value(), None)),
-            // Of a kind that is not read.
-            Ok(None) => {}
+            Ok(None) => {
+                let path = origin.strip_prefix(&self.location.keys().objects()).unwrap_or_default();
+                crate::left_out::say(path.split('/').next().unwrap_or_default());
+            }
             Err(message) => self.mirror.misplaced(OBJECTS, &origin, &message),
         }
     }

@@ -152,6 +152,7 @@ fn fields(resource: &Resource, object: &Value, refusals: &mut Vec<Refusal>) {
     match &*resource.kind {
         _ if resource.folder() != resource.plural => {}
         "Service" => typed::<core::Service>(object, refusals),
+        "Endpoints" => typed::<core::Endpoints>(object, refusals),
         "Pod" => typed::<core::Pod>(object, refusals),
         "Node" => typed::<core::Node>(object, refusals),
         "Namespace" => typed::<core::Namespace>(object, refusals),

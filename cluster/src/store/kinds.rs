@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::object::Kind;
+
 #[cfg(test)]
 mod tests;
 
@@ -159,6 +161,11 @@ impl Resource {
     pub fn label(&self) -> String {
         let name = if self.kind.is_empty() { self.plural.clone().into_owned() } else { self.kind.to_lowercase() };
         if self.group.is_empty() { name } else { format!("{name}.{}", self.group) }
+    }
+
+    /// Whether agents read its objects; of others nothing comes.
+    pub fn is_read(&self) -> bool {
+        Kind::ALL.iter().any(|kind| self.is(kind.as_str()))
     }
 
     /// Whether it is core/v1 or another of Kubernetes' own, of this kind.
