@@ -430,6 +430,27 @@ pub fn endpoints_come_from_pods(mut place: impl Place) {
     running.until("none", |snapshot| snapshot.slices_of(&name("a")).count() == 0);
 }
 
+pub fn endpoints_by_hand_are_mirrored(mut place: impl Place) {
+    let running = Running::synced(place.source());
+    let endpoints = |ip: &str| {
+        format!(
+            "apiVersion: v1\nkind: Endpoints\nmetadata:\n  name: db\nsubsets:\n- addresses:\n  - ip: {ip}\n  ports:\n  - port: 5432\n"
+        )
+    };
+    let is_at = |snapshot: &Snapshot, ip: &str| {
+        let name = name("db");
+        let mut all = snapshot.slices_of(&name).flat_map(|slice| &slice.endpoints);
+        all.next().is_some_and(|endpoint| endpoint.address.to_string() == ip)
+    };
+    place.put("e", &endpoints("192.0.2.1"));
+    place.put("db", &service("db", "10.0.0.1"));
+    running.until("an endpoint", |snapshot| is_at(snapshot, "192.0.2.1"));
+    place.put("e", &endpoints("192.000.2.2"));
+    running.until("another", |snapshot| is_at(snapshot, "192.0.2.2"));
+    place.delete("e");
+    running.until("none", |snapshot| snapshot.slices_of(&name("db")).count() == 0);
+}
+
 pub fn it_stops_when_asked(mut place: impl Place) {
     place.put("a", &service("a", "10.0.0.1"));
     let running = Running::synced(place.source());
@@ -452,6 +473,7 @@ macro_rules! battery {
             while_it_is_away_everything_stays_and_then_goes_on
             one_that_is_away_at_the_start_is_waited_for
             endpoints_come_from_pods
+            endpoints_by_hand_are_mirrored
             it_stops_when_asked
         }
     };
