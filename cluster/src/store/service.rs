@@ -122,7 +122,7 @@ fn defaults(spec: &mut ServiceSpec) {
         _ => spec.session_affinity_config = None,
     }
     for port in spec.ports.iter_mut().flatten() {
-        port.protocol.get_or_insert_with(|| "TCP".into());
+        port.protocol = port.protocol.take().filter(|text| !text.is_empty()).or_else(|| Some("TCP".into()));
         match &port.target_port {
             Some(IntOrString::Int(number)) if *number != 0 => {}
             Some(IntOrString::String(name)) if !name.is_empty() => {}
