@@ -1,11 +1,14 @@
 //! The fast way: a plain question in a datagram, answered on the thread of the socket from bytes that were put together
 //! when the state changed. Nothing here allocates, locks or asks the kernel.
 //!
-//! "Plain" is what resolvers send all day: one question of class IN, no other record but an OPT without options.
+//! "Plain" is what resolvers send all day: one question of class IN, no other record but an OPT without options or with
+//! a cookie.
 //! Everything else goes the long way, which also does whatever does not fit.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
+use crate::cookie::{self, Cookie, Cookies};
 use crate::metrics::Counter;
 use crate::query::Transport;
 use crate::records::Written;
@@ -43,6 +46,8 @@ pub struct Plain {
     rtype: Type,
     /// Size and DO of EDNS.
     edns: Option<(u16, bool)>,
+    /// Where the data of its cookie is, of a length that the RFC knows.
+    cookie: Option<Range<usize>>,
     recursion_desired: bool,
     checking_disabled: bool,
 }
@@ -56,6 +61,7 @@ impl Default for Plain {
             labels: 0,
             rtype: Type(0),
             edns: None,
+            cookie: None,
             recursion_desired: false,
             checking_disabled: false,
         }
@@ -114,15 +120,22 @@ impl Plain {
             return None;
         }
         let after = after + 4;
-        self.edns = None;
+        (self.edns, self.cookie) = (None, None);
         if !has_opt {
             return (packet.len() == after).then_some(());
         }
-        // Root, OPT, size, extended rcode 0, version 0, DO and 15 zero bits, no options.
-        let opt: &[u8; 11] = packet.get(after..)?.try_into().ok()?;
-        let [0, 0, 41, high, low, 0, 0, dnssec, 0, 0, 0] = *opt else { return None };
-        if dnssec & 0x7f != 0 {
+        // Root, OPT, size, extended rcode 0, version 0, DO and 15 zero bits, no options or a cookie.
+        let (opt, options) = packet.get(after..)?.split_first_chunk::<OPT>()?;
+        let [0, 0, 41, high, low, 0, 0, dnssec, 0, 0, length] = *opt else { return None };
+        if dnssec & 0x7f != 0 || options.len() != usize::from(length) {
             return None;
+        }
+        if length != 0 {
+            let [0, 10, 0, _, data @ ..] = options else { return None };
+            if data.len() != usize::from(options[3]) || cookie::Asked::read(data).is_err() {
+                return None;
+            }
+            self.cookie = Some(packet.len() - data.len()..packet.len());
         }
         self.edns = Some((u16::from_be_bytes([high, low]), dnssec != 0));
         Some(())
@@ -237,6 +250,8 @@ pub struct Fast<'a> {
     /// What listens at the address that was asked; set when a server takes the question.
     pub server: Option<&'a Address>,
     counters: [Option<&'a Counter>; COUNTERS],
+    /// What the answer's OPT says besides.
+    cookie: Option<Cookie>,
     out: &'a mut [u8],
     written: usize,
     random: &'a mut fastrand::Rng,
@@ -274,6 +289,7 @@ impl<'a> Fast<'a> {
             rcode: Rcode::NOERROR,
             server: None,
             counters: [None; COUNTERS],
+            cookie: None,
             out,
             written: 0,
             random,
@@ -289,6 +305,13 @@ impl<'a> Fast<'a> {
             }
             None => Step::Slow,
         }
+    }
+
+    /// Answers the question's cookie, if it has one.
+    pub fn answer_cookie(&mut self, cookies: &Cookies) {
+        let data = self.plain.cookie.clone().and_then(|range| self.packet.get(range));
+        self.cookie =
+            data.and_then(|data| cookie::Asked::read(data).ok()).map(|asked| cookies.answer(&asked, self.from.ip()));
     }
 
     /// The question was answered.
@@ -378,6 +401,7 @@ impl<'a> Fast<'a> {
     /// Where the sections must end, for an OPT to find room behind them.
     fn room(&self) -> usize {
         let opt = if self.plain.edns.is_some() { OPT } else { 0 };
+        let opt = if self.cookie.is_some() { opt + 4 + size_of::<Cookie>() } else { opt };
         self.limit.min(self.out.len()).saturating_sub(opt)
     }
 
@@ -406,6 +430,12 @@ impl<'a> Fast<'a> {
         if let Some((_, dnssec_ok)) = self.plain.edns {
             let [high, low] = self.edns_size.to_be_bytes();
             at = self.put(at, &[0, 0, 41, high, low, 0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0]);
+            if let Some(cookie) = self.cookie {
+                let length = cookie.len() as u8;
+                self.out[at - 1] = 4 + length;
+                at = self.put(at, &[0, 10, 0, length]);
+                at = self.put(at, &cookie);
+            }
         }
         self.written = at;
         (self.by, self.rcode) = (by, rcode);

@@ -3,12 +3,14 @@
 //! Whoever reads the state (the node agent, `bowline dns`) publishes here, on its own thread, every snapshot with what
 //! changed. Followers turn it into answers then and there, so a change is answered as soon as `publish` returns.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::{Asked, Triggered};
 use bowline_cluster::state::Applied;
+use tokio::sync::watch;
 
 use crate::metrics::{Registry, SECONDS};
 
@@ -21,12 +23,33 @@ pub trait Follower: Send + Sync {
     fn programmed(&self, _snapshot: &Snapshot, _changes: &[Triggered]) {}
 }
 
+/// How long questions wait for the first whole read, from the start on, where no `startup_timeout` says otherwise.
+const STARTUP: Duration = Duration::from_secs(5);
+/// Nothing was said.
+const UNSAID: u64 = u64::MAX;
+
 /// The state and those who follow it.
-#[derive(Default)]
 pub struct Feed {
     inner: Mutex<Inner>,
     /// All series of the server: those of whoever reads the state among them.
     pub metrics: Arc<Registry>,
+    began: Instant,
+    /// Milliseconds from then on for which questions wait.
+    startup: AtomicU64,
+    /// Whether the state was read whole and its followers know it.
+    synced: watch::Sender<bool>,
+}
+
+impl Default for Feed {
+    fn default() -> Feed {
+        Feed {
+            inner: Mutex::default(),
+            metrics: Arc::default(),
+            began: Instant::now(),
+            startup: AtomicU64::new(UNSAID),
+            synced: watch::Sender::new(false),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -55,6 +78,42 @@ impl Feed {
             None => false,
         });
         inner.snapshot = Some(snapshot);
+        drop(inner);
+        self.synced.send_if_modified(|synced| !std::mem::replace(synced, true));
+    }
+
+    /// Questions wait so long for the first whole read, from the start on; the longest time that is said counts.
+    pub fn wait_at_start(&self, time: Duration) {
+        let time = u64::try_from(time.as_millis()).unwrap_or(UNSAID - 1).min(UNSAID - 1);
+        let longest = |said| Some(if said == UNSAID { time } else { time.max(said) });
+        // It never refuses.
+        let _ = self.startup.fetch_update(Ordering::Relaxed, Ordering::Relaxed, longest);
+    }
+
+    /// What is left of that time; none where the state was read whole.
+    fn patience(&self) -> Option<Duration> {
+        if *self.synced.borrow() {
+            return None;
+        }
+        let time = match self.startup.load(Ordering::Relaxed) {
+            UNSAID => STARTUP,
+            said => Duration::from_millis(said),
+        };
+        time.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero())
+    }
+
+    /// Whether a question that needs the state is to wait for it: it has just started to be read.
+    pub fn is_awaited(&self) -> bool {
+        self.patience().is_some()
+    }
+
+    /// Waits for the first whole read, for what is left of the first seconds. A client that is told SERVFAIL then may
+    /// take the next name of its search path, and in the end a name that is there for one that isn't.
+    pub async fn wait(&self) {
+        let Some(left) = self.patience() else { return };
+        let mut synced = self.synced.subscribe();
+        // In vain: the answer says so.
+        let _ = tokio::time::timeout(left, synced.wait_for(|synced| *synced)).await;
     }
 
     /// These changes are published, as far as they changed anything. Nothing is said of them before the first whole read.

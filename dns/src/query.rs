@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::cookie::Cookie;
 use crate::reply::{Failure, Serving, flags_of_answer, ready};
 use crate::server::{Block, Server};
 use crate::wire::edns::Edns;
@@ -56,6 +57,8 @@ pub struct Request {
     pub received: Instant,
     /// The path of the URL, for HTTPS.
     pub path: Option<String>,
+    /// What its answer says to its cookie; set when it is answered.
+    pub cookie: Option<Cookie>,
 }
 
 /// How deep questions that plugins ask may nest: CNAME chains, rewrites of rewrites.

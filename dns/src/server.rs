@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 
+use crate::cookie;
 use crate::fast::{Fast, Step};
 use crate::plugin::{Next, Plugin};
 use crate::query::{Query, Request};
@@ -87,6 +88,8 @@ pub struct Server {
     depths: u128,
     /// Some plugin answers questions of other classes than IN.
     takes_any_class: bool,
+    /// Which block takes a question may depend on the cluster's state: its metadata, which a view looks at.
+    chooses_by_state: bool,
     services: Arc<Services>,
     secure: secure::Secure,
 }
@@ -95,14 +98,18 @@ impl Server {
     /// A server of these blocks, each at these of its zones.
     pub fn new(address: Address, blocks: Vec<(Name, Arc<Block>)>, services: Arc<Services>) -> Server {
         let takes_any_class = blocks.iter().any(|(_, block)| block.config.takes_any_class);
+        let chooses_by_state = blocks.iter().any(|(_, block)| {
+            let has_state = block.plugins.iter().any(|plugin| plugin.cluster().is_some());
+            has_state && block.config.view.is_some() && block.config.metadata.is_some()
+        });
         let mut zones = Zones::default();
         let mut depths = 0;
         for (zone, block) in blocks {
             depths |= 1 << zone.label_count().min(127);
             zones.entry(zone.to_lower().as_wire().into()).or_default().push(Entry { zone, block });
         }
-        let mut server =
-            Server { address, zones, depths, takes_any_class, services, secure: secure::Secure::default() };
+        let secure = secure::Secure::default();
+        let mut server = Server { address, zones, depths, takes_any_class, chooses_by_state, services, secure };
         let tls = server.blocks().find_map(|(_, block)| block.config.tls.clone());
         if let Some(tls) = tls {
             server.secure = secure::Secure::new(address.transport, &tls, server.timeouts().idle);
@@ -137,6 +144,7 @@ impl Server {
                 return Step::Slow;
             }
             fast.server = Some(&self.address);
+            fast.answer_cookie(&self.services.cookies);
             for plugin in &block.plugins {
                 match plugin.fast(fast) {
                     Step::Pass => {}
@@ -171,6 +179,9 @@ impl Server {
             return None; // An answer: to answer it would be a loop.
         }
         request.message = message;
+        let asked = cookie::Asked::of(request.message.edns.as_ref());
+        let cookies = &self.services.cookies;
+        request.cookie = asked.ok().flatten().map(|asked| cookies.answer(&asked, request.from.ip()));
         let message = &request.message;
         let refusal = match message.flags.opcode() {
             Opcode::QUERY | Opcode::NOTIFY => None,
@@ -183,20 +194,31 @@ impl Server {
             || message.additionals.len() + usize::from(message.edns.is_some()) > 2;
         let refusal = refusal.or(too_much.then_some(Rcode::FORMERR));
         let Some(question) = message.questions.first().cloned() else {
-            return finish::bare(message, refusal.unwrap_or(Rcode::FORMERR));
+            let rcode = match asked {
+                Ok(Some(asked)) if cookie::is_alone(message) => {
+                    let is_wrong = asked.has_server() && !cookies.is_ours(&asked, request.from.ip());
+                    if is_wrong { Rcode::BADCOOKIE } else { Rcode::NOERROR }
+                }
+                _ => refusal.unwrap_or(Rcode::FORMERR),
+            };
+            return finish::bare(&request, rcode);
         };
         if let Some(rcode) = refusal {
-            return finish::bare(message, rcode);
+            return finish::bare(&request, rcode);
         }
         if question.class != Class::IN && !self.takes_any_class {
             self.count_dropped(&request, Rcode::REFUSED);
-            return finish::bare(message, Rcode::REFUSED);
+            return finish::bare(&request, Rcode::REFUSED);
         }
+        // RFC 6891 §6.1.3: what another version means isn't known.
         if message.edns.as_ref().is_some_and(|edns| edns.version != 0) {
-            return finish::bad_version(message);
+            return finish::bare(&request, Rcode::BADVERS);
+        }
+        if asked.is_err() {
+            return finish::bare(&request, Rcode::FORMERR);
         }
         let Some(entry) = self.zones.values().flatten().next().cloned() else {
-            return finish::bare(message, Rcode::REFUSED);
+            return finish::bare(&request, Rcode::REFUSED);
         };
         let mut query = self.query(Rc::new(request), question, entry);
         // A defect in one plugin must not take the thread with it.
@@ -238,6 +260,9 @@ impl Server {
 
     /// Chooses the block for a query and runs its plugins.
     pub async fn choose_and_serve(self: &Arc<Server>, query: &mut Query) -> Outcome {
+        if self.chooses_by_state && query.depth == 0 && !query.is_dry() {
+            self.services.feed.wait().await;
+        }
         if !self.choose(query) {
             if query.depth == 0 {
                 self.count_dropped(&query.request, Rcode::REFUSED);
@@ -311,6 +336,7 @@ impl Request {
         to: std::net::SocketAddr,
         transport: crate::query::Transport,
     ) -> Request {
-        Request { message: Message::default(), raw, from, to, transport, received: Instant::now(), path: None }
+        let message = Message::default();
+        Request { message, raw, from, to, transport, received: Instant::now(), path: None, cookie: None }
     }
 }

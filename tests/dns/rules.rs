@@ -30,7 +30,7 @@ pub(crate) struct Rule {
 
 /// All of them, in the order in which they are applied.
 const RULES: &[Rule] = &[
-    Rule { name: "Cookies", correct: |seen, theirs| without_option(seen, theirs?, option::COOKIE) },
+    Rule { name: "Cookies", correct: |seen, theirs| cookie(seen, theirs?) },
     Rule { name: "NSID without nsid", correct: |seen, theirs| without_option(seen, theirs?, option::NSID) },
     Rule { name: "NSID of errors", correct: |seen, theirs| nsid_of_error(seen, theirs?) },
     Rule { name: "Flags of EDNS", correct: |_, theirs| edns_flags(theirs?) },
@@ -90,6 +90,31 @@ fn without_option(seen: &Seen<'_>, theirs: &Message, code: u16) -> Option<Messag
     }
     edns.options.retain(|one| !is_echo(one));
     Some(theirs)
+}
+
+/// The client's cookie sent back, where ours has one of the server behind it; a question for a cookie alone, and one of
+/// a length that there isn't.
+fn cookie(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let asked = seen.asked.edns.as_ref()?.option(option::COOKIE)?;
+    let ours = seen.ours?;
+    let own = ours.edns.as_ref()?.option(option::COOKIE);
+    let is_right = matches!(asked.len(), 8 | 16..=40);
+    if !is_right {
+        return (ours.rcode() == Rcode::FORMERR && own.is_none()).then(|| ours.clone());
+    }
+    let own = own.filter(|own| own.len() == 24 && own[..8] == asked[..8] && own[8..12] == [1, 0, 0, 0])?;
+    if seen.asked.questions.is_empty() {
+        return [Rcode::NOERROR, Rcode::BADCOOKIE].contains(&ours.rcode()).then(|| ours.clone());
+    }
+    let mut theirs = theirs.clone();
+    let options = &mut theirs.edns.as_mut()?.options;
+    match options.iter_mut().find(|(code, _)| *code == option::COOKIE) {
+        Some((_, data)) => *data = own.to_vec(),
+        None => options.push((option::COOKIE, own.to_vec())),
+    }
+    // Ours is longer by that, and may be cut where theirs is not.
+    let is_kept = |record: &Record| theirs.records().any(|other| other == record);
+    Some(if ours.flags.tc() && ours.records().all(is_kept) { ours.clone() } else { theirs })
 }
 
 fn edns_flags(theirs: &Message) -> Option<Message> {

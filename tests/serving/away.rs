@@ -38,7 +38,7 @@ fn what_is_known_is_answered_and_what_is_not_known_yet_is_servfail() {
         let upstream = upstream.address;
         format!(
             ". {{\n    ready {{$READY}}{ready}\n    prometheus {{$METRICS}}\n    kubernetes {zones} {{\n        \
-             fallthrough\n    }}\n    forward . {upstream} {{\n        max_fails 0\n    }}\n}}\n"
+             fallthrough\n        startup_timeout 1s\n    }}\n    forward . {upstream} {{\n        max_fails 0\n    }}\n}}\n"
         )
     };
     let state = format!("kubernetes:{}", api.admin().display());
@@ -46,7 +46,7 @@ fn what_is_known_is_answered_and_what_is_not_known_yet_is_servfail() {
     let mut plain = start("plain", "");
     let mut strict = start("strict", " {\n        stale 1s\n    }");
 
-    // Nothing is known: nothing is denied, and nobody else is asked.
+    // Nothing is known, also after the time that questions wait for it: nothing is denied, and nobody else is asked.
     for dns in [&plain, &strict] {
         for (name, rtype) in [(WEB, Type::A), (NONE, Type::A), ("cluster.local", Type::SOA)] {
             assert_eq!(dns.ask(name, rtype).rcode(), Rcode::SERVFAIL, "{name}");

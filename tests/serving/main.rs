@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod away;
+mod cookies;
 mod flood;
 mod forged;
+mod late;
+#[path = "../common/libraries.rs"]
+mod libraries;
 mod reload;
 mod server;
 mod upstream;

@@ -116,7 +116,7 @@ fn only_plain_questions_are_taken() {
     let good = packet("a.b.", |_| {});
     assert!(plain.read(&good));
     assert_eq!((plain.labels(), plain.suffix(1), plain.suffix(2)), (2, &b"\x01b\0"[..], &b"\0"[..]));
-    let not_plain: [(&str, Vec<u8>); 8] = [
+    let not_plain: [(&str, Vec<u8>); 10] = [
         ("an answer", packet("a.", |message| message.flags.set_qr(true))),
         ("another opcode", packet("a.", |message| message.flags.set_opcode(crate::wire::Opcode(4)))),
         ("another class", packet("a.", |message| message.questions[0].class = crate::wire::Class(3))),
@@ -131,7 +131,16 @@ fn only_plain_questions_are_taken() {
         (
             "an option",
             packet("a.", |message| {
-                message.edns = Some(Edns { options: vec![(10, vec![0; 8])], ..Edns::new(1232, false) });
+                message.edns = Some(Edns { options: vec![(3, vec![])], ..Edns::new(1232, false) });
+            }),
+        ),
+        ("a cookie of no length that there is", packet("a.", |message| message.edns = Some(with_cookie(9)))),
+        (
+            "two cookies",
+            packet("a.", |message| {
+                let mut edns = with_cookie(8);
+                edns.options.push(edns.options[0].clone());
+                message.edns = Some(edns);
             }),
         ),
         ("version 1", packet("a.", |message| message.edns = Some(Edns { version: 1, ..Edns::new(1232, false) }))),
@@ -143,9 +152,55 @@ fn only_plain_questions_are_taken() {
     for cut in 0..good.len() {
         assert!(!plain.read(&good[..cut]), "{cut} bytes");
     }
+    for length in [8, 16, 24, 40] {
+        let good = packet("a.", |message| message.edns = Some(with_cookie(length)));
+        assert!(plain.read(&good), "a cookie of {length} bytes");
+        for cut in 0..good.len() {
+            assert!(!plain.read(&good[..cut]), "{cut} bytes with a cookie");
+        }
+        assert!(!plain.read(&[&good[..], &[0]].concat()));
+    }
     let mut pointer = good.clone();
     pointer[12] = 0xc0;
     assert!(!plain.read(&pointer));
+}
+
+fn with_cookie(length: usize) -> Edns {
+    Edns { options: vec![(10, vec![7; length])], ..Edns::new(1232, true) }
+}
+
+#[test]
+fn a_cookie_is_answered_within_the_answers_size() {
+    let cookies = Cookies::default();
+    let asked = packet("a.", |message| message.edns = Some(with_cookie(8)));
+    let (mut plain, mut out, mut random) = (Plain::default(), [0; 4096], fastrand::Rng::with_seed(1));
+    assert!(plain.read(&asked));
+    let records: Vec<u8> = (0..4).flat_map(a).collect();
+    let section = Section { bytes: &records, count: 4, stride: 16 };
+    // Header, question, records, OPT with a cookie.
+    let length = 12 + 7 + 64 + 11 + 4 + 24;
+    for (limit, is_answered) in [(length, true), (length - 1, false)] {
+        let mut fast = Fast::new(&plain, &asked, address(), address(), 0.0, &mut out, &mut random);
+        fast.answer_cookie(&cookies);
+        fast.limit = limit;
+        let step = fast.respond("", Rcode::NOERROR, true, section, Section::default(), Section::default());
+        assert_eq!(step == Step::Answered, is_answered);
+        if is_answered {
+            assert_eq!(fast.answer().len(), length);
+            let answer = Message::read(fast.answer()).unwrap();
+            let said = cookie::Asked::of(answer.edns.as_ref()).unwrap().unwrap();
+            assert!(cookies.is_ours(&said, address().ip()) && answer.edns.unwrap().dnssec_ok);
+            assert_eq!(answer.answers.len(), 4);
+        }
+    }
+    // The next question has none.
+    let asked = packet("a.", |message| message.edns = Some(Edns::new(1232, false)));
+    assert!(plain.read(&asked));
+    let mut fast = Fast::new(&plain, &asked, address(), address(), 0.0, &mut out, &mut random);
+    fast.answer_cookie(&cookies);
+    let none = Section::default();
+    assert_eq!(fast.respond("", Rcode::NOERROR, true, none, none, none), Step::Answered);
+    assert_eq!(Message::read(fast.answer()).unwrap().edns, Some(Edns::new(1232, false)));
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(crate) fn refusal(text: &str) -> String {
 impl Asker {
     pub(crate) fn new(text: &str) -> Asker {
         let (instance, services) = build(text).unwrap_or_else(|problem| panic!("{problem}"));
+        // Nothing is read in the background here.
+        services.feed.wait_at_start(std::time::Duration::ZERO);
         let server = instance.servers().values().next().unwrap().clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Asker { services, server, runtime }

@@ -114,6 +114,23 @@ impl Autopath {
         path
     }
 
+    /// Whether a name may be one of a search path that the cluster's state tells.
+    fn is_of_the_cluster(&self, name: &Name) -> bool {
+        let Of::Pod(records) = &self.of else { return false };
+        records.get().is_some_and(|records| records.load().options().find(name.to_lower().as_wire()).is_some())
+    }
+
+    /// Asks along the search path of the client, where it is known.
+    fn find<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
+        let path = self.path(query);
+        // Nothing is in front of the path's first zone: the question is for that zone.
+        let front = path.first().and_then(|first| query.name().before(first)).unwrap_or_default().to_vec();
+        if front.is_empty() {
+            return next.run(query);
+        }
+        Box::pin(self.walk(query, next, path, front))
+    }
+
     /// Asks one name after the other.
     async fn walk(&self, query: &mut Query, next: Next<'_>, path: Vec<Name>, front: Vec<u8>) -> Outcome {
         let asked = query.name().clone();
@@ -169,13 +186,15 @@ impl Plugin for Autopath {
         if self.zones.of(query.name()).is_none() {
             return next.run(query);
         }
-        let path = self.path(query);
-        // Nothing is in front of the path's first zone: the question is for that zone.
-        let front = path.first().and_then(|first| query.name().before(first)).unwrap_or_default().to_vec();
-        if front.is_empty() {
-            return next.run(query);
+        let feed = query.server.services().feed.clone();
+        if self.is_of_the_cluster(query.name()) && feed.is_awaited() && !query.is_dry() {
+            // Whose Pod asks isn't known yet.
+            return Box::pin(async move {
+                feed.wait().await;
+                self.find(query, next).await
+            });
         }
-        Box::pin(self.walk(query, next, path, front))
+        self.find(query, next)
     }
 
     fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {

@@ -239,6 +239,14 @@ impl Plugin for External {
         let lower = query.name().to_lower();
         let Some(zone) = self.zones.of(&lower) else { return next.run(query) };
         let Some(records) = self.records() else {
+            let feed = query.server.services().feed.clone();
+            if self.records.get().is_some() && feed.is_awaited() && !query.is_dry() {
+                return Box::pin(async move {
+                    feed.wait().await;
+                    // It is read, or the time is over.
+                    self.serve(query, next).await
+                });
+            }
             return ready(Err(Failure::servfail(NAME, "the cluster's state has not been read whole yet")));
         };
         let mut targets = Vec::new();

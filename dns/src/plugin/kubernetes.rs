@@ -3,8 +3,8 @@
 //! The answers are made in [`crate::records`], when the state changes. Here is what the directive says of them, and how
 //! they become replies: as they are where they can be, with an ExternalName's target asked for where that is needed.
 //!
-//! Before the state was read whole, everything in its zones is SERVFAIL, and nothing falls through: a name that is
-//! not known yet is none that does not exist.
+//! Before the state was read whole, questions for its zones wait for it, as long as `startup_timeout` says from the start
+//! on; then they are SERVFAIL. Nothing falls through: a name that is not known yet is none that does not exist.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use super::zones::Fallthrough;
 use super::{Next, Plugin, Transferable, WholeZone};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, QUESTION, Section, Step};
+use crate::feed::Feed;
 use crate::query::Query;
 use crate::records::{Answer, Asked, Found, Options, Parts, PodMode, Records};
 use crate::reply::{Failure, Reply, Serving, ready};
@@ -34,6 +35,7 @@ const NAME: &str = "kubernetes";
 struct Kubernetes {
     options: Arc<Options>,
     cluster: Arc<Cluster>,
+    feed: Arc<Feed>,
     fallthrough: Fallthrough,
 }
 
@@ -52,15 +54,13 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     let cluster = building.services.kept.get(&key, || Cluster::new(options, building.services.metrics.clone()));
     Cluster::follow(&cluster, &building.services.feed);
     let options = cluster.published().load().shared_options().clone();
-    Ok(Some(Arc::new(Kubernetes { options, cluster, fallthrough })))
+    let feed = building.services.feed.clone();
+    Ok(Some(Arc::new(Kubernetes { options, cluster, feed, fallthrough })))
 }
 
-impl Plugin for Kubernetes {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
+impl Kubernetes {
+    /// Answers from what is known now.
+    fn answer<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
         let lower = query.name().to_lower();
         let Some((zone, front)) = self.options.find(lower.as_wire()) else { return next.run(query) };
         let records = self.cluster.published().load_full();
@@ -76,6 +76,23 @@ impl Plugin for Kubernetes {
             _ => ready(Ok(Some(reply(query, &answer)))),
         }
     }
+}
+
+impl Plugin for Kubernetes {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
+        let is_here = || self.options.find(query.name().to_lower().as_wire()).is_some();
+        if self.cluster.published().load().is_synced() || query.is_dry() || !is_here() || !self.feed.is_awaited() {
+            return self.answer(query, next);
+        }
+        Box::pin(async move {
+            self.feed.wait().await;
+            self.answer(query, next).await
+        })
+    }
 
     fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {
         let name = fast.plain.name();
@@ -87,6 +104,7 @@ impl Plugin for Kubernetes {
             Found::NoName if self.fallthrough.takes(fast) => Step::Pass,
             _ if !fast.lets(answer.ttl()) => Step::Slow,
             Found::Refused | Found::External(_) => Step::Slow,
+            Found::NotReady if self.feed.is_awaited() => Step::Slow,
             Found::Rrset(rrset) if fast.nearest && rrset.is_of_endpoints() => Step::Slow,
             Found::Rrset(rrset) => {
                 let Ok(count) = u16::try_from(rrset.len()) else { return Step::Slow };

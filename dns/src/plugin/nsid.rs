@@ -66,7 +66,7 @@ impl Plugin for Nsid {
     }
 
     fn fast<'a>(&'a self, _: &mut Fast<'a>) -> Step {
-        Step::Pass // A plain question has no options.
+        Step::Pass // A plain question does not ask for it.
     }
 
     fn describe(&self) -> String {

@@ -131,9 +131,17 @@ impl Plugin for Transfer {
             let Some(soa) = soa else { return ready(Err(Failure::bare(NAME, Rcode::SERVFAIL))) };
             known = Some(soa.serial);
         }
-        let zone = next.plugins.iter().find_map(|plugin| plugin.transferable()?.zone(query.name()));
-        match zone {
+        let find = |query: &Query| next.plugins.iter().find_map(|plugin| plugin.transferable()?.zone(query.name()));
+        match find(query) {
             None => next.run(query),
+            // The cluster's, which has just started to be read.
+            Some(Err(_)) if query.server.services().feed.is_awaited() => Box::pin(async move {
+                query.server.services().feed.wait().await;
+                match find(query) {
+                    None => next.run(query).await,
+                    Some(zone) => give(query, zone, known),
+                }
+            }),
             Some(zone) => ready(give(query, zone, known)),
         }
     }

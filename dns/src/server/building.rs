@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::http::{Handler, Routes};
 use super::listen::Address;
 use super::running::Refused;
+use crate::cookie::Cookies;
 use crate::corefile::{Corefile, Key, Place};
 use crate::feed::Feed;
 use crate::metrics::{Counter, Registry};
@@ -74,6 +75,8 @@ pub struct Services {
     pub version: &'static str,
     /// Set when the end has begun: `health` says so while the rest goes on (lameduck).
     pub is_ending: std::sync::atomic::AtomicBool,
+    /// The cookies of this process (RFC 7873).
+    pub cookies: Cookies,
     fatal: tokio::sync::watch::Sender<Option<String>>,
 }
 
@@ -95,6 +98,7 @@ impl Services {
             node_local,
             version,
             is_ending: Default::default(),
+            cookies: Cookies::default(),
             fatal: tokio::sync::watch::Sender::new(None),
         }
     }
@@ -128,7 +132,7 @@ impl fmt::Debug for Services {
 /// How long streams may take (`timeouts`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To send a whole question once it has begun.
+    /// To send a connection's first question, the handshake of TLS included; and any other once it has begun.
     pub read: Duration,
     /// To take an answer.
     pub write: Duration,

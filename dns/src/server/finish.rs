@@ -1,14 +1,16 @@
 //! An outcome becomes the bytes of an answer: EDNS as the client asked for it, and no longer than it may be.
 
 use super::Query;
+use crate::cookie::Cookie;
+use crate::query::Request;
 use crate::reply::{Body, Outcome, Reply, flags_of_answer, opt_of};
-use crate::wire::edns::Edns;
+use crate::wire::edns::{Edns, option};
 use crate::wire::message::{Flags, Message};
 use crate::wire::types::Rcode;
 use crate::wire::walk;
 
 /// EDNS options of a question that its answer may show again where no plugin has set them: EXPIRE (RFC 7314),
-/// edns-tcp-keepalive (RFC 7828), padding (RFC 7830). Cookies (RFC 7873) are not spoken here.
+/// edns-tcp-keepalive (RFC 7828), padding (RFC 7830).
 const ECHOED: [u16; 3] = [9, 11, 12];
 
 /// The answer to a query; None where nothing is said.
@@ -30,7 +32,7 @@ pub(super) fn finish(query: &Query, outcome: Outcome) -> Option<Vec<u8>> {
         return Some(bytes);
     }
     let Ok(message) = reply.message() else {
-        return bare(&query.request.message, Rcode::SERVFAIL);
+        return bare(&query.request, Rcode::SERVFAIL);
     };
     message.id = query.request.message.id;
     message.flags.set_qr(true);
@@ -38,7 +40,7 @@ pub(super) fn finish(query: &Query, outcome: Outcome) -> Option<Vec<u8>> {
     message.edns = query.request.message.edns.as_ref().map(|asked| {
         // `bufsize` and the like act on the query's own.
         let asked = query.edns.as_ref().unwrap_or(asked);
-        edns(asked, message.edns.take(), &query.block.config.echoed_options)
+        edns(asked, message.edns.take(), &query.block.config.echoed_options, query.request.cookie)
     });
     message.set_rcode(rcode);
     let mut bytes = Vec::with_capacity(512);
@@ -47,8 +49,10 @@ pub(super) fn finish(query: &Query, outcome: Outcome) -> Option<Vec<u8>> {
 }
 
 /// Makes an upstream's bytes the answer in place; false if they must be taken apart for that.
-fn relay(query: &Query, bytes: &mut [u8]) -> bool {
-    if bytes.len() > query.size() || bytes.len() < 12 {
+fn relay(query: &Query, bytes: &mut Vec<u8>) -> bool {
+    let cookie = query.request.cookie;
+    let added = if cookie.is_some() { 4 + size_of::<Cookie>() } else { 0 };
+    if bytes.len() + added > query.size() || bytes.len() < 12 {
         return false;
     }
     let asked = query.request.message.edns.as_ref();
@@ -61,6 +65,15 @@ fn relay(query: &Query, bytes: &mut [u8]) -> bool {
             let Some(fields) = bytes.get_mut(opt.name + 3..opt.name + 9) else { return false };
             fields[..2].copy_from_slice(&asked.size.to_be_bytes());
             fields[3..].copy_from_slice(&[0, u8::from(asked.dnssec_ok) << 7, 0]);
+            if let Some(cookie) = cookie {
+                // It has options of its own, or records stand behind it.
+                if !opt.data.is_empty() || opt.data.end != bytes.len() {
+                    return false;
+                }
+                bytes[opt.data.start - 1] = added as u8;
+                bytes.extend([0, 10, 0, cookie.len() as u8]);
+                bytes.extend(cookie);
+            }
         }
         _ => return false,
     }
@@ -77,30 +90,30 @@ fn relay(query: &Query, bytes: &mut [u8]) -> bool {
 }
 
 /// EDNS of the answer to who asked with `asked`; `answered`: what plugins or an upstream put there; `echoed`: options
-/// that are shown as they were asked, besides [`ECHOED`].
-pub(super) fn edns(asked: &Edns, answered: Option<Edns>, echoed: &[u16]) -> Edns {
+/// that are shown as they were asked, besides [`ECHOED`]; `cookie`: what is said to the client's.
+fn edns(asked: &Edns, answered: Option<Edns>, echoed: &[u16], cookie: Option<Cookie>) -> Edns {
     let is_echoed = |(code, _): &&(u16, Vec<u8>)| ECHOED.contains(code) || echoed.contains(code);
-    let options = match answered {
+    let mut options = match answered {
         Some(answered) => answered.options,
         None => asked.options.iter().filter(is_echoed).cloned().collect(),
     };
+    if let Some(cookie) = cookie {
+        options.retain(|(code, _)| *code != option::COOKIE);
+        options.push((option::COOKIE, cookie.to_vec()));
+    }
     Edns { size: asked.size, version: 0, dnssec_ok: asked.dnssec_ok, options, ..Edns::default() }
 }
 
 /// A message that says no more than this rcode.
-pub(super) fn bare(asked: &Message, rcode: Rcode) -> Option<Vec<u8>> {
+pub(super) fn bare(request: &Request, rcode: Rcode) -> Option<Vec<u8>> {
+    let asked = &request.message;
     let mut message = Message { id: asked.id, flags: flags_of_answer(asked.flags), ..Message::default() };
     message.questions.clone_from(&asked.questions);
-    message.edns = asked.edns.as_ref().map(|asked| edns(asked, None, &[]));
+    message.edns = asked.edns.as_ref().map(|asked| edns(asked, None, &[], request.cookie));
     message.set_rcode(rcode);
     let mut bytes = Vec::with_capacity(64);
     message.write(&mut bytes);
     Some(bytes)
-}
-
-/// BADVERS (RFC 6891 §6.1.3).
-pub(super) fn bad_version(asked: &Message) -> Option<Vec<u8>> {
-    bare(asked, Rcode::BADVERS)
 }
 
 /// FORMERR for what can't be read beyond its header; None for what has none, or is an answer.

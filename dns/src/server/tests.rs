@@ -97,6 +97,101 @@ fn what_is_for_no_block_is_refused_and_what_is_no_question_is_told_so() {
     assert_eq!(ask_udp(port, &cut).unwrap().rcode(), Rcode::FORMERR);
 }
 
+/// A question with a cookie of its own and this one of the server; both of the answer's, and its rcode.
+fn ask_with_cookie(port: u16, mut message: Message, server: &[u8]) -> (Vec<u8>, Rcode) {
+    let cookie = [&b"12345678"[..], server].concat();
+    message.edns.get_or_insert(crate::wire::Edns::new(1232, false)).options.push((10, cookie));
+    let answer = ask_udp(port, &bytes(&message)).unwrap();
+    let edns = answer.edns.as_ref().unwrap();
+    assert!(edns.options.iter().filter(|(code, _)| *code == 10).count() <= 1);
+    (edns.option(10).unwrap_or_default().to_vec(), answer.rcode())
+}
+
+#[test]
+fn every_answer_says_a_cookie_to_who_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, upstream) = (free_port(), free_port());
+    // Each way to an answer: at once, by a plugin that waits, a whole message of another server, from the cache, a
+    // failure, a refusal.
+    let text = format!(
+        "example.org {{\n whoami\n}}\nzone.test {{\n errors\n hosts {{\n  192.0.2.1 a.zone.test\n }}\n}}\n\
+         far.test {{\n forward . 127.0.0.1:{upstream}\n}}\nkept.test {{\n cache\n forward . 127.0.0.1:{upstream}\n}}\n\
+         named.test {{\n nsid me\n hosts {{\n  192.0.2.1 a.named.test\n }}\n}}\nfails.test {{\n errors\n}}\n\
+         none.test {{\n template ANY ANY {{\n  rcode NXDOMAIN\n }}\n}}\n\
+         far.test:{upstream} kept.test:{upstream} {{\n hosts {{\n  192.0.2.9 a.far.test a.kept.test\n }}\n}}\n"
+    );
+    let running = Running::start(settings(folder.path(), port, &text), services()).unwrap();
+    let mut known: Vec<u8> = Vec::new();
+    for (name, rcode) in [
+        ("a.example.org.", Rcode::NOERROR),
+        ("a.zone.test.", Rcode::NOERROR),
+        ("b.zone.test.", Rcode::SERVFAIL),
+        ("none.test.", Rcode::NXDOMAIN),
+        ("a.far.test.", Rcode::NOERROR),
+        ("b.far.test.", Rcode::SERVFAIL),
+        ("a.kept.test.", Rcode::NOERROR),
+        ("a.kept.test.", Rcode::NOERROR),
+        ("a.named.test.", Rcode::NOERROR),
+        ("fails.test.", Rcode::SERVFAIL),
+        ("example.com.", Rcode::REFUSED),
+    ] {
+        for server in [&[][..], &[1; 8], &[9; 16], &[1; 32], &known.clone()] {
+            for dnssec_ok in [false, true] {
+                let mut asked = question(name, Type::A);
+                asked.edns = Some(crate::wire::Edns::new(1232, dnssec_ok));
+                let began = Instant::now();
+                let cookie = loop {
+                    let (cookie, said) = ask_with_cookie(port, asked.clone(), server);
+                    assert_eq!((cookie.len(), &cookie[..8]), (24, &b"12345678"[..]), "{name}");
+                    // A busy machine may take longer for what is forwarded than an upstream is given.
+                    if said == rcode {
+                        break cookie;
+                    }
+                    assert!(began.elapsed() < Duration::from_secs(60), "{name}: {said}");
+                };
+                if *server == known && !known.is_empty() {
+                    assert_eq!(cookie[8..], known, "it is fresh, and the same on every thread");
+                }
+                known = cookie[8..].to_vec();
+            }
+        }
+    }
+    // Beside other options, in any order, and also where the message itself is wrong.
+    let mut named = question("a.named.test.", Type::A);
+    named.edns = Some(crate::wire::Edns { options: vec![(3, vec![])], ..crate::wire::Edns::new(1232, false) });
+    assert_eq!(ask_with_cookie(port, named, &[]).0[8..12], [1, 0, 0, 0]);
+    let mut status = question("a.example.org.", Type::A);
+    status.flags.set_opcode(Opcode(2));
+    let (cookie, rcode) = ask_with_cookie(port, status, &known);
+    assert_eq!((&cookie[8..], rcode), (&known[..], Rcode::NOTIMP));
+    let mut chaos = question("a.example.org.", Type::A);
+    chaos.questions[0].class = Class(3);
+    assert_eq!(ask_with_cookie(port, chaos, &known).0[8..], known);
+    // The one who has none gets none.
+    let mut plain = question("a.far.test.", Type::A);
+    plain.edns = Some(crate::wire::Edns::new(1232, false));
+    assert_eq!(ask_udp(port, &bytes(&plain)).unwrap().edns.unwrap().options, []);
+    // No question, but for a cookie (RFC 7873 §5.4).
+    let only = || Message { id: 9, ..Message::default() };
+    assert_eq!(ask_with_cookie(port, only(), &[]).1, Rcode::NOERROR);
+    assert_eq!(ask_with_cookie(port, only(), &known), ([&b"12345678"[..], &known].concat(), Rcode::NOERROR));
+    let (cookie, rcode) = ask_with_cookie(port, only(), &[3; 16]);
+    assert_eq!((cookie.len(), rcode), (24, Rcode::BADCOOKIE));
+    assert_eq!(ask_udp(port, &bytes(&only())).unwrap().rcode(), Rcode::FORMERR);
+    // Lengths that the RFC doesn't know; of two the first counts.
+    for length in [0, 1, 7, 9, 15, 41, 200] {
+        let mut asked = question("a.example.org.", Type::A);
+        asked.edns =
+            Some(crate::wire::Edns { options: vec![(10, vec![1; length])], ..crate::wire::Edns::new(1232, false) });
+        let answer = ask_udp(port, &bytes(&asked)).unwrap();
+        assert_eq!((answer.rcode(), answer.questions.len()), (Rcode::FORMERR, 1), "{length}");
+        assert_eq!(answer.edns.unwrap().options, []);
+        asked.edns.as_mut().unwrap().options.insert(0, (10, vec![1; 8]));
+        assert_eq!(ask_udp(port, &bytes(&asked)).unwrap().rcode(), Rcode::NOERROR, "{length}");
+    }
+    running.stop();
+}
+
 #[test]
 fn a_reload_serves_the_new_file_or_leaves_the_old_one_whole() {
     let folder = tempfile::tempdir().unwrap();

@@ -53,7 +53,7 @@ pub(super) fn read(building: &Building<'_>, directive: &Directive) -> Result<(Op
         match option.name.as_str() {
             "fallthrough" => fallthrough = Fallthrough::read(option)?,
             "multicluster" => {}
-            _ => read_one(option, &mut options)?,
+            _ => read_one(building, option, &mut options)?,
         }
     }
     let stands = |name: &str| directive.body().iter().find(|option| option.name == name);
@@ -66,7 +66,7 @@ pub(super) fn read(building: &Building<'_>, directive: &Directive) -> Result<(Op
     Ok((options, fallthrough))
 }
 
-fn read_one(option: &Directive, options: &mut Options) -> Result<(), Problem> {
+fn read_one(building: &Building<'_>, option: &Directive, options: &mut Options) -> Result<(), Problem> {
     match option.name.as_str() {
         "pods" => {
             options.pods = match option.one_arg()? {
@@ -111,8 +111,8 @@ fn read_one(option: &Directive, options: &mut Options) -> Result<(), Problem> {
         "endpoint" => drop(option.args_between(1, usize::MAX)?),
         "tls" => drop(option.args_between(3, 3)?),
         "kubeconfig" => drop(option.args_between(1, 2)?),
-        // The server waits for nothing: until the state is read its ports are open, and cluster names are SERVFAIL.
-        "startup_timeout" => drop(option.duration(0)?),
+        // The ports are open: it is the questions that wait.
+        "startup_timeout" => building.services.feed.wait_at_start(option.duration(0)?),
         // For Go's client; ours lists and watches once.
         "apiserver_qps" => {
             let qps: f32 = option.one_arg().and_then(|_| option.parse(0, "a number of at least 0"))?;
