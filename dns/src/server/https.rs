@@ -1,21 +1,26 @@
-//! DNS over HTTPS (RFC 8484), by HTTP/1.1 and 2: GET and POST of `/dns-query`.
+//! DNS over HTTPS (RFC 8484), by HTTP/1.1 and 2: GET and POST of `/dns-query`. Behind a proxy that ends TLS, the same
+//! without TLS.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::http::request::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Method, Request as HttpRequest, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::stream::{Ends, Tasks};
 use super::worker::{Ended, Slot};
@@ -53,9 +58,75 @@ struct Connection {
     ends: Ends,
     slot: Slot,
     tasks: Tasks,
+    busy: Rc<Busy>,
 }
 
-/// Answers a connection until either side ends it.
+/// When a connection has been without a request for too long.
+struct Busy {
+    /// Requests under way.
+    requests: Cell<usize>,
+    /// By when the next one must be there, while there is none.
+    until: Cell<Instant>,
+    /// None has come yet.
+    is_new: Cell<bool>,
+    idle: Duration,
+    changed: Notify,
+}
+
+/// A request under way.
+struct Under<'a>(&'a Busy);
+
+impl Drop for Under<'_> {
+    fn drop(&mut self) {
+        let busy = self.0;
+        busy.requests.set(busy.requests.get() - 1);
+        busy.until.set(Instant::now() + busy.idle);
+        busy.changed.notify_one();
+    }
+}
+
+impl Busy {
+    fn begin(&self) -> Under<'_> {
+        self.is_new.set(false);
+        self.requests.set(self.requests.get() + 1);
+        Under(self)
+    }
+
+    /// Waits until the time for a request is over.
+    async fn over(&self) {
+        loop {
+            if self.requests.get() > 0 {
+                self.changed.notified().await;
+                continue;
+            }
+            let until = self.until.get();
+            sleep_until(until).await;
+            if self.requests.get() == 0 && self.until.get() == until {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a connection begins as HTTP/2 without TLS does (RFC 9113 §3.3). Nothing is taken from it.
+pub(super) async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
+    const PREFACE: &[u8; 4] = b"PRI ";
+    let mut begin = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut begin).await?;
+        if length == 0 || begin[..length] != PREFACE[..length] {
+            return Ok(false);
+        }
+        if length == PREFACE.len() {
+            return Ok(true);
+        }
+        // The rest of it is on its way, and nothing says when it has come.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Answers a connection until either side ends it. The first request is there by `until`.
+#[allow(clippy::too_many_arguments, reason = "what every connection is given, and its first moment")]
 pub(super) async fn serve<S>(
     stream: S,
     is_http2: bool,
@@ -64,16 +135,29 @@ pub(super) async fn serve<S>(
     slot: Slot,
     mut ended: Ended,
     tasks: Tasks,
+    until: Instant,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let timeouts = slot.load().timeouts();
-    let connection = Rc::new(Connection { address, ends, slot, tasks: tasks.clone() });
+    let busy = Rc::new(Busy {
+        requests: Cell::new(0),
+        until: Cell::new(until),
+        is_new: Cell::new(true),
+        idle: timeouts.idle,
+        changed: Notify::new(),
+    });
+    let connection = Rc::new(Connection { address, ends, slot, tasks: tasks.clone(), busy: busy.clone() });
     let service = service_fn(move |request| {
         let connection = connection.clone();
-        async move { Ok::<_, Infallible>(connection.answer(request).await) }
+        async move {
+            let _under = connection.busy.begin();
+            Ok::<_, Infallible>(connection.answer(request).await)
+        }
     });
     let stream = TokioIo::new(stream);
+    // How long what is said last may take; None: as long as the whole server's end.
+    let mut left = None;
     // Who goes away in the middle is no news.
     if is_http2 {
         let mut connection = std::pin::pin!(
@@ -86,22 +170,35 @@ pub(super) async fn serve<S>(
         );
         tokio::select! {
             _ = connection.as_mut() => return,
-            _ = ended.changed() => connection.as_mut().graceful_shutdown(),
+            _ = ended.changed() => {}
+            () = busy.over() => left = Some(timeouts.write).filter(|_| !busy.is_new.get()).or(Some(Duration::ZERO)),
         }
-        let _ = connection.await;
+        connection.as_mut().graceful_shutdown();
+        bounded(left, connection).await;
     } else {
         let mut connection = std::pin::pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(timeouts.idle)
+                // `Busy` looks at that.
+                .header_read_timeout(None)
                 .max_buf_size(1 << 17)
                 .serve_connection(stream, service)
         );
         tokio::select! {
             _ = connection.as_mut() => return,
-            _ = ended.changed() => connection.as_mut().graceful_shutdown(),
+            _ = ended.changed() => {}
+            () = busy.over() => left = Some(timeouts.write).filter(|_| !busy.is_new.get()).or(Some(Duration::ZERO)),
         }
-        let _ = connection.await;
+        connection.as_mut().graceful_shutdown();
+        bounded(left, connection).await;
+    }
+}
+
+/// Waits for an end, for this long at most.
+async fn bounded<F: Future>(left: Option<Duration>, end: F) {
+    match left {
+        Some(left) => drop(timeout(left, end).await),
+        None => drop(end.await),
     }
 }
 
@@ -112,7 +209,7 @@ impl Connection {
         // Whole, whatever is asked: some clients take an answer that comes before they have sent all for a failure.
         let body = timeout(server.timeouts().read, Limited::new(body, MOST).collect()).await;
         let body = body.ok().and_then(Result::ok).map(Collected::to_bytes);
-        let response = if head.uri.path() == PATH {
+        let mut response = if head.uri.path() == PATH {
             match question(&head, body) {
                 Some(raw) => self.said(raw, PATH.to_owned(), &server).await,
                 None => page(StatusCode::BAD_REQUEST, "invalid request\n"),
@@ -121,6 +218,12 @@ impl Connection {
             page(StatusCode::NOT_FOUND, "\n")
         };
         count(&server, &self.address, response.status());
+        if head.method == Method::HEAD {
+            // RFC 9110 §9.3.2: all but the content.
+            let length = HeaderValue::from(response.body().size_hint().lower());
+            response.headers_mut().insert(CONTENT_LENGTH, length);
+            *response.body_mut() = Full::default();
+        }
         response
     }
 
@@ -159,6 +262,7 @@ fn page(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -203,7 +203,8 @@ fn addresses(key: &Key, port: u16, config: &BlockConfig, services: &Services) ->
         Scheme::Https => Transport::Https,
         Scheme::Quic => Transport::Quic,
     };
-    if transport != Transport::Udp && config.tls.is_none() {
+    // Without one, what comes by TLS and HTTPS comes from a proxy that has ended TLS. There is no QUIC without.
+    if transport == Transport::Quic && config.tls.is_none() {
         return Err(Problem {
             place: key.place.clone(),
             directive: key.text.clone(),

@@ -13,7 +13,7 @@ const STREAMS: u32 = 256;
 /// The configuration of one address.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Secure {
-    /// Plain DNS.
+    /// Plain DNS and HTTP: there is no TLS, or a proxy in front has ended it.
     #[default]
     No,
     /// TLS, also beneath HTTPS.

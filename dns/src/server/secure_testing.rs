@@ -32,17 +32,28 @@ fn free_port() -> u16 {
 
 /// Starts one: `scheme` as in a Corefile's key, `tls` what follows certificate and key, `lines` further directives.
 pub(crate) fn start(scheme: &str, tls: &str, lines: &str) -> Case {
+    start_by(|conf, port| write(conf, scheme, port, tls, lines))
+}
+
+fn start_by(write: impl Fn(&Path, u16)) -> Case {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path(), "test").unwrap();
     authority.server("server", &["localhost", "dns.test"], &[IpAddr::V4(Ipv4Addr::LOCALHOST)]).unwrap();
     let client = authority.client("client", "client", &[]).unwrap();
     let port = free_port();
     let conf = folder.path().join("Corefile");
-    write(&conf, scheme, port, tls, lines);
+    write(&conf, port);
     let services = services();
     let settings = Settings { conf, port: 53, threads: 2, prepare: None };
     let running = Running::start(settings, services.clone()).unwrap();
     Case { folder, port, services, running, client }
+}
+
+/// The same without `tls`, as behind a proxy that has ended TLS.
+pub(crate) fn start_behind_proxy(scheme: &str, lines: &str) -> Case {
+    start_by(|conf, port| {
+        std::fs::write(conf, format!("{scheme}://example.org:{port} {{\n{lines}\n}}\n")).unwrap();
+    })
 }
 
 fn write(conf: &Path, scheme: &str, port: u16, tls: &str, lines: &str) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::secure::Secure;
 use super::worker::{Ended, Slot};
@@ -150,17 +150,19 @@ pub(super) async fn accept(address: Address, listener: TcpListener, slot: Slot, 
         open.set(open.get() + 1);
         let (open, slot, ended, inner) = (open.clone(), slot.clone(), ended.clone(), tasks.clone());
         tasks.spawn(async move {
+            let until = tokio::time::Instant::now() + slot.load().timeouts().read;
             match ends.transport {
-                Transport::Tcp => converse(stream, ends, slot, ended, inner).await,
+                Transport::Tcp => converse(stream, ends, slot, ended, inner, until).await,
                 // In a box: connections without TLS are the many, and need no room for a handshake.
-                _ => Box::pin(shake_hands(stream, address, ends, slot, ended, inner)).await,
+                _ => Box::pin(shake_hands(stream, address, ends, slot, ended, inner, until)).await,
             }
             open.set(open.get() - 1);
         });
     }
 }
 
-/// Answers what comes by TLS.
+/// Answers what comes by TLS, or from a proxy that has ended TLS. The first question is there by `until`, the handshake
+/// before it.
 async fn shake_hands(
     stream: tokio::net::TcpStream,
     address: Address,
@@ -168,11 +170,19 @@ async fn shake_hands(
     slot: Slot,
     ended: Ended,
     tasks: Tasks,
+    until: tokio::time::Instant,
 ) {
     let server = slot.load_full();
-    let Secure::Tls(config) = server.secure() else { return };
+    let Secure::Tls(config) = server.secure() else {
+        drop(server);
+        if ends.transport != Transport::Https {
+            return converse(stream, ends, slot, ended, tasks, until).await;
+        }
+        let Ok(Ok(is_http2)) = timeout_at(until, https::begins_http2(&stream)).await else { return };
+        return https::serve(stream, is_http2, address, ends, slot, ended, tasks, until).await;
+    };
     let handshake = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream);
-    let stream = match timeout(server.timeouts().read, handshake).await {
+    let stream = match timeout_at(until, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%address, from = %ends.from, %error, "no TLS"),
         Err(_) => return,
@@ -180,9 +190,9 @@ async fn shake_hands(
     drop(server);
     if ends.transport == Transport::Https {
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        https::serve(stream, is_http2, address, ends, slot, ended, tasks).await;
+        https::serve(stream, is_http2, address, ends, slot, ended, tasks, until).await;
     } else {
-        converse(stream, ends, slot, ended, tasks).await;
+        converse(stream, ends, slot, ended, tasks, until).await;
     }
 }
 
@@ -199,9 +209,15 @@ pub(super) struct Ends {
     pub(super) transport: Transport,
 }
 
-/// Answers what comes by a stream, until either side ends it.
-pub(super) async fn converse<S>(stream: S, ends: Ends, slot: Slot, mut ended: Ended, tasks: Tasks)
-where
+/// Answers what comes by a stream, until either side ends it. The first question is there by `until`.
+pub(super) async fn converse<S>(
+    stream: S,
+    ends: Ends,
+    slot: Slot,
+    mut ended: Ended,
+    tasks: Tasks,
+    until: tokio::time::Instant,
+) where
     S: AsyncRead + AsyncWrite + 'static,
 {
     let timeouts = slot.load().timeouts();
@@ -211,10 +227,11 @@ where
     let room = Arc::new(Semaphore::new(PIPELINED));
     let started = Instant::now();
     let mut left = timeouts.questions.unwrap_or(u32::MAX);
+    let mut first = Some(until);
     while left > 0 {
         let message = tokio::select! {
             _ = ended.changed() => break,
-            message = read(&mut reader, timeouts) => message,
+            message = read(&mut reader, timeouts, first.take()) => message,
         };
         let Ok(message) = message else { break };
         left -= u32::from(timeouts.questions.is_some());
@@ -271,13 +288,20 @@ fn answer_at_once(server: &Server, message: &[u8], ends: Ends, started: Instant)
     })
 }
 
-/// Reads a message with its length in front. Room is made for what has come, not for what was announced.
-async fn read(reader: &mut (impl AsyncRead + Unpin), timeouts: Timeouts) -> io::Result<Vec<u8>> {
+/// Reads a message with its length in front; the first one of a connection is there by `first`. Room is made for what
+/// has come, not for what was announced.
+async fn read(
+    reader: &mut (impl AsyncRead + Unpin),
+    timeouts: Timeouts,
+    first: Option<tokio::time::Instant>,
+) -> io::Result<Vec<u8>> {
+    let now = tokio::time::Instant::now;
     let mut length = [0; 2];
-    timeout(timeouts.idle, reader.read_exact(&mut length)).await??;
+    timeout_at(first.unwrap_or_else(|| now() + timeouts.idle), reader.read_exact(&mut length)).await??;
     let length = u16::from_be_bytes(length);
     let mut message = Vec::new();
-    timeout(timeouts.read, reader.take(u64::from(length)).read_to_end(&mut message)).await??;
+    let mut rest = reader.take(u64::from(length));
+    timeout_at(first.unwrap_or_else(|| now() + timeouts.read), rest.read_to_end(&mut message)).await??;
     if message.len() < usize::from(length) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

@@ -91,6 +91,6 @@ fn set_ups_as_in_coredns() {
         };
         assert!(told.contains(says), "{text}: {told}");
     }
-    let told = refused("tls://example.org {\n whoami\n}\n");
+    let told = refused("quic://example.org {\n whoami\n}\n");
     assert!(told.contains("needs a certificate"), "{told}");
 }
