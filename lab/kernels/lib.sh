@@ -61,8 +61,13 @@ agent() {
     # Without the end of a held connection's input, which would else stay open with the agent.
     "$agent_program" node --state files:/manifests --state-dir "" --hostname-override vm "$@" >/tmp/agent.log 2>&1 9>&- &
     AGENT=$!
-    await "agent is ready: $agent_program $*" "ok" bowline-lab-net http 127.0.0.1:10256 /readyz ||
-        tail -n 15 /tmp/agent.log | while read -r said; do note "| $said"; done
+    # Or until it has ended.
+    while kill -0 "$AGENT" 2>/dev/null; do
+        bowline-lab-net http 127.0.0.1:10256 /readyz >/dev/null 2>&1 && break
+        sleep 0.1
+    done
+    expect "agent is ready: $agent_program $*" "ok*" bowline-lab-net http 127.0.0.1:10256 /readyz
+    kill -0 "$AGENT" || tail -n 15 /tmp/agent.log | while read -r said; do note "| $said"; done
 }
 agent_killed() {
     kill -9 "$AGENT"

@@ -319,12 +319,17 @@ impl Sockets for Kernel {
 
 // The readers of the other layout are functions of their own, since each needs room on the stack.
 
+/// A key of the other layout. Aligned, it is zeroed by words; by bytes it would be a call, which takes one more frame of a
+/// stack that is full on kernels before 6.8: they count each frame in steps of 32 bytes, at least one.
+#[repr(align(8))]
+struct Key([u8; OTHER]);
+
 #[inline(never)]
 fn other_affinity(key: &AffinityKey, found: &mut Affinity) -> u32 {
-    let mut raw = [0u8; OTHER];
-    put(&mut raw, at(Field::AffinityKeyClient), &key.client.to_ne_bytes());
-    put(&mut raw, at(Field::AffinityKeyService), &key.service.to_ne_bytes());
-    let Some(value) = OTHER_AFFINITY.get_ptr(&raw) else { return 0 };
+    let mut raw = Key([0; OTHER]);
+    put(&mut raw.0, at(Field::AffinityKeyClient), &key.client.to_ne_bytes());
+    put(&mut raw.0, at(Field::AffinityKeyService), &key.service.to_ne_bytes());
+    let Some(value) = OTHER_AFFINITY.get_ptr(&raw.0) else { return 0 };
     let value = value.cast::<u8>();
     // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
     unsafe {
@@ -342,37 +347,50 @@ fn other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
 
 #[inline(always)]
 fn read_other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
-    let mut raw = [0u8; OTHER];
-    other_key(key, &mut raw);
-    let Some(value) = OTHER_SOCKETS.get_ptr(&raw) else { return 0 };
-    let value = value.cast::<u8>();
+    let Some(value) = other_value(key) else { return 0 };
+    *found = translation(value);
+    1
+}
+
+/// An entry of the other layout's sockets. Its key is gone from the stack when this returns.
+#[inline(always)]
+fn other_value(key: &SocketKey) -> Option<*const u8> {
+    let mut raw = Key([0; OTHER]);
+    other_key(key, &mut raw.0);
+    OTHER_SOCKETS.get_ptr(&raw.0).map(|value| value.cast())
+}
+
+/// A value of the other layout's sockets in this layout.
+#[inline(always)]
+fn translation(value: *const u8) -> Translation {
     // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
     unsafe {
-        found.vip = value.add(at(Field::TranslationVip)).cast::<Endpoint>().read();
-        found.backend = value.add(at(Field::TranslationBackend)).cast::<Endpoint>().read();
-        found.previous = value.add(at(Field::TranslationPrevious)).cast::<Endpoint>().read();
-        found.service = value.add(at(Field::TranslationService)).cast::<u32>().read();
-        found.backend_id = value.add(at(Field::TranslationBackendId)).cast::<u32>().read();
-        found.life = value.add(at(Field::TranslationLife)).cast::<u32>().read();
-        found.next = value.add(at(Field::TranslationNext)).cast::<u32>().read();
+        Translation {
+            vip: value.add(at(Field::TranslationVip)).cast::<Endpoint>().read(),
+            backend: value.add(at(Field::TranslationBackend)).cast::<Endpoint>().read(),
+            previous: value.add(at(Field::TranslationPrevious)).cast::<Endpoint>().read(),
+            service: value.add(at(Field::TranslationService)).cast::<u32>().read(),
+            backend_id: value.add(at(Field::TranslationBackendId)).cast::<u32>().read(),
+            life: value.add(at(Field::TranslationLife)).cast::<u32>().read(),
+            next: value.add(at(Field::TranslationNext)).cast::<u32>().read(),
+        }
     }
-    1
 }
 
 #[inline(never)]
 fn other_is_of(key: &SocketKey, service: u32) -> u32 {
-    let mut raw = [0u8; OTHER];
-    other_key(key, &mut raw);
-    let Some(value) = OTHER_SOCKETS.get_ptr(&raw) else { return 0 };
+    let mut raw = Key([0; OTHER]);
+    other_key(key, &mut raw.0);
+    let Some(value) = OTHER_SOCKETS.get_ptr(&raw.0) else { return 0 };
     // SAFETY: the offset of the other layout's field in its own value; the verifier checks it.
     unsafe { (value.cast::<u8>().add(at(Field::TranslationService)).cast::<u32>().read() == service) as u32 }
 }
 
 #[inline(never)]
 fn other_is_for(key: &SocketKey, service: u32, vip: &Endpoint) -> u32 {
-    let mut raw = [0u8; OTHER];
-    other_key(key, &mut raw);
-    let Some(value) = OTHER_SOCKETS.get_ptr(&raw) else { return 0 };
+    let mut raw = Key([0; OTHER]);
+    other_key(key, &mut raw.0);
+    let Some(value) = OTHER_SOCKETS.get_ptr(&raw.0) else { return 0 };
     let value = value.cast::<u8>();
     // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
     unsafe {
@@ -383,27 +401,24 @@ fn other_is_for(key: &SocketKey, service: u32, vip: &Endpoint) -> u32 {
 
 #[inline(never)]
 fn has_other_socket(key: &SocketKey) -> u32 {
-    let mut raw = [0u8; OTHER];
-    other_key(key, &mut raw);
-    OTHER_SOCKETS.get_ptr(&raw).is_some() as u32
+    let mut raw = Key([0; OTHER]);
+    other_key(key, &mut raw.0);
+    OTHER_SOCKETS.get_ptr(&raw.0).is_some() as u32
 }
 
 #[inline(never)]
 fn bring_over(key: &SocketKey) -> u32 {
-    let mut found = Translation::default();
-    // In place: one more frame would be more than the stack has.
-    if read_other_socket(key, &mut found) == 0 {
-        return 0;
-    }
-    Current.put_new(key, &found);
+    // The key first, and alone, so that the two don't stand on the stack together.
+    let Some(value) = other_value(key) else { return 0 };
+    Current.put_new(key, &translation(value));
     1
 }
 
 #[inline(never)]
 fn forget_other_socket(key: &SocketKey) -> u32 {
-    let mut raw = [0u8; OTHER];
-    other_key(key, &mut raw);
-    OTHER_SOCKETS.remove(&raw).is_ok() as u32
+    let mut raw = Key([0; OTHER]);
+    other_key(key, &mut raw.0);
+    OTHER_SOCKETS.remove(&raw.0).is_ok() as u32
 }
 
 #[inline(always)]
