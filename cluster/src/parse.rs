@@ -34,6 +34,7 @@ mod tape;
 mod tests;
 mod yaml;
 
+pub(crate) use object::time;
 use split::Format;
 use tape::Tape;
 use yaml::Unreadable;

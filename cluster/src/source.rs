@@ -98,6 +98,17 @@ pub struct Asked<'a> {
     pub took: Duration,
 }
 
+/// Objects that were found otherwise than the server has them, when that was compared. They are being read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// Which ones: `services`.
+    pub kind: &'static str,
+    /// How many.
+    pub objects: usize,
+    /// Some of their names.
+    pub names: Vec<String>,
+}
+
 /// Takes what sources tell. Called from the source's own thread.
 pub trait Sink: Sync {
     /// Takes one update; returns when it is applied.
@@ -105,6 +116,9 @@ pub trait Sink: Sync {
 
     /// Takes note of a request to a server over HTTP; nothing of it is in the state.
     fn asked(&self, _request: &Asked<'_>) {}
+
+    /// Takes note that what was told was not what the server has. What mends it is told as any change is.
+    fn drifted(&self, _drift: &Drift) {}
 }
 
 /// Tells a source to stop.

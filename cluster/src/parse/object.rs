@@ -25,7 +25,7 @@ pub(super) fn marks(tape: &Tape<'_>) -> (Option<Box<str>>, Option<SystemTime>) {
 }
 
 /// A time with its fraction of a second.
-fn time(text: &str) -> Option<SystemTime> {
+pub(crate) fn time(text: &str) -> Option<SystemTime> {
     let seconds = u64::try_from(rfc3339(text)?).ok()?;
     let fraction = text.split_once(['.', ',']).map_or("", |(_, rest)| rest);
     let digits: String = fraction.chars().take_while(char::is_ascii_digit).chain("000000000".chars()).take(9).collect();

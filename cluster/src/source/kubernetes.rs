@@ -5,6 +5,8 @@
 //! access      kubeconfig, service account, --apiserver: read from their files
 //! connection  one HTTP/2 connection to one API server, made anew when it fails
 //! follow      one collection: list, watch, list again where its watch can't go on
+//! compare     what is held, compared with what the server has, from time to time
+//! tls         whom we trust, and who we are
 //! wire        events, pages and errors as bytes
 //! ```
 //!
@@ -18,24 +20,30 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use super::remote::Mirror;
 use super::{Origin, Problem, Sink, Source, Stop};
 
 mod access;
+mod compare;
 mod connection;
 mod follow;
 mod resource;
+mod tls;
 mod wire;
 
 pub use access::{Access, apiservers};
+use compare::{Comparer, Progress};
 use connection::Servers;
 use follow::Follower;
 use resource::Resource;
 
 /// How late [`Stop`] is seen.
 const NAP: Duration = Duration::from_millis(200);
+
+/// How often what is held is compared with what the server has, unless told otherwise: kube-proxy's.
+pub const SYNC_PERIOD: Duration = Duration::from_secs(15 * 60);
 
 /// Which Pods are read: they are many, and change all the time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,22 +79,36 @@ impl Wanted {
 pub struct Kubernetes {
     access: Access,
     wanted: Wanted,
+    sync_period: Duration,
 }
 
 impl Kubernetes {
     /// The cluster that `access` leads to.
     pub fn new(access: Access, wanted: Wanted) -> Kubernetes {
-        Kubernetes { access, wanted }
+        let sync_period = access.sync_period.unwrap_or(SYNC_PERIOD);
+        Kubernetes { access, wanted, sync_period }
+    }
+
+    /// Compares what is held with what the server has at least this often, but not more often than once a second.
+    #[must_use]
+    pub fn compared_every(mut self, period: Duration) -> Kubernetes {
+        self.sync_period = period;
+        self
     }
 
     async fn follow(&self, sink: &dyn Sink) {
-        let servers = Servers::new(self.access.clone(), sink);
         let resources = Resource::all(&self.wanted);
         let names: Vec<_> = resources.iter().map(|resource| resource.kind.plural()).collect();
         let mirror = RefCell::new(Mirror::new(sink, &names));
-        let followers = resources.into_iter().enumerate();
-        let all = followers.map(|(c, resource)| Follower::new(&servers, &mirror, c, resource).run());
-        let mut all = pin!(join_all(all));
+        let servers = Servers::new(self.access.clone(), sink, &mirror, &resources);
+        let progress: Vec<_> = resources.iter().map(|_| Progress::default()).collect();
+        let followers = resources.iter().zip(&progress).enumerate();
+        let followed = followers.map(|(c, (resource, progress))| {
+            let (servers, mirror, period) = (&servers, &mirror, self.sync_period);
+            let comparer = Comparer { servers, mirror, c, resource, progress, period, known: Vec::new() };
+            join(Follower::new(servers, mirror, c, resource, progress).run(), comparer.run())
+        });
+        let mut all = pin!(join_all(followed));
         std::future::poll_fn(|context| {
             let polled = all.as_mut().poll(context).map(drop);
             // Nothing more is there at the moment.

@@ -33,17 +33,44 @@ const MAX_REASONS: usize = 16;
 /// How many objects share a string before the ones nobody uses are swept.
 const SWEEP: usize = 100_000;
 
+/// What is kept of an object that is there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The listing in which it was seen last.
+    listing: u32,
+    /// The comparison in which it was found last.
+    comparison: u32,
+    /// Its `resourceVersion`; 0 where it has none, or one that is no number.
+    version: u64,
+}
+
+/// An object that the server, asked for names and versions alone, has otherwise than we hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) key: ObjectKey,
+    /// Its version here; None where it is not known.
+    ours: Option<u64>,
+    /// Its version there; None where it is not there.
+    theirs: Option<u64>,
+}
+
 #[derive(Debug, Default)]
 struct Shelf {
     name: &'static str,
-    /// The objects that are there, the refused among them, and the listing in which each was seen last.
-    known: HashMap<ObjectKey, u32>,
+    /// The objects that are there, the refused among them.
+    known: HashMap<ObjectKey, Known>,
     /// What stands there without being anybody's, and the listing in which it was seen last.
     misplaced: HashMap<Origin, u32>,
     /// Which listing it is; what was seen in an older one goes at `end`.
     listing: u32,
     /// Between `begin` and `end`.
     is_listing: bool,
+    /// Which comparison it is.
+    comparison: u32,
+    /// Up to which revision its changes are in what is known.
+    settled: u64,
+    /// The newest version of an object that is there: it proves that a server has the same past up to there.
+    witness: Option<(u64, ObjectKey)>,
     /// Its first listing, until every collection has had one.
     first: Vec<Change>,
     complete: bool,
@@ -145,6 +172,7 @@ impl<'s> Mirror<'s> {
         let mut problems: Vec<Problem> = found.faults().iter().map(|fault| fault.problem_at(origin.clone())).collect();
         let refused = found.trouble.as_ref().and_then(|trouble| trouble.refused.first().cloned());
         let refused: Option<ObjectKey> = key.clone().or(refused);
+        let number = number(version.as_deref());
         if let Some(key) = key.as_ref().filter(|_| found.others > 0) {
             let message = format!("is of a kind that is not read, at the key of {key}; store it at its own");
             problems.push(problem(origin, None, &message));
@@ -161,11 +189,11 @@ impl<'s> Mirror<'s> {
                 if let Some(key) = key.filter(|key| *key != own) {
                     let message = format!("is {own}, at the key of {key}; store it at its own (`bowline apply` does)");
                     problems.push(problem(origin, Some(own.to_string()), &message));
-                    self.see(c, key.clone());
+                    self.see(c, key.clone(), number);
                     self.refuse(Subject::Object(key), problems);
                     return version;
                 }
-                self.see(c, own.clone());
+                self.see(c, own.clone(), number);
                 self.refuse(Subject::Object(own), problems);
                 // What a listing brings may have been there for long.
                 if let (Some(at), Object::EndpointSlice(slice)) = (triggered, &object)
@@ -179,7 +207,7 @@ impl<'s> Mirror<'s> {
             // The last good version of a refused object stays.
             None => match refused {
                 Some(key) => {
-                    self.see(c, key.clone());
+                    self.see(c, key.clone(), number);
                     self.refuse(Subject::Object(key), problems);
                 }
                 None => self.misplace(c, origin, problems),
@@ -224,6 +252,7 @@ impl<'s> Mirror<'s> {
         for key in found.objects.iter().map(Object::key).chain(refused) {
             self.delete(c, &key);
         }
+        self.settle(c, version.as_deref());
         version
     }
 
@@ -231,7 +260,8 @@ impl<'s> Mirror<'s> {
     pub(crate) fn end(&mut self, c: Collection) {
         let shelf = &mut self.shelves[c];
         let listing = shelf.listing;
-        let gone: Vec<ObjectKey> = shelf.known.extract_if(|_, seen| *seen != listing).map(|(key, _)| key).collect();
+        let gone: Vec<ObjectKey> =
+            shelf.known.extract_if(|_, known| known.listing != listing).map(|(key, _)| key).collect();
         let replaced: Vec<Origin> =
             shelf.misplaced.iter().filter(|(_, seen)| **seen != listing).map(|(origin, _)| origin.clone()).collect();
         shelf.is_listing = false;
@@ -245,6 +275,76 @@ impl<'s> Mirror<'s> {
             self.tell(c, Change::Delete(key));
         }
         self.flush();
+    }
+
+    /// What is known of this collection has all its changes up to this version: of a list, or of a deletion.
+    pub(crate) fn settle(&mut self, c: Collection, version: Option<&str>) {
+        let shelf = &mut self.shelves[c];
+        shelf.settled = shelf.settled.max(number(version));
+    }
+
+    /// Up to which revision the changes of this collection are in what is known.
+    pub(crate) fn settled(&self, c: Collection) -> u64 {
+        self.shelves[c].settled
+    }
+
+    /// Of each collection the object that changed last, with its version; the newest first.
+    pub(crate) fn witnesses(&self) -> Vec<(Collection, ObjectKey, u64)> {
+        let of_shelf = |(c, shelf): (Collection, &Shelf)| {
+            let (version, key) = shelf.witness.clone()?;
+            // Where it is gone it proves nothing.
+            shelf.known.get(&key).filter(|known| known.version == version)?;
+            Some((c, key, version))
+        };
+        let mut witnesses: Vec<_> = self.shelves.iter().enumerate().filter_map(of_shelf).collect();
+        witnesses.sort_by_key(|(_, _, version)| std::cmp::Reverse(*version));
+        witnesses
+    }
+
+    /// The versions so far belong to another past.
+    pub(crate) fn forget_versions(&mut self) {
+        for shelf in &mut self.shelves {
+            (shelf.settled, shelf.witness) = (0, None);
+        }
+    }
+
+    /// A comparison with all that the server has begins. Not while the collection is being listed.
+    pub(crate) fn begin_comparison(&mut self, c: Collection) -> Option<u32> {
+        let shelf = &mut self.shelves[c];
+        if shelf.is_listing || !shelf.complete || shelf.away.is_some() {
+            return None;
+        }
+        shelf.comparison += 1;
+        Some(shelf.listing)
+    }
+
+    /// The server has this object in this version; what there is to say where it is known otherwise.
+    pub(crate) fn compare(&mut self, c: Collection, key: ObjectKey, version: &str) -> Option<Difference> {
+        let (shelf, theirs) = (&mut self.shelves[c], number(Some(version)));
+        let ours = shelf.known.get_mut(&key).map(|known| {
+            known.comparison = shelf.comparison;
+            known.version
+        });
+        (ours != Some(theirs)).then_some(Difference { key, ours, theirs: Some(theirs) })
+    }
+
+    /// What is known, and was not compared: the server does not have it.
+    pub(crate) fn end_comparison(&self, c: Collection) -> impl Iterator<Item = Difference> {
+        let shelf = &self.shelves[c];
+        let unseen = shelf.known.iter().filter(|(_, known)| known.comparison != shelf.comparison);
+        unseen.map(|(key, known)| Difference { key: key.clone(), ours: Some(known.version), theirs: None })
+    }
+
+    /// Whether it still differs from what the server had at this revision, in a collection that was not listed again.
+    pub(crate) fn still_differs(&self, c: Collection, listing: u32, difference: &Difference, revision: u64) -> bool {
+        let shelf = &self.shelves[c];
+        if shelf.listing != listing {
+            return false;
+        }
+        match shelf.known.get(&difference.key) {
+            None => difference.ours.is_none(),
+            Some(known) => Some(known.version) != difference.theirs && known.version <= revision,
+        }
     }
 
     /// The server does not have this collection, or not for us: it counts as listed and empty until it is.
@@ -352,9 +452,15 @@ impl<'s> Mirror<'s> {
         self.shelves[c].known.len()
     }
 
-    fn see(&mut self, c: Collection, key: ObjectKey) {
+    fn see(&mut self, c: Collection, key: ObjectKey, version: u64) {
         let shelf = &mut self.shelves[c];
-        shelf.known.insert(key, shelf.listing);
+        if version > 0 && shelf.witness.as_ref().is_none_or(|(newest, _)| *newest <= version) {
+            shelf.witness = Some((version, key.clone()));
+        }
+        if !shelf.is_listing {
+            shelf.settled = shelf.settled.max(version);
+        }
+        shelf.known.insert(key, Known { listing: shelf.listing, comparison: shelf.comparison, version });
     }
 
     fn tell(&mut self, c: Collection, change: Change) {
@@ -381,6 +487,11 @@ impl<'s> Mirror<'s> {
         };
         self.problems_differ |= before.as_ref() != self.refused.get(&subject);
     }
+}
+
+/// A `resourceVersion` as the number that it is.
+pub(crate) fn number(version: Option<&str>) -> u64 {
+    version.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 fn problem(origin: &Origin, object: Option<String>, message: &str) -> Problem {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bowline_cluster::object::{ObjectName, Str};
 use bowline_cluster::snapshot::Snapshot;
-use bowline_cluster::source::{Problem, Sink, Source, Stop, Update};
+use bowline_cluster::source::{Drift, Problem, Sink, Source, Stop, Update};
 use bowline_cluster::state::{Options, State};
 
 /// Waiting longer than this is a failure; nothing ever waits for it where all is well.
@@ -72,6 +72,7 @@ struct Seen {
     problems: Vec<Problem>,
     /// Why it was away, each time.
     reasons: Vec<String>,
+    drifts: Vec<Drift>,
     ended: bool,
     /// Only the last snapshot is kept.
     forgets: bool,
@@ -93,6 +94,10 @@ impl Shared {
 }
 
 impl Sink for Shared {
+    fn drifted(&self, drift: &Drift) {
+        self.lock().drifts.push(drift.clone());
+    }
+
     fn update(&self, update: Update) {
         let mut seen = self.changed.wait_while(self.lock(), |seen| seen.held).unwrap();
         let event = match &update {
@@ -204,6 +209,12 @@ impl Running {
     pub fn until_updates(&self, count: usize) {
         let until = self.shared.lock().events.len() + count;
         self.wait(&format!("{count} more updates"), |seen| seen.events.len() >= until);
+    }
+
+    /// What was found otherwise than the server has it.
+    #[allow(dead_code, reason = "only where something is lost")]
+    pub fn drifts(&self) -> Vec<Drift> {
+        self.shared.lock().drifts.clone()
     }
 
     /// Waits until it is away, and says why.

@@ -158,3 +158,51 @@ fn permissions_that_lack_are_named_and_waited_for() {
     running.until_problems("none", <[_]>::is_empty);
     running.until("the policy", |snapshot| snapshot.network_policies.len() == 1);
 }
+
+/// As microk8s has it: a certificate of X.509's version 1, and beside it a server without a scheme, an authority as
+/// data with text around it, and empty fields.
+#[test]
+fn a_kubeconfig_with_a_certificate_of_version_1_and_a_server_without_a_scheme() {
+    let mut site = Site::new();
+    site.put("a", &service("a", "10.0.0.1"));
+    let folder = site.api.folder().to_owned();
+    let openssl = |command: &str| {
+        let out = std::process::Command::new("openssl").args(command.split(' ')).current_dir(&folder).output().unwrap();
+        assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
+    };
+    openssl("req -new -newkey rsa:2048 -nodes -keyout v1.key -out v1.csr -subj /O=system:masters/CN=agent");
+    openssl("x509 -req -in v1.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out v1.crt -days 2");
+    openssl("x509 -in ca.crt -text -out ca.text");
+    let base64 = |name: &str| {
+        let out = std::process::Command::new("base64").arg(folder.join(name)).output().unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let config = serde_json::json!({
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {
+            "server": site.api.address().to_string(), "certificate-authority-data": base64("ca.text"), "tls-server-name": "",
+        }}],
+        "users": [{"name": "c", "user": {"client-certificate-data": base64("v1.crt"), "client-key": "v1.key", "token": ""}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    });
+    let path = folder.join("v1.kubeconfig");
+    fs::write(&path, config.to_string()).unwrap();
+    let running = Running::synced(with(path));
+    assert_eq!(running.ip("a").as_deref(), Some("10.0.0.1"));
+    site.put("a", &service("a", "10.0.0.2"));
+    running.until_ip("a", Some("10.0.0.2"));
+}
+
+/// The server's own certificate named as its authority, as Go takes it.
+#[test]
+fn a_server_s_own_certificate_as_its_authority() {
+    let mut site = Site::new();
+    let serving = site.api.folder().join("serving.crt");
+    let mut config: serde_json::Value = serde_json::from_str(&fs::read_to_string(site.api.admin()).unwrap()).unwrap();
+    config["clusters"][0]["cluster"]["certificate-authority"] = serde_json::json!(serving);
+    let path = site.api.folder().join("own.kubeconfig");
+    fs::write(&path, config.to_string()).unwrap();
+    let running = Running::synced(with(path));
+    site.put("a", &service("a", "10.0.0.1"));
+    running.until_ip("a", Some("10.0.0.1"));
+}

@@ -5,7 +5,10 @@
 #[path = "../battery/mod.rs"]
 mod battery;
 mod credentials;
+mod crooked;
+mod drift;
 mod faults;
+mod lists;
 mod objects;
 mod place;
 #[path = "../etcd/proxy.rs"]

@@ -179,6 +179,12 @@ impl Member {
         &self.url
     }
 
+    /// A flag that it was started with, as it was given: `--name=etcd-0`.
+    pub fn flag(&self, name: &str) -> Option<&str> {
+        let start = format!("--{name}=");
+        self.args.iter().map(String::as_str).find(|arg| arg.starts_with(&start))
+    }
+
     /// The folder of its data.
     pub fn data(&self) -> &Path {
         &self.data

@@ -8,12 +8,21 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 use kube_client::Config;
-use kube_client::config::{AuthInfo, Cluster, Context, Kubeconfig, KubeconfigError};
+use kube_client::config::{AuthInfo, Cluster, Context, Kubeconfig};
 use kube_client::config::{NamedAuthInfo, NamedCluster, NamedContext};
+use secrecy::ExposeSecret;
 
+use super::tls::{self, Identity, Trust};
+use kubeconfig::{At, Chosen, Named};
+
+mod kubeconfig;
+mod plugin;
 #[cfg(test)]
 mod tests;
 
@@ -28,10 +37,12 @@ pub struct Access {
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig; None for its current one.
     pub context: Option<String>,
-    /// `https://HOST:PORT` of API servers, tried in turn, in the place of the kubeconfig's.
+    /// `https://HOST:PORT` (or `http://`) of API servers, tried in turn, in the place of the kubeconfig's.
     pub apiservers: Vec<Uri>,
     /// Certificate, key and CA to reach `apiservers` with, without a kubeconfig.
     pub tls: Option<[PathBuf; 3]>,
+    /// How often what is held is compared with what the server has; None for [`super::SYNC_PERIOD`].
+    pub sync_period: Option<Duration>,
     /// In a pod, whether the address of the Service `kubernetes` will do. Not for what makes that address
     /// work.
     pub allow_service_address: bool,
@@ -50,10 +61,12 @@ pub(super) enum AccessError {
 
 /// What there is to connect with.
 pub(super) struct Login {
-    /// With the kubeconfig's own URL.
+    /// With the kubeconfig's own URL. Of the user it has only what stands in the headers of a request.
     pub(super) config: Config,
     /// To be tried in turn; never empty.
     pub(super) urls: Vec<Uri>,
+    pub(super) trust: Trust,
+    pub(super) identity: Option<Identity>,
     pub(super) files: Files,
 }
 
@@ -71,7 +84,8 @@ fn apiserver(text: &str) -> Result<Uri, String> {
         return Err("the URL of an API server has a user in it; credentials belong in the kubeconfig".to_owned());
     }
     let uri: Uri = text.parse().map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
-    if uri.scheme_str() != Some("https") {
+    // Without TLS: a `kubectl proxy`.
+    if !matches!(uri.scheme_str(), Some("https" | "http")) {
         return Err(bad("it doesn't begin with https://"));
     }
     if uri.host().is_none_or(str::is_empty) {
@@ -141,46 +155,54 @@ impl Access {
         self
     }
 
-    /// Reads everything anew. May run a plugin of the kubeconfig's later on, when credentials are asked for.
+    /// Reads everything anew, and runs the kubeconfig's plugin if it has one.
     pub(super) fn read(&self, environment: Environment<'_>) -> Result<Login, AccessError> {
-        let (mut kubeconfig, mut paths) = self.kubeconfig(environment)?;
-        if self.context.is_some() {
-            kubeconfig.current_context.clone_from(&self.context);
-        }
-        for file in files_of(&kubeconfig) {
-            paths.push(PathBuf::from(file));
-        }
+        let (files, mut paths) = self.kubeconfig(environment)?;
+        let Chosen { cluster, user, cluster_at, user_at } = kubeconfig::choose(&files, self.context.as_deref())?;
+        let named = [&cluster.certificate_authority, &user.client_certificate, &user.client_key, &user.token_file];
+        paths.extend(named.into_iter().flatten().map(PathBuf::from));
         // Before the files are read: what changes in between is noticed.
-        let files = Files::look(paths);
-        let context = kubeconfig.current_context.clone();
-        let context = kubeconfig.contexts.iter().find(|named| Some(&named.name) == context.as_ref());
-        let cluster = context.and_then(|named| named.context.as_ref()).map(|context| context.cluster.clone());
-        let cluster = kubeconfig.clusters.iter().find(|named| Some(&named.name) == cluster.as_ref());
-        if cluster.and_then(|named| named.cluster.as_ref()).is_some_and(|cluster| cluster.proxy_url.is_some()) {
-            return now("the kubeconfig has a proxy-url; proxies are not supported, give an API server that can be \
-                        reached directly");
+        let mut files = Files::look(paths);
+        if cluster.proxy_url.is_some() {
+            return Err(cluster_at
+                .error("proxy-url", "proxies are not supported; give an API server that can be reached directly"));
         }
-        let mut config = Config::try_from(kubeconfig).map_err(|error| AccessError::Now(describe(&error)))?;
-        // Kube's own reading of it is up to a minute late, and stumbles over a newline at its end.
-        if let (None, Some(file)) = (&config.auth_info.token, config.auth_info.token_file.take()) {
-            let token = std::fs::read_to_string(&file)
-                .map_err(|error| AccessError::Now(format!("the token in {file} can't be read: {error}")))?;
-            config.auth_info.token = Some(token.trim().into());
+        let authority = pem(
+            cluster.certificate_authority_data.as_deref(),
+            cluster.certificate_authority.as_deref(),
+            ("certificate-authority-data", "certificate-authority"),
+            &cluster_at,
+        )?;
+        let skips = cluster.insecure_skip_tls_verify.unwrap_or_default();
+        let says_tls = skips || authority.is_some() || is_certified(&user);
+        let own = match &cluster.server {
+            Some(server) => kubeconfig::server(server, says_tls).map_err(|what| cluster_at.error("server", what))?,
+            None if self.apiservers.is_empty() => {
+                return Err(cluster_at.error("server", "is missing; write https://HOST:PORT"));
+            }
+            None => self.apiservers[0].clone(),
+        };
+        let mut said = plugin::Said::default();
+        if let Some(exec) = &user.exec {
+            said = plugin::run(exec, &cluster, authority.as_ref().map(|(pem, _)| pem.clone()), &user_at)?;
+            files.until = said.until();
         }
+        let trust = match authority {
+            _ if skips => Trust::All,
+            Some((pem, field)) => Trust::These(tls::authorities(&pem).map_err(|what| cluster_at.error(field, what))?),
+            None => Trust::System,
+        };
+        let identity = identity(&user, &said, &user_at)?;
+        let mut config = Config::new(own.clone());
+        config.auth_info = headers(user, said, &user_at)?;
         let urls = if self.apiservers.is_empty() {
-            vec![config.cluster_url.clone()]
-        } else {
             // Another name than that of the URL is meant for the kubeconfig's own.
-            config.tls_server_name = None;
+            config.tls_server_name = cluster.tls_server_name;
+            vec![own]
+        } else {
             self.apiservers.clone()
         };
-        if let Some(user) =
-            urls.iter().find_map(|url| url.authority()).filter(|authority| authority.as_str().contains('@'))
-        {
-            let host = user.host();
-            return now(format!("the URL of {host} has a user in it; write the credentials as the kubeconfig's user"));
-        }
-        Ok(Login { config, urls, files })
+        Ok(Login { config, urls, trust, identity, files })
     }
 
     /// Whether it could ever work.
@@ -220,24 +242,13 @@ impl Access {
         }
     }
 
-    /// The kubeconfig, or what would be one in a pod, and the files it was read from.
-    fn kubeconfig(&self, environment: Environment<'_>) -> Result<(Kubeconfig, Vec<PathBuf>), AccessError> {
+    /// The kubeconfigs, or what would be one in a pod, and the files they were read from.
+    fn kubeconfig(&self, environment: Environment<'_>) -> Result<(Vec<Named>, Vec<PathBuf>), AccessError> {
         self.check(environment)?;
+        let made = |kubeconfig| Ok((vec![(None, kubeconfig)], Vec::new()));
         match self.place(environment) {
-            Place::Files(files) => {
-                let mut merged: Option<Kubeconfig> = None;
-                for file in &files {
-                    let next = Kubeconfig::read_from(file);
-                    let next = match merged.take() {
-                        Some(first) => next.and_then(|next| first.merge(next)),
-                        None => next,
-                    };
-                    merged = Some(
-                        next.map_err(|error| AccessError::Now(format!("{}: {}", file.display(), describe(&error))))?,
-                    );
-                }
-                Ok((merged.unwrap_or_default(), files))
-            }
+            // Those that are not there, too: they may come.
+            Place::Files(files) => Ok((kubeconfig::read(&files)?, files)),
             Place::Certificates([certificate, key, ca]) => {
                 let path = |path: PathBuf| Some(path.to_string_lossy().into_owned());
                 let Some(server) = self.apiservers.first() else {
@@ -245,13 +256,13 @@ impl Access {
                 };
                 let user =
                     AuthInfo { client_certificate: path(certificate), client_key: path(key), ..AuthInfo::default() };
-                Ok((made("certificates", &server.to_string(), path(ca), user), Vec::new()))
+                made(single("certificates", &server.to_string(), path(ca), user))
             }
             Place::Pod { host } => {
                 let port = environment("KUBERNETES_SERVICE_PORT")
                     .map_or("443".into(), |port| port.to_string_lossy().into_owned());
                 let host = if host.contains(':') { format!("[{host}]") } else { host };
-                Ok((service_account(Path::new(SERVICE_ACCOUNT), &format!("https://{host}:{port}")), Vec::new()))
+                made(service_account(Path::new(SERVICE_ACCOUNT), &format!("https://{host}:{port}")))
             }
         }
     }
@@ -268,11 +279,11 @@ enum Place {
 fn service_account(folder: &Path, server: &str) -> Kubeconfig {
     let file = |name: &str| Some(folder.join(name).to_string_lossy().into_owned());
     let user = AuthInfo { token_file: file("token"), ..AuthInfo::default() };
-    made("service account", server, file("ca.crt"), user)
+    single("service account", server, file("ca.crt"), user)
 }
 
 /// A kubeconfig with one cluster and one user.
-fn made(name: &str, server: &str, certificate_authority: Option<String>, user: AuthInfo) -> Kubeconfig {
+fn single(name: &str, server: &str, certificate_authority: Option<String>, user: AuthInfo) -> Kubeconfig {
     let name = name.to_owned();
     let cluster = Cluster { server: Some(server.to_owned()), certificate_authority, ..Cluster::default() };
     let context = Context { cluster: name.clone(), user: Some(name.clone()), ..Context::default() };
@@ -285,24 +296,111 @@ fn made(name: &str, server: &str, certificate_authority: Option<String>, user: A
     }
 }
 
-/// The files that a kubeconfig names.
-fn files_of(kubeconfig: &Kubeconfig) -> Vec<&String> {
-    let clusters = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
-    let users = kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
-    let of_users = users.flat_map(|user| [&user.client_certificate, &user.client_key, &user.token_file]);
-    clusters.map(|cluster| &cluster.certificate_authority).chain(of_users).flatten().collect()
+/// Whether a user has a certificate, or may get one.
+fn is_certified(user: &AuthInfo) -> bool {
+    user.client_certificate.is_some() || user.client_certificate_data.is_some()
 }
 
-/// An error of kube's in words that show nothing of the file.
-fn describe(error: &KubeconfigError) -> String {
-    match error {
-        // Its own words quote the lines around the mistake.
-        KubeconfigError::Parse(error) => match error.location() {
-            Some(at) => format!("is no kubeconfig: line {}, column {} can't be read", at.line(), at.column()),
-            None => "is no kubeconfig".to_owned(),
-        },
-        error => error.to_string(),
+/// What a field has as base64, else what is in the file that the other names; and which of the two it was.
+fn pem<'f>(
+    data: Option<&str>,
+    file: Option<&str>,
+    (data_field, file_field): (&'f str, &'f str),
+    at: &At,
+) -> Result<Option<(Vec<u8>, &'f str)>, AccessError> {
+    match (data, file) {
+        (Some(data), _) => {
+            let data: String = data.split_ascii_whitespace().collect();
+            let what = "is no base64; write there what `base64 -w0 FILE` prints";
+            Ok(Some((STANDARD.decode(data).map_err(|_| at.error(data_field, what))?, data_field)))
+        }
+        (None, Some(file)) => {
+            let read =
+                std::fs::read(file).map_err(|error| at.error(file_field, format!("{file} can't be read: {error}")))?;
+            Ok(Some((read, file_field)))
+        }
+        (None, None) => Ok(None),
     }
+}
+
+/// The user's certificate and key, or those that the plugin gave.
+fn identity(user: &AuthInfo, said: &plugin::Said, at: &At) -> Result<Option<Identity>, AccessError> {
+    let (certificate, key) = match (&said.client_certificate_data, &said.client_key_data) {
+        (Some(certificate), Some(key)) => (
+            Some((certificate.clone().into_bytes(), "exec: its clientCertificateData")),
+            Some((key.clone().into_bytes(), "exec: its clientKeyData")),
+        ),
+        _ => {
+            let key = user.client_key_data.as_ref().map(ExposeSecret::expose_secret).filter(|key| !key.is_empty());
+            let fields = ("client-certificate-data", "client-certificate");
+            let certificate = user.client_certificate_data.as_deref();
+            (
+                pem(certificate, user.client_certificate.as_deref(), fields, at)?,
+                pem(key, user.client_key.as_deref(), ("client-key-data", "client-key"), at)?,
+            )
+        }
+    };
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some((certificate, at_certificate)), Some((key, at_key))) => {
+            let chain = tls::certificates(&certificate).map_err(|what| at.error(at_certificate, what))?;
+            let key = tls::key(&key).map_err(|what| at.error(at_key, what))?;
+            tls::identity(chain, key).map(Some).map_err(|what| at.error(at_key, what))
+        }
+        (Some(_), None) => Err(at.error("client-key", "is missing; client-certificate needs it")),
+        (None, Some(_)) => Err(at.error("client-certificate", "is missing; client-key needs it")),
+    }
+}
+
+/// What the headers of a request are made of: nothing that can't stand in one.
+fn headers(user: AuthInfo, said: plugin::Said, at: &At) -> Result<AuthInfo, AccessError> {
+    let token = |text: &str, field: &str| {
+        let text = text.trim();
+        match text.bytes().all(|byte| byte >= 0x20 && byte != 0x7F) {
+            true => Ok((!text.is_empty()).then(|| text.to_owned())),
+            false => Err(at.error(field, "has a character that no token can have; write it in one line")),
+        }
+    };
+    let mut made = AuthInfo {
+        impersonate: user.impersonate,
+        impersonate_uid: user.impersonate_uid,
+        impersonate_groups: user.impersonate_groups,
+        impersonate_user_extra: user.impersonate_user_extra,
+        ..AuthInfo::default()
+    };
+    let own = user.token.as_ref().map_or(Ok(None), |text| token(text.expose_secret(), "token"))?;
+    let of_provider = match &user.auth_provider {
+        Some(provider) if provider.name == "oidc" => provider.config.get("id-token"),
+        Some(_) => {
+            let what = "no provider but oidc is supported, as in kubectl since 1.26; use a plugin (exec)";
+            return Err(at.error("auth-provider", what));
+        }
+        None => None,
+    };
+    let found = match (own, &user.token_file, said.token, of_provider) {
+        (Some(own), _, _, _) => Some(own),
+        (None, Some(file), _, _) => {
+            let text = std::fs::read_to_string(file);
+            let text =
+                text.map_err(|error| at.error("tokenFile", format!("the token in {file} can't be read: {error}")))?;
+            token(&text, "tokenFile")?
+        }
+        (None, None, Some(said), _) => token(&said, "exec: its token")?,
+        (None, None, None, Some(text)) => token(text, "auth-provider.config.id-token")?,
+        (None, None, None, None) => None,
+    };
+    match (found, user.username, user.password) {
+        (Some(found), _, _) => made.token = Some(found.into()),
+        (None, Some(name), password) => {
+            (made.username, made.password) = (Some(name), Some(password.unwrap_or_default()));
+        }
+        (None, None, _) => {}
+    }
+    let named = made.impersonate_groups.iter().flatten().chain(&made.impersonate).chain(&made.impersonate_uid);
+    for text in named.chain(made.impersonate_user_extra.iter().flat_map(|extra| extra.values().flatten())) {
+        token(text, "as")?;
+    }
+    Ok(made)
 }
 
 fn now<T>(reason: impl Into<String>) -> Result<T, AccessError> {
@@ -311,19 +409,25 @@ fn now<T>(reason: impl Into<String>) -> Result<T, AccessError> {
 
 /// Files, and what they were when they were looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Files(Vec<(PathBuf, Option<Stamp>)>);
+pub(super) struct Files {
+    seen: Vec<(PathBuf, Option<Stamp>)>,
+    /// Until when what a plugin gave is good.
+    until: Option<SystemTime>,
+}
 
 /// Differs when a file was written or replaced: device, inode, size, time of the last change.
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl Files {
     fn look(paths: Vec<PathBuf>) -> Files {
-        Files(paths.into_iter().map(|path| (stamp(&path), path)).map(|(stamp, path)| (path, stamp)).collect())
+        let seen = paths.into_iter().map(|path| (stamp(&path), path)).map(|(stamp, path)| (path, stamp)).collect();
+        Files { seen, until: None }
     }
 
-    /// Whether one has changed since. A few system calls.
+    /// Whether one has changed since, or a plugin's credentials are no longer good. A few system calls.
     pub(super) fn have_changed(&self) -> bool {
-        self.0.iter().any(|(path, before)| stamp(path) != *before)
+        self.until.is_some_and(|until| SystemTime::now() >= until)
+            || self.seen.iter().any(|(path, before)| stamp(path) != *before)
     }
 }
 

@@ -7,8 +7,14 @@
 //! behind it: not an etcd that was restored to an earlier state, or emptied. So each new connection begins
 //! with a look at the Service `default/kubernetes`, of which every cluster has one of its own, and at the
 //! newest revision. Where they say that the data is other, the epoch changes and all is listed again.
+//!
+//! A restored etcd whose revisions have grown past ours shows neither. So the objects that changed last are looked
+//! at too, of each collection one. Revisions count the changes of the whole cluster: where an object is still there
+//! in the version in which we have it, the past is the same up to that version. Watches go on from there, and a
+//! collection with changes after that is listed again.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,16 +26,19 @@ use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube_client::Client;
-use kube_client::client::{AuthError, Body, ConfigExt};
+use kube_client::client::{Body, ConfigExt};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tower::ServiceBuilder;
 
 use super::access::{Access, AccessError, Files, Login};
-use super::wire::{Identity, Status};
+use super::resource::Resource;
+use super::tls::{self, Trust};
+use super::wire::{Identity, Names, Status};
 use crate::source::backoff::chance;
-use crate::source::{Asked, Sink};
+use crate::source::remote::{Mirror, number};
+use crate::source::{Asked, Drift, Sink};
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +64,16 @@ const GOOD: Duration = Duration::from_secs(10);
 /// How much one stream, and all together, may be ahead of us, in bytes.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
+/// A server that streams no lists is asked for that again after this long: it may have been replaced.
+const PAGED: Duration = Duration::from_secs(3600);
+/// So many objects are looked at for the past that a server has.
+const WITNESSES: usize = 4;
+
+/// What is asked for: whole objects ...
+pub(super) const OBJECTS: &str = "application/json";
+/// ... or only what they are called and their versions. A server that can't do that sends whole ones.
+pub(super) const NAMES: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
 const IDENTITY: &str = "/api/v1/namespaces/default/services?fieldSelector=metadata.name%3Dkubernetes&limit=1";
 
 /// Why a request came to nothing.
@@ -77,7 +96,7 @@ impl std::fmt::Display for Failure {
 
 /// A connection that has worked.
 pub(super) struct Link {
-    number: u64,
+    pub(super) number: u64,
     /// Of the data behind it: places in an older epoch mean nothing.
     pub(super) epoch: u64,
     /// The server's URL, for messages.
@@ -85,16 +104,23 @@ pub(super) struct Link {
     client: Client,
     files: Files,
     since: Instant,
-    /// Whether the server streams lists; None until it was asked.
-    pub(super) streams: Cell<Option<bool>>,
+    /// Which look at the server's data it was last.
+    pub(super) look: Cell<u64>,
+    /// Up to which revision that was the data that we know.
+    pub(super) proven: Cell<u64>,
 }
 
 /// The API servers of one cluster.
-pub(super) struct Servers<'s> {
+pub(super) struct Servers<'m, 's> {
     access: Access,
     /// Is told of every request.
     sink: &'s dyn Sink,
+    mirror: &'m RefCell<Mirror<'s>>,
+    /// The collections of the mirror.
+    resources: &'m [Resource],
     state: Mutex<State>,
+    /// The servers that are to be read in pages, by URL, and since when.
+    paged: RefCell<HashMap<Arc<str>, Instant>>,
     /// The newest revision seen in any collection.
     newest: Cell<u64>,
 }
@@ -104,6 +130,7 @@ struct State {
     link: Option<Rc<Link>>,
     checked: Option<Instant>,
     made: u64,
+    looks: u64,
     epoch: u64,
     identity: Option<Box<str>>,
     /// Which of the URLs is next.
@@ -115,24 +142,30 @@ struct State {
     hung: Vec<AbortHandle>,
 }
 
-impl<'s> Servers<'s> {
-    pub(super) fn new(access: Access, sink: &'s dyn Sink) -> Servers<'s> {
-        Servers { access, sink, state: Mutex::default(), newest: Cell::new(0) }
+impl<'m, 's> Servers<'m, 's> {
+    pub(super) fn new(
+        access: Access,
+        sink: &'s dyn Sink,
+        mirror: &'m RefCell<Mirror<'s>>,
+        resources: &'m [Resource],
+    ) -> Self {
+        let (state, paged, newest) = (Mutex::default(), RefCell::default(), Cell::new(0));
+        Servers { access, sink, mirror, resources, state, paged, newest }
     }
 
     /// Asks for this path and query; the body of the answer.
     pub(super) async fn get(&self, link: &Link, path: &str) -> Result<Body, Failure> {
-        self.send(&link.client, &link.url, path).await
+        self.send(&link.client, &link.url, path, OBJECTS).await
     }
 
-    /// Asks for this path and query; the whole of the answer.
-    pub(super) async fn get_whole(&self, link: &Link, path: &str) -> Result<Vec<u8>, Failure> {
-        read_whole(self.get(link, path).await?).await
+    /// Asks for this path and query, in this form; the whole of the answer.
+    pub(super) async fn get_whole(&self, link: &Link, path: &str, form: &'static str) -> Result<Vec<u8>, Failure> {
+        read_whole(self.send(&link.client, &link.url, path, form).await?).await
     }
 
-    async fn send(&self, client: &Client, url: &str, path: &str) -> Result<Body, Failure> {
+    async fn send(&self, client: &Client, url: &str, path: &str, form: &'static str) -> Result<Body, Failure> {
         let began = Instant::now();
-        let response = request(client, path).await;
+        let response = request(client, path, form).await;
         let took = began.elapsed();
         let status = response.as_ref().ok().map(|response| response.status().as_u16());
         let host = url.split("://").last().and_then(|rest| rest.split('/').next()).unwrap_or(url);
@@ -181,6 +214,47 @@ impl<'s> Servers<'s> {
         }
     }
 
+    /// The connection that there is, if any.
+    pub(super) async fn current(&self) -> Option<Rc<Link>> {
+        self.state.lock().await.link.clone()
+    }
+
+    /// The server's data is seen to be other than what is known.
+    pub(super) async fn doubt(&self, link: &Link) {
+        let mut state = self.state.lock().await;
+        if state.link.as_ref().is_some_and(|current| current.number == link.number) {
+            self.begin_anew(&mut state, &link.url, 0);
+            state.link = None;
+        }
+    }
+
+    fn begin_anew(&self, state: &mut State, url: &str, revision: u64) {
+        tracing::warn!(%url, "other data than before; listing everything again");
+        state.epoch += 1;
+        self.newest.set(revision);
+        self.mirror.borrow_mut().forget_versions();
+    }
+
+    /// Whether lists of this server are read in pages.
+    pub(super) fn is_paged(&self, link: &Link) -> bool {
+        self.paged.borrow().get(&link.url).is_some_and(|since| since.elapsed() < PAGED)
+    }
+
+    /// From now on they are.
+    pub(super) fn read_in_pages(&self, link: &Link) {
+        self.paged.borrow_mut().insert(link.url.clone(), Instant::now());
+    }
+
+    /// Tells of a difference to what the server has.
+    pub(super) fn drifted(&self, drift: &Drift) {
+        self.sink.drifted(drift);
+    }
+
+    /// The newest revision that was seen.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.get()
+    }
+
     /// Notes that a collection has come to this version.
     pub(super) fn note(&self, version: &str) {
         if let Ok(revision) = version.parse::<u64>() {
@@ -200,25 +274,36 @@ impl<'s> Servers<'s> {
             Failure::Refused(status) if status.code == 401 => refused_us(&url, &status),
             failure => format!("{url}: {failure}"),
         })?;
+        let identity_revision = identity.as_ref().and_then(|(_, revision)| *revision).unwrap_or_default();
         if let Some((uid, revision)) = identity {
             let is_other = uid != state.identity || revision.is_some_and(|revision| revision < self.newest.get());
             if is_other && state.identity.is_some() {
-                tracing::warn!(%url, "other data than before; listing everything again");
-                state.epoch += 1;
-                self.newest.set(0);
+                self.begin_anew(state, &url, revision.unwrap_or_default());
             }
             state.identity = uid.or_else(|| state.identity.take());
+            if let Some(revision) = revision {
+                self.newest.set(self.newest.get().max(revision));
+            }
         }
+        let proven = match self.prove(&client, &url).await.map_err(|failure| format!("{url}: {failure}"))? {
+            Past::Same(revision) => revision,
+            Past::Other => {
+                self.begin_anew(state, &url, identity_revision);
+                0
+            }
+        };
         state.checked = Some(started);
-        let epoch = state.epoch;
+        state.looks += 1;
+        let (epoch, look) = (state.epoch, state.looks);
         if let Some(link) = kept.filter(|link| link.epoch == epoch) {
+            link.look.set(look);
+            link.proven.set(proven);
             return Ok(link);
         }
         state.made += 1;
         tracing::debug!(%url, number = state.made, "connected");
-        let since = Instant::now();
-        let link = Link { number: state.made, epoch, url, client, files, since, streams: Cell::new(None) };
-        let link = Rc::new(link);
+        let (look, proven, since) = (Cell::new(look), Cell::new(proven), Instant::now());
+        let link = Rc::new(Link { number: state.made, epoch, url, client, files, since, look, proven });
         state.link = Some(link.clone());
         Ok(link)
     }
@@ -254,10 +339,36 @@ impl<'s> Servers<'s> {
         Ok((client, name, files))
     }
 
+    /// Looks at the objects that changed last.
+    async fn prove(&self, client: &Client, url: &str) -> Result<Past, Failure> {
+        let witnesses = self.mirror.borrow().witnesses();
+        if witnesses.is_empty() {
+            // Nothing was read, or versions are no numbers.
+            return Ok(Past::Same(u64::MAX));
+        }
+        for (c, key, version) in witnesses.into_iter().take(WITNESSES) {
+            let body = match self.send(client, url, &self.resources[c].only(&key.name), NAMES).await {
+                Ok(body) => read_whole(body).await?,
+                // Whether it can be read, the collection tells.
+                Err(Failure::Refused(_)) => continue,
+                Err(failure) => return Err(failure),
+            };
+            let Ok(names) = serde_json::from_slice::<Names>(&body) else { continue };
+            // Gone, or changed since: it proves nothing.
+            match names.items.iter().flatten().map(|item| number(Some(&item.metadata.resource_version))).next() {
+                Some(theirs) if theirs == version => return Ok(Past::Same(version)),
+                // No object goes back.
+                Some(theirs) if theirs < version => return Ok(Past::Other),
+                _ => {}
+            }
+        }
+        Ok(Past::Same(0))
+    }
+
     /// The uid of the Service `default/kubernetes`, where there is one, and the newest revision. None where
     /// that can't be told.
     async fn identify(&self, client: &Client, url: &str) -> Result<Option<(Option<Box<str>>, Option<u64>)>, Failure> {
-        let body = match self.send(client, url, IDENTITY).await {
+        let body = match self.send(client, url, IDENTITY, OBJECTS).await {
             Ok(body) => read_whole(body).await?,
             // That Services can't be read, their own collection tells.
             Err(Failure::Refused(status)) if status.code == 403 => return Ok(None),
@@ -268,6 +379,14 @@ impl<'s> Servers<'s> {
         let revision = identity.metadata.resource_version.parse().ok();
         Ok(Some((identity.uid().map(Box::from), revision)))
     }
+}
+
+/// What the objects that changed last say of a server's past.
+enum Past {
+    /// It is ours up to this revision.
+    Same(u64),
+    /// It is not.
+    Other,
 }
 
 impl State {
@@ -308,7 +427,9 @@ pub(super) fn refused_us(url: &str, status: &Status) -> String {
 fn client(login: &Login, url: Uri) -> Result<Client, String> {
     let mut config = login.config.clone();
     config.cluster_url = url;
-    let tls = config.rustls_client_config().map_err(|error| explain(&error))?;
+    // Where nothing is encrypted, nobody need be trusted.
+    let trust = if config.cluster_url.scheme_str() == Some("http") { &Trust::All } else { &login.trust };
+    let tls = tls::config(trust, login.identity.clone())?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -343,9 +464,9 @@ fn client(login: &Login, url: Uri) -> Result<Client, String> {
 }
 
 /// The head of the answer; its body is still to come.
-async fn request(client: &Client, path: &str) -> Result<Response<Body>, Failure> {
+async fn request(client: &Client, path: &str, form: &'static str) -> Result<Response<Body>, Failure> {
     let request = Request::get(path)
-        .header(ACCEPT, "application/json")
+        .header(ACCEPT, form)
         .header(USER_AGENT, concat!("bowline/", env!("CARGO_PKG_VERSION")))
         .body(Body::empty())
         .map_err(|error| Failure::Broken(error.to_string()))?;
@@ -381,14 +502,11 @@ async fn read_whole(body: Body) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// An error with what caused it, and without what may be secret.
+/// An error with what caused it.
 pub(super) fn explain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<AuthError>() {
-            return explain_auth(error);
-        }
         next = error.source();
         // kube's own wrappers say nothing.
         if error.is::<kube_client::Error>() && next.is_some() {
@@ -406,17 +524,4 @@ pub(super) fn explain(error: &(dyn std::error::Error + 'static)) -> String {
         }
     }
     text
-}
-
-/// What a plugin has printed may be a token.
-fn explain_auth(error: &AuthError) -> String {
-    match error {
-        AuthError::AuthExecRun { out, .. } => format!("the kubeconfig's plugin has failed: {}", out.status),
-        AuthError::AuthExecStart(error) => format!("the kubeconfig's plugin can't be started: {error}"),
-        AuthError::AuthExecParse(_) => "what the kubeconfig's plugin has printed is no ExecCredential".to_owned(),
-        AuthError::ReadTokenFile(error, path) => format!("the token in {} can't be read: {error}", path.display()),
-        AuthError::MissingCommand => "the kubeconfig's plugin has no command".to_owned(),
-        AuthError::ExecPluginFailed => "the kubeconfig's plugin gave no credentials".to_owned(),
-        _ => "the kubeconfig's credentials can't be used".to_owned(),
-    }
 }

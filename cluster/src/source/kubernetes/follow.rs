@@ -11,20 +11,25 @@ use http_body_util::BodyExt;
 use kube_client::client::Body;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Failure, Link, Servers, explain, jitter, pause, refused_us};
+use super::compare::Progress;
+use super::connection::{Failure, Link, OBJECTS, Servers, explain, jitter, pause, refused_us};
 use super::resource::Resource;
 use super::wire::{Bookmark, Event, Lines, MAX_LINE, Page, Status};
 use crate::parse::Envelope;
-use crate::source::remote::{Collection, Mirror};
+use crate::source::remote::{Collection, Mirror, number};
 use crate::source::{Origin, Problem};
 
 /// How many objects a page has.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
 /// How long a watch lasts, from and to: not all nodes come back at the same moment.
 const LIFE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(600));
 /// Bookmarks come about once a minute; without one for so long it is checked what the matter is. All there is
 /// where pings don't reach the server: behind a proxy that speaks HTTP itself, and without HTTP/2.
 const SILENCE: Duration = Duration::from_secs(100);
+/// A list that comes as a stream and gets no longer for so long, without its end, has none.
+const LIST_SILENCE: Duration = Duration::from_secs(10);
+/// How often a page is asked for before the list begins anew.
+const PAGE_TRIES: u32 = 4;
 /// After so many frames others get their turn.
 const FRAMES: u32 = 64;
 /// How long it is left alone at most where it is missing or forbidden.
@@ -34,14 +39,42 @@ const GOOD: Duration = Duration::from_secs(10);
 
 /// Follows one collection for good.
 pub(super) struct Follower<'m, 's> {
-    servers: &'m Servers<'s>,
+    servers: &'m Servers<'m, 's>,
     mirror: &'m RefCell<Mirror<'s>>,
     c: Collection,
-    resource: Resource,
+    resource: &'m Resource,
+    progress: &'m Progress,
     origin: Origin,
-    /// Where the watch is, and in which epoch that means something; None where it must be listed.
-    place: Option<(u64, Box<str>)>,
+    /// Where the watch is; None where it must be listed.
+    place: Option<At>,
+    /// A list in pages that is under way.
+    pages: Option<Pages>,
+    /// Why the list was not to be had as a stream, the last time.
+    unstreamed: Option<String>,
     /// How often it has failed in a row.
+    failures: u32,
+}
+
+/// Where a watch is, and since when that is known to mean something.
+struct At {
+    epoch: u64,
+    look: u64,
+    version: Box<str>,
+}
+
+/// A list in pages.
+struct Pages {
+    began: Instant,
+    /// The connection that it began at.
+    number: u64,
+    epoch: u64,
+    /// Of which revision it is; 0 before the first page.
+    revision: u64,
+    /// Where the next page begins.
+    next: Option<Box<str>>,
+    /// All in one page.
+    whole: bool,
+    /// How often the next page has failed.
     failures: u32,
 }
 
@@ -51,18 +84,22 @@ enum End {
     Over,
     /// Too early, or it said nothing.
     Early,
+    /// What it brought is not what the server has.
+    Again,
 }
 
 impl<'m, 's> Follower<'m, 's> {
     pub(super) fn new(
-        servers: &'m Servers<'s>,
+        servers: &'m Servers<'m, 's>,
         mirror: &'m RefCell<Mirror<'s>>,
         c: Collection,
-        resource: Resource,
+        resource: &'m Resource,
+        progress: &'m Progress,
     ) -> Self {
         // The same for all objects: one for each would be felt in memory.
         let origin = Origin::from(format!("kubernetes:{}", resource.path()));
-        Follower { servers, mirror, c, resource, origin, place: None, failures: 0 }
+        let (place, pages, unstreamed) = (None, None, None);
+        Follower { servers, mirror, c, resource, progress, origin, place, pages, unstreamed, failures: 0 }
     }
 
     /// Never returns.
@@ -71,16 +108,14 @@ impl<'m, 's> Follower<'m, 's> {
         let mut since = None;
         loop {
             let link = self.servers.link(since.take(), &|reason| self.away(reason)).await;
-            if self.place.as_ref().is_some_and(|(epoch, _)| *epoch != link.epoch) {
-                self.place = None;
-            }
+            self.look_at(&link);
             let began = Instant::now();
             let end = self.list_and_watch(&link).await;
             if began.elapsed() > GOOD {
                 self.failures = 0;
             }
             match end {
-                Ok(End::Over) => {}
+                Ok(End::Over | End::Again) => {}
                 Ok(End::Early) => {
                     since = Some(Instant::now());
                     if self.failures > 0 {
@@ -93,69 +128,150 @@ impl<'m, 's> Follower<'m, 's> {
         }
     }
 
+    /// Keeps the place only as far as the data behind this connection is known to be the same.
+    fn look_at(&mut self, link: &Link) {
+        let Some(place) = &mut self.place else { return };
+        let (look, proven) = (link.look.get(), link.proven.get());
+        if place.epoch != link.epoch {
+            self.place = None;
+        } else if place.look != look {
+            if self.mirror.borrow().settled(self.c) > proven {
+                tracing::info!(
+                    resource = self.resource.name(), url = %link.url,
+                    "the server can't be seen to have the same data as before; listing again"
+                );
+                self.place = None;
+                return;
+            }
+            if number(Some(&place.version)) > proven {
+                place.version = proven.to_string().into();
+            }
+            place.look = look;
+        }
+    }
+
+    fn at(&self, link: &Link, look: u64, version: Box<str>) -> Option<At> {
+        self.progress.reach(&version);
+        Some(At { epoch: link.epoch, look, version })
+    }
+
     async fn list_and_watch(&mut self, link: &Link) -> Result<End, Failure> {
-        let (began, life) = (Instant::now(), life());
-        let body = loop {
-            if self.place.is_none() && link.streams.get() == Some(false) {
-                self.list(link).await?;
-            }
-            let path = match &self.place {
-                Some((_, version)) => self.resource.watch(version, life.as_secs()),
-                None => self.resource.stream(life.as_secs()),
-            };
-            match self.servers.get(link, &path).await {
-                Err(Failure::Refused(status))
-                    if self.place.is_none() && matches!(status.code, 400 | 422) && link.streams.get() != Some(true) =>
-                {
-                    tracing::debug!(url = %link.url, %status, "the server streams no lists; reading them in pages");
-                    link.streams.set(Some(false));
+        if self.place.is_none() && self.unstreamed.is_none() && !self.servers.is_paged(link) {
+            let mut listing = Some(Instant::now());
+            let (path, began, life) = self.request();
+            let end = match timeout(LIST_SILENCE, self.servers.get(link, &path)).await {
+                Ok(Ok(body)) => {
+                    self.pages = None;
+                    self.mirror.borrow_mut().begin(self.c);
+                    self.mirror.borrow_mut().back(self.c);
+                    self.take(body, link, &mut listing).await
                 }
-                answer => break answer?,
+                Ok(Err(failure)) => Err(failure),
+                Err(_) => Err(Failure::Broken(format!("no answer within {} s", LIST_SILENCE.as_secs()))),
+            };
+            if listing.is_none() {
+                return end.map(|end| in_time(end, began, life));
             }
-        };
-        let mut listing = None;
+            // Who may not read it, or should wait, is told so; whatever else it is: it may well be read in pages.
+            let why = match end {
+                Err(Failure::Refused(status)) if matches!(status.code, 401 | 403 | 404 | 429) => {
+                    return Err(Failure::Refused(status));
+                }
+                Err(failure) => failure.to_string(),
+                Ok(_) => "it ended before the list did".to_owned(),
+            };
+            tracing::info!(resource = self.resource.name(), url = %link.url, why, "can't be listed as a stream; listing in pages");
+            self.unstreamed = Some(why);
+        }
         if self.place.is_none() {
-            link.streams.set(Some(true));
-            listing = Some(began);
-            self.mirror.borrow_mut().begin(self.c);
+            self.list(link).await?;
+            if self.unstreamed.take().is_some() {
+                self.servers.read_in_pages(link);
+            }
         }
+        let (path, began, life) = self.request();
+        let body = self.servers.get(link, &path).await?;
         self.mirror.borrow_mut().back(self.c);
-        self.take(body, link, &mut listing).await?;
-        if listing.is_some() {
-            tracing::debug!(url = %link.url, "a streamed list had no end; reading lists in pages");
-            link.streams.set(Some(false));
-        }
-        Ok(if began.elapsed() + Duration::from_secs(5) > life { End::Over } else { End::Early })
+        let end = self.take(body, link, &mut None).await?;
+        Ok(in_time(end, began, life))
+    }
+
+    /// The path of a watch, from now on, for so long.
+    fn request(&self) -> (String, Instant, Duration) {
+        let life = life();
+        let path = match &self.place {
+            Some(place) => self.resource.watch(&place.version, life.as_secs()),
+            None => self.resource.stream(life.as_secs()),
+        };
+        (path, Instant::now(), life)
     }
 
     /// Takes in the events of a watch up to its end; of one that has a list before it, if `listing` says
     /// since when.
-    async fn take(&mut self, mut body: Body, link: &Link, listing: &mut Option<Instant>) -> Result<(), Failure> {
+    async fn take(&mut self, mut body: Body, link: &Link, listing: &mut Option<Instant>) -> Result<End, Failure> {
+        let look = link.look.get();
+        let newest = self.servers.newest();
         let mut lines = Lines::default();
+        // When the list has got longer last.
+        let mut longer = Instant::now();
         for turn in 1_u32.. {
-            let frame = match timeout(SILENCE, body.frame()).await {
+            let silence = match listing {
+                Some(_) => LIST_SILENCE.saturating_sub(longer.elapsed()),
+                None => SILENCE,
+            };
+            let frame = tokio::select! {
+                biased;
+                frame = timeout(silence, body.frame()) => frame,
+                () = self.progress.again(), if listing.is_none() => {
+                    self.place = None;
+                    return Ok(End::Again);
+                }
+            };
+            let frame = match frame {
                 Ok(Some(frame)) => frame.map_err(|error| Failure::Broken(explain(&error)))?,
                 Ok(None) => break,
+                Err(_) if listing.is_some() => {
+                    let seconds = LIST_SILENCE.as_secs();
+                    return Err(Failure::Broken(format!("the list had no end {seconds} s after its last object")));
+                }
                 Err(_) => {
                     tracing::debug!(resource = self.resource.name(), url = %link.url, "silent");
                     break;
                 }
             };
+            self.progress.hear();
             lines.feed(frame.data_ref().map_or(&[], |data| data));
             while let Some(line) = lines.next() {
-                self.event(lines.text(line), link, listing)?;
+                // Changes come for ever; of the list itself nothing is newer than what was there.
+                if self
+                    .event(lines.text(line), link, look, listing)?
+                    .is_some_and(|version| version <= newest || newest == 0)
+                {
+                    longer = Instant::now();
+                }
             }
             if lines.is_too_long() {
                 return Err(Failure::Broken(format!("a line of more than {MAX_LINE} bytes")));
+            }
+            if listing.is_some() && longer.elapsed() > LIST_SILENCE {
+                let seconds = LIST_SILENCE.as_secs();
+                return Err(Failure::Broken(format!("the list had no end {seconds} s after its last object")));
             }
             if turn.is_multiple_of(FRAMES) {
                 tokio::task::yield_now().await;
             }
         }
-        Ok(())
+        Ok(End::Early)
     }
 
-    fn event(&mut self, line: &[u8], link: &Link, listing: &mut Option<Instant>) -> Result<(), Failure> {
+    /// Takes in one event; of an object of the list, the revision of its last change.
+    fn event(
+        &mut self,
+        line: &[u8],
+        link: &Link,
+        look: u64,
+        listing: &mut Option<Instant>,
+    ) -> Result<Option<u64>, Failure> {
         let event = Event::read(line).map_err(|error| Failure::Broken(format!("sent what is no event: {error}")))?;
         let mut mirror = self.mirror.borrow_mut();
         let version = match event.kind {
@@ -168,6 +284,7 @@ impl<'m, 's> Follower<'m, 's> {
                     && let Some(began) = listing.take()
                 {
                     mirror.end(self.c);
+                    mirror.settle(self.c, Some(&bookmark.metadata.resource_version));
                     self.listed(&mirror, began, "streamed");
                 }
                 Some(bookmark.metadata.resource_version)
@@ -175,42 +292,77 @@ impl<'m, 's> Follower<'m, 's> {
             "ERROR" => return Err(Failure::Refused(Status::event(event.object()))),
             _ => None,
         };
+        drop(mirror);
         // From an empty one a watch would begin anywhere.
-        if let Some(version) = version.filter(|version| !version.is_empty()) {
-            self.servers.note(&version);
-            if listing.is_none() {
-                self.place = Some((link.epoch, version));
-            }
+        let Some(version) = version.filter(|version| !version.is_empty()) else { return Ok(None) };
+        self.servers.note(&version);
+        if listing.is_none() {
+            self.place = self.at(link, look, version);
+            return Ok(None);
         }
-        Ok(())
+        Ok((event.kind == "ADDED").then(|| number(Some(&version))))
     }
 
-    /// Lists it page by page.
+    /// Lists it page by page. What fails is asked for again by the next call, if that comes to the same data.
     async fn list(&mut self, link: &Link) -> Result<(), Failure> {
-        let began = Instant::now();
-        let mut next: Option<Box<str>> = None;
+        let is_same = |pages: &Pages| {
+            pages.epoch == link.epoch && (pages.number == link.number || pages.revision <= link.proven.get())
+        };
+        let mut pages = self.pages.take().filter(is_same).unwrap_or_else(|| Pages::new(link));
+        let look = link.look.get();
         loop {
-            let text = self.servers.get_whole(link, &self.resource.page(PAGE, next.as_deref())).await?;
-            let page: Page<'_> = serde_json::from_slice(&text)
-                .map_err(|error| Failure::Broken(format!("sent what is no list: {error}")))?;
-            let mut mirror = self.mirror.borrow_mut();
-            if next.is_none() {
-                mirror.begin(self.c);
-            }
-            mirror.back(self.c);
-            let list = Envelope { kind: page.kind.clone(), version: page.api_version.clone() };
-            for item in page.items() {
-                mirror.put(self.c, &self.origin, None, item, Some(&list));
-            }
-            next = page.metadata.next.filter(|next| !next.is_empty());
-            if next.is_none() {
-                mirror.end(self.c);
-                self.listed(&mirror, began, "in pages");
-                self.servers.note(&page.metadata.resource_version);
-                self.place = Some((link.epoch, page.metadata.resource_version));
-                return Ok(());
+            match self.page(link, &mut pages).await {
+                Ok(Some(version)) => {
+                    self.place = self.at(link, look, version);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                // It took so long that the server has forgotten the rest, or it is another one: all at once.
+                Err(Failure::Refused(status)) if pages.next.is_some() && matches!(status.code, 400 | 410) => {
+                    tracing::info!(resource = self.resource.name(), %status, "the next page is gone; listing at once");
+                    pages = Pages { whole: true, ..Pages::new(link) };
+                }
+                Err(failure) => {
+                    pages.failures += 1;
+                    self.pages = Some(pages).filter(|pages| pages.next.is_some() && pages.failures < PAGE_TRIES);
+                    return Err(failure);
+                }
             }
         }
+    }
+
+    /// Takes in the next page; the list's version, if it is the last one.
+    async fn page(&mut self, link: &Link, pages: &mut Pages) -> Result<Option<Box<str>>, Failure> {
+        let limit = if pages.whole { 0 } else { PAGE };
+        let text = self.servers.get_whole(link, &self.resource.page(limit, pages.next.as_deref()), OBJECTS).await?;
+        let page: Page<'_> =
+            serde_json::from_slice(&text).map_err(|error| Failure::Broken(format!("sent what is no list: {error}")))?;
+        let version = page.metadata.resource_version.clone();
+        let next = page.metadata.next.clone().filter(|next| !next.is_empty());
+        if version.is_empty() {
+            return Err(Failure::Broken("sent a list without a resourceVersion".to_owned()));
+        }
+        if next.is_some() && next == pages.next {
+            return Err(Failure::Broken("sent a page that is followed by itself".to_owned()));
+        }
+        let mut mirror = self.mirror.borrow_mut();
+        if pages.next.is_none() {
+            mirror.begin(self.c);
+        }
+        mirror.back(self.c);
+        let list = Envelope { kind: page.kind.clone(), version: page.api_version.clone() };
+        for item in page.items() {
+            mirror.put(self.c, &self.origin, None, item, Some(&list));
+        }
+        (pages.next, pages.revision, pages.failures) = (next, number(Some(&version)), 0);
+        if pages.next.is_some() {
+            return Ok(None);
+        }
+        mirror.end(self.c);
+        mirror.settle(self.c, Some(&version));
+        self.listed(&mirror, pages.began, "in pages");
+        self.servers.note(&version);
+        Ok(Some(version))
     }
 
     fn listed(&self, mirror: &Mirror<'_>, began: Instant, how: &str) {
@@ -243,13 +395,14 @@ impl<'m, 's> Follower<'m, 's> {
                 self.place = None;
             }
             404 if !self.resource.is_required => {
-                self.place = None;
+                (self.place, self.pages) = (None, None);
                 let mut mirror = self.mirror.borrow_mut();
                 mirror.back(self.c);
                 mirror.absent(self.c, None);
                 wait = long_pause(self.failures);
             }
             403 if !self.resource.is_required => {
+                self.pages = None;
                 self.hinder(format!("{status}; {}", self.advice()));
                 wait = long_pause(self.failures);
             }
@@ -260,7 +413,7 @@ impl<'m, 's> Follower<'m, 's> {
             _ => {
                 // Whatever it is about our place that the server can't do: it can list.
                 if self.failures.is_multiple_of(4) {
-                    self.place = None;
+                    (self.place, self.pages) = (None, None);
                 }
                 match self.resource.is_required {
                     true => self.away(format!("{url}: {name}: {status}")),
@@ -285,6 +438,21 @@ impl<'m, 's> Follower<'m, 's> {
         let mut mirror = self.mirror.borrow_mut();
         mirror.back(self.c);
         mirror.hindered(self.c, Problem { origin: self.origin.clone(), object: None, field: None, message });
+    }
+}
+
+impl Pages {
+    fn new(link: &Link) -> Pages {
+        let (number, epoch) = (link.number, link.epoch);
+        Pages { began: Instant::now(), number, epoch, revision: 0, next: None, whole: false, failures: 0 }
+    }
+}
+
+/// A watch that ended, as it should be or not.
+fn in_time(end: End, began: Instant, life: Duration) -> End {
+    match end {
+        End::Early if began.elapsed() + Duration::from_secs(5) > life => End::Over,
+        end => end,
     }
 }
 

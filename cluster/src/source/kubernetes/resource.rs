@@ -1,7 +1,7 @@
 //! What is read of a cluster, and by which paths of its API.
 
 use super::{Pods, Wanted};
-use crate::object::Kind;
+use crate::object::{Kind, ObjectName};
 
 /// A collection of objects of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,9 +62,21 @@ impl Resource {
 
     /// A page of a list, behind the one that gave `next`. Without a version: the newest there is, so that a
     /// server that lags behind another never takes us back.
+    ///
+    /// A limit of 0 is none: all of it in one page.
     pub(super) fn page(&self, limit: u32, next: Option<&str>) -> String {
         let next = next.map(|next| format!("&continue={}", escape(next))).unwrap_or_default();
         format!("{}?limit={limit}{next}{}", self.path(), self.fields)
+    }
+
+    /// A list of this object alone.
+    pub(super) fn only(&self, name: &ObjectName) -> String {
+        let (path, plural) = (self.path(), self.kind.plural());
+        let path = match &*name.namespace {
+            "" => path,
+            namespace => format!("{}namespaces/{namespace}/{plural}", path.trim_end_matches(plural)),
+        };
+        format!("{path}?limit=1&fieldSelector=metadata.name%3D{}", escape(&name.name))
     }
 
     /// A watch that begins with what there is, the newest.

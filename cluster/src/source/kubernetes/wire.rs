@@ -136,6 +136,28 @@ impl Page<'_> {
     }
 }
 
+/// A page of a list that has of each object only what it is called, and in which version it is there.
+#[derive(Debug, Deserialize)]
+pub(super) struct Names {
+    pub(super) metadata: PageMetadata,
+    #[serde(default)]
+    pub(super) items: Option<Vec<Named>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    pub(super) metadata: NamedMetadata,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NamedMetadata {
+    pub(super) name: Box<str>,
+    #[serde(default)]
+    pub(super) namespace: Box<str>,
+    pub(super) resource_version: Box<str>,
+}
+
 /// The Service `default/kubernetes`, of which each cluster has one of its own.
 #[derive(Debug, Deserialize)]
 pub(super) struct Identity {
