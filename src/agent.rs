@@ -70,6 +70,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     bowline_dataplane::one_heap();
     log::start(args.log_format, args.v);
+    crate::panic::watch();
     raise_file_limit();
     if args.require_network_policy {
         anyhow::bail!(

@@ -203,6 +203,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         return crate::store::write(&names.collect::<String>()).map(|_| ());
     }
     log::start(args.log_format, if args.quiet { 0 } else { args.v });
+    crate::panic::watch();
     crate::agent::raise_file_limit();
     if let Some(path) = &args.pidfile {
         std::fs::write(path, format!("{}\n", std::process::id()))

@@ -11,6 +11,7 @@ mod get;
 mod http;
 mod log;
 mod metrics;
+mod panic;
 mod states;
 mod store;
 mod table;

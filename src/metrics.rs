@@ -73,6 +73,7 @@ pub(crate) struct Metrics {
     mapped: Gauge,
     verdicts: Family<ByVerdict, Counter>,
     objects: Family<ByKind, Gauge>,
+    drift: Family<ByKind, Counter>,
     source_up: Family<ByCluster, Gauge>,
     source_away: Family<ByCluster, Gauge<f64, AtomicU64>>,
     /// 1 once the first whole read is in the kernel.
@@ -115,6 +116,7 @@ impl Metrics {
             mapped: Gauge::default(),
             verdicts: Family::default(),
             objects: Family::default(),
+            drift: Family::default(),
             source_up: Family::default(),
             source_away: Family::default(),
             ready: Gauge::default(),
@@ -149,6 +151,11 @@ impl Metrics {
         r.register("mapped_bytes", "Bytes of the kernel's arrays mapped into the agent", m.mapped.clone());
         r.register("verdicts", "Decisions about calls to Service addresses, by how they ended", m.verdicts.clone());
         r.register("objects", "Objects known", m.objects.clone());
+        r.register(
+            "source_drift",
+            "Objects that were not as the server has them, when that was compared; they were read again",
+            m.drift.clone(),
+        );
         r.register("source_up", "1 while the state's source can be read", m.source_up.clone());
         r.register(
             "source_away_seconds",
@@ -184,6 +191,11 @@ impl Metrics {
     /// Sets how many objects of a kind are known.
     pub(crate) fn set_objects(&self, cluster: &str, kind: &'static str, count: usize) {
         self.objects.get_or_create(&ByKind { cluster: cluster.to_owned(), kind }).set(count as i64);
+    }
+
+    /// Counts objects that were known otherwise than the server has them.
+    pub(crate) fn count_drift(&self, cluster: &str, kind: &'static str, count: usize) {
+        self.drift.get_or_create(&ByKind { cluster: cluster.to_owned(), kind }).inc_by(count as u64);
     }
 
     /// Takes what the kernel says now.

@@ -11,6 +11,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bowline_cluster::etcd::{Location, LocationError};
 use bowline_cluster::source::Source;
@@ -133,6 +134,40 @@ fn apiservers(text: &str) -> Result<Apiservers, String> {
     kubernetes::apiservers(text).map(Apiservers)
 }
 
+/// A span as Go writes it, longer than nothing.
+fn span(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, f64); 8] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("\u{b5}s", 1e-6),
+        ("\u{3bc}s", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    let bad = || "write a span such as 15m0s, 1h30m or 500ms".to_owned();
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut seconds = 0.0;
+    if rest.is_empty() {
+        return Err(bad());
+    }
+    while !rest.is_empty() && rest != "0" {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |n| digits + n);
+        let (_, length) = UNITS.iter().find(|(name, _)| *name == &rest[digits..unit]).ok_or_else(bad)?;
+        seconds += number * length;
+        rest = &rest[unit..];
+    }
+    match Duration::try_from_secs_f64(seconds) {
+        // Go's own bound, some 292 years.
+        Ok(span) if !span.is_zero() && span.as_nanos() <= i64::MAX as u128 => Ok(span),
+        Ok(span) if span.is_zero() => Err("it must be longer than nothing".to_owned()),
+        _ => Err("it is longer than any".to_owned()),
+    }
+}
+
 /// The flags that say which states there are.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StateArgs {
@@ -160,6 +195,12 @@ pub(crate) struct StateArgs {
     /// Service's, which has no one behind it before Bowline has read the state.
     #[arg(long, value_name = "URL,URL", value_parser = apiservers)]
     apiserver: Option<Apiservers>,
+    /// How often what is known of a Kubernetes cluster is compared with what its API server has, and mended
+    ///
+    /// Names and versions are asked for, in pages. Spans are written as Go has them: 15m0s, 1h30m, 500ms. More often
+    /// than once a second nothing is compared.
+    #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = span)]
+    config_sync_period: Duration,
     /// Ranges for Service addresses that manifests leave out, one a family; the first gives the default
     /// family
     #[arg(long, value_name = "CIDR", value_delimiter = ',', default_value = "10.96.0.0/12,fd00:10:96::/112")]
@@ -174,7 +215,8 @@ impl StateArgs {
 
     /// A way to Kubernetes, with what the flags add where it doesn't say it itself.
     pub(crate) fn reach(&self, access: Access) -> Access {
-        access.or(self.kubeconfig.as_deref(), self.apiserver.as_ref().map_or(&[][..], |urls| &urls.0))
+        let urls = self.apiserver.as_ref().map_or(&[][..], |urls| &urls.0);
+        Access { sync_period: Some(self.config_sync_period), ..access.or(self.kubeconfig.as_deref(), urls) }
     }
 
     /// The states, this node's own first.

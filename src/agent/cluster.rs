@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bowline_cluster::object::ObjectName;
 use bowline_cluster::saved;
 use bowline_cluster::snapshot::Snapshot;
-use bowline_cluster::source::{Asked, Problem, Sink, Update};
+use bowline_cluster::source::{Asked, Drift, Problem, Sink, Update};
 use bowline_cluster::span;
 use bowline_cluster::state::{Applied, Options, State};
 use bowline_dns::feed::Feed;
@@ -301,6 +301,14 @@ impl Sink for Cluster {
         if let Some(feed) = self.feed.get() {
             feed.asked(request);
         }
+    }
+
+    fn drifted(&self, drift: &Drift) {
+        self.metrics.count_drift(&self.name, drift.kind, drift.objects);
+        tracing::warn!(
+            cluster = %self.name, kind = drift.kind, objects = drift.objects, some = drift.names.join(", "),
+            "what is known is not what the server has: its watch has lost changes; reading them again"
+        );
     }
 
     fn update(&self, update: Update) {

@@ -39,3 +39,22 @@ fn two_states_of_one_name_are_refused_and_so_are_flags_that_belong_to_none() {
     assert!(args(&["files:a"], &["https://x"]).states().unwrap_err().to_string().contains("--apiserver"));
     assert_eq!(args(&["files:a", "b=files:b"], &[]).states().unwrap().len(), 2);
 }
+
+#[test]
+fn spans_as_kube_proxy_takes_them() {
+    for (text, milliseconds) in [
+        ("15m", 900_000),
+        ("15m0s", 900_000),
+        ("1h30m", 5_400_000),
+        ("1.5h", 5_400_000),
+        (".5s", 500),
+        ("+2s", 2000),
+        ("100ms", 100),
+    ] {
+        assert_eq!(span(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+    }
+    assert_eq!(span("2us"), span("2\u{b5}s"));
+    for text in ["", "0", "0s", "-5s", "5", "m", "1d", "5s ", "1e3s", "NaNs", "infs", "9999999999h", "1..5s"] {
+        assert!(span(text).is_err(), "{text}");
+    }
+}

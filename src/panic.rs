@@ -1,0 +1,50 @@
+//! What a panic does, ours or a library's: it is said in one line, and never goes unnoticed.
+//!
+//! In a thread that answers DNS it ends one question or one connection. In any other it ends the process, with
+//! exit code 101: a part that is silently gone, or fails again for ever, would be worse. What the kernel has goes on,
+//! and who started the process starts it again.
+
+use std::panic::PanicHookInfo;
+
+/// How threads that answer DNS are called.
+const ANSWERING: &str = "bowline-dns-";
+/// The exit code, as Rust has it.
+const CODE: i32 = 101;
+
+/// How long the line may take.
+const LINE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// To be called once, when logging has begun.
+pub(crate) fn watch() {
+    std::panic::set_hook(Box::new(|info| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        let ends = ends_the_process(name);
+        tracing::error!(
+            thread = name,
+            at = info.location().map(ToString::to_string),
+            ends_the_process = ends,
+            "a fault of this program: {}; please report it",
+            message(info)
+        );
+        if ends {
+            // Another thread may be writing the line.
+            std::thread::sleep(LINE);
+            std::process::exit(CODE);
+        }
+    }));
+}
+
+fn ends_the_process(thread: &str) -> bool {
+    thread.strip_prefix(ANSWERING).is_none_or(|number| number.parse::<u16>().is_err())
+}
+
+/// In one line.
+fn message(info: &PanicHookInfo<'_>) -> String {
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it says nothing").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;
