@@ -306,3 +306,81 @@ fn a_full_table_of_sockets_is_told_and_hurts_only_what_needs_it() {
     ground.agent.wait_for_count("sockets", 0);
     assert!(udp1(&ground.client, udp).starts_with("s-"));
 }
+
+#[test]
+fn a_backend_that_is_asked_directly_answers_as_itself() {
+    let ground = Ground::new("itself", 2);
+    for (one, two, backend, other) in [
+        (at("10.96.1.1", 53), at("10.96.1.2", 53), server(1), server(2)),
+        (at("fd00:10:96::1", 53), at("fd00:10:96::2", 53), server6(1), server6(2)),
+    ] {
+        let six = if one.is_ipv6() { "6" } else { "" };
+        put(&ground, &format!("one{six}"), true, one, &[1]);
+        // Two VIPs of one backend.
+        put(&ground, &format!("two{six}"), true, two, &[1]);
+        let orders: [&[SocketAddr]; 4] = [
+            &[one, backend],
+            &[backend, one],
+            &[one, backend, other, one, backend, backend, one],
+            &[one, two, backend, one, backend, two, backend, other],
+        ];
+        for order in orders {
+            for flags in ["", "--mapped"] {
+                let targets: String = order.iter().map(|target| format!(" --target {target}")).collect();
+                for seen in ask(&ground.client, &format!("udp{targets} --repeat 3 {flags}")) {
+                    let wanted = if flags.is_empty() { seen.target } else { mapped(seen.target) };
+                    let who = if [other, mapped(other)].contains(&seen.target) { "s-2" } else { "s-1" };
+                    assert_eq!((seen.who().as_str(), seen.from), (who, Some(wanted)), "{order:?} {flags}");
+                }
+            }
+        }
+    }
+    ground.agent.wait_for_count("sockets", 0);
+}
+
+/// Does one thing after the other with a UDP socket, and says whom it is connected to and who answered.
+const STEPS: &str = r"
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(20)
+for step in sys.argv[1:]:
+    what, at = step.split('=')
+    at = (at.rsplit(':', 1)[0], int(at.rsplit(':', 1)[1]))
+    if what == 'connect':
+        s.connect(at)
+        s.send(b'x')
+    else:
+        s.sendto(b'x', at)
+    data, sender = s.recvfrom(100)
+    try: peer = '%s:%d' % s.getpeername()
+    except OSError: peer = '-'
+    print(peer, '%s:%d' % sender)
+";
+
+#[test]
+fn a_socket_that_connected_to_a_backend_itself_has_it_as_peer() {
+    let ground = Ground::new("peer", 1);
+    let (one, two, backend) = (at("10.96.1.1", 53), at("10.96.1.2", 53), server(1));
+    put(&ground, "one", true, one, &[1]);
+    put(&ground, "two", true, two, &[1]);
+    let connect = |to: SocketAddr| (format!("connect={to}"), Some(to), to);
+    let send = |to: SocketAddr| (format!("send={to}"), None, to);
+    for steps in [
+        &[connect(one), connect(backend), connect(one)][..],
+        &[connect(backend), send(one), send(backend), send(one)],
+        &[connect(one), send(backend), send(one), connect(backend)],
+        &[send(one), connect(backend), send(two), connect(two), send(one)],
+        &[send(one), send(two), send(one), connect(backend), connect(one), send(backend)],
+    ] {
+        let mut args = vec!["-c", STEPS];
+        args.extend(steps.iter().map(|(step, ..)| step.as_str()));
+        let said = ground.client.output("python3", &args).unwrap();
+        let mut connected = None;
+        let wanted = steps.iter().map(|(_, peer, sender)| {
+            connected = peer.or(connected);
+            format!("{} {sender}", connected.map_or("-".to_owned(), |peer| peer.to_string()))
+        });
+        assert_eq!(said.lines().collect::<Vec<_>>(), wanted.collect::<Vec<_>>(), "{steps:?}");
+    }
+    ground.agent.wait_for_count("sockets", 0);
+}

@@ -5,14 +5,15 @@
 //! choose  ─> the stand-in, while it is alive; otherwise as the slice says
 //! connect ─> frontend? ─> choose ─> remember under the cookie ─> go to the backend
 //! send    ─> frontend? ─> what the socket keeps, while it lives; otherwise choose and remember
-//! receive ─> who is this backend to the socket? ─> the VIP
+//!         └─> no: a backend of a VIP that the socket asked? From now on it answers as itself
+//! receive ─> who is this backend to the socket? ─> the VIP, or itself, as it was last asked
 //! peer    ─> the same for getpeername
 //! release ─> forget all of the socket
 //! ```
 
 use crate::layout::{
-    AFFINITY, Affinity, AffinityKey, Backend, CHAIN, Endpoint, FrontendKey, HEADER, Pick, SocketKey, Translation, Word,
-    is_alive, nowhere,
+    AFFINITY, Affinity, AffinityKey, Backend, CHAIN, Endpoint, FURTHER, FrontendKey, HEADER, ITSELF, PREVIOUS_ITSELF,
+    Pick, SENT, SocketKey, Translation, Word, is_alive, nowhere,
 };
 use crate::verdict::Verdict;
 
@@ -66,6 +67,34 @@ pub trait Sockets {
     fn remove(&self, key: &SocketKey) -> bool;
     /// Exchanges an entry's `next` atomically and returns the old one; None: the entry isn't there.
     fn swap_next(&self, key: &SocketKey, next: u32) -> Option<u32>;
+    /// Sets flags in the `next` of a socket's first entry, atomically. False: it isn't where that can be done.
+    fn set_flags(&self, first: &SocketKey, flags: u32) -> bool;
+    /// Takes flags away there.
+    fn clear_flags(&self, first: &SocketKey, flags: u32) -> bool;
+    /// Brings an entry here that stands in another layout only.
+    fn bring(&self, _key: &SocketKey) {}
+    /// As [`Sockets::get`], of what was brought.
+    fn get_brought(&self, key: &SocketKey, into: &mut Translation) -> bool {
+        self.get(key, into)
+    }
+    /// As [`Sockets::put`], of what was brought.
+    fn put_brought(&self, key: &SocketKey, value: &Translation) -> bool {
+        self.put(key, value)
+    }
+    /// The flags of a socket's first entry, and which of them say of this peer that it answers itself; in place.
+    fn flags(&self, first: &SocketKey, peer: &Endpoint) -> (u32, u32) {
+        let mut there = Translation::default();
+        if self.get(first, &mut there) { there.flags_of(peer) } else { (0, 0) }
+    }
+    /// Copies the backend of an entry, or the previous one, and returns its service; 0: it isn't there. In place, too.
+    fn way(&self, key: &SocketKey, previous: bool, into: &mut Endpoint) -> u32 {
+        let mut there = Translation::default();
+        if !self.get(key, &mut there) {
+            return 0;
+        }
+        *into = if previous { there.previous } else { there.backend };
+        there.service
+    }
     /// Whether the entry is there and of this service. In place, like the next: the kernel's stack is 512 bytes.
     fn is_of(&self, key: &SocketKey, service: u32) -> bool {
         let mut there = Translation::default();
@@ -91,6 +120,9 @@ pub struct Ask {
     pub protocol: u8,
     /// Nobody will be told when the socket closes, so nothing of it may be remembered.
     pub untold: bool,
+    /// It may be a send without an address: of an IPv6 socket that is connected to an IPv4 address the kernel tells
+    /// them as sends to that.
+    pub may_be_connection: bool,
 }
 
 /// What becomes of a call.
@@ -211,8 +243,18 @@ fn choose<T: Tables>(t: &T, service: u32, client: u64) -> Result<Chosen, Verdict
 /// Decides a connect().
 #[inline(always)]
 pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
+    // One function after the other and none in another: the kernel's stack is 512 bytes.
+    let has_chain = ask.protocol == UDP && m.has(&SocketKey::chain(ask.cookie));
+    if has_chain {
+        forget_first_way(m, ask.cookie, false);
+        forget_first_way(m, ask.cookie, true);
+    }
     let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
-        forget_connection(m, ask);
+        forget_connection(m, ask, has_chain);
+        if has_chain {
+            bring_back(m, ask.cookie, &ask.vip);
+            back_is_itself(m, ask.cookie, &ask.vip);
+        }
         return Decision::pass(Verdict::NotService);
     };
     let (chosen, verdict) = match choose(m, service, ask.client) {
@@ -225,48 +267,99 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
             (Chosen { id: 0, life: 0, endpoint: nowhere(&ask.vip), verdict: Verdict::NoEndpoint }, Verdict::NoEndpoint)
         }
         Err(verdict) => {
-            forget_connection(m, ask);
+            forget_connection(m, ask, has_chain);
             return Decision::pass(verdict);
         }
     };
-    let mut t = Translation {
+    let t = Translation {
         vip: ask.vip,
         backend: chosen.endpoint,
         previous: Endpoint::default(),
         service,
         backend_id: chosen.id,
         life: chosen.life,
-        next: 0,
+        next: if has_chain { FURTHER } else { 0 },
     };
-    let kept = !ask.untold && keep_connection(m, ask, &mut t);
+    let kept = !ask.untold && keep_connection(m, ask, &t);
     Decision::redirect(if kept { verdict } else { Verdict::Untracked }, chosen.endpoint)
 }
 
 /// Remembers a connection; what an unconnected socket had for its datagrams stays. False: the map is full.
 #[inline(never)]
-fn keep_connection<S: Sockets>(s: &S, ask: &Ask, t: &mut Translation) -> bool {
-    if ask.protocol == UDP {
-        t.next = has_chain(s, ask.cookie);
+fn keep_connection<S: Sockets>(s: &S, ask: &Ask, t: &Translation) -> bool {
+    let mut key = SocketKey::back(ask.cookie, &t.backend);
+    // Another VIP has the same backend: whom the socket is connected to answers now.
+    if t.next & FURTHER != 0 && s.has(&key) {
+        s.put(&key, t);
     }
-    s.put(&SocketKey::first(ask.cookie), t)
+    key.peer = Endpoint::default();
+    s.put(&key, t)
 }
 
 /// The socket is connected elsewhere, so an earlier connection to a VIP is over; what it has for its
 /// datagrams to further VIPs stays.
 #[inline(never)]
-fn forget_connection<S: Sockets>(s: &S, ask: &Ask) {
+fn forget_connection<S: Sockets>(s: &S, ask: &Ask, has_chain: bool) {
     let first = SocketKey::first(ask.cookie);
-    if ask.protocol == UDP && has_chain(s, ask.cookie) != 0 {
-        s.put(&first, &Translation { next: 1, ..Translation::default() });
+    if has_chain {
+        s.put(&first, &Translation { next: FURTHER, ..Translation::default() });
     } else {
         s.remove(&first);
     }
 }
 
-/// What `next` of a socket's first translation says: 1 if there are further ones.
+/// Forgets a way back of a first translation that is about to be written over.
+#[inline(never)]
+fn forget_first_way<S: Sockets>(s: &S, cookie: u64, previous: bool) {
+    let mut peer = Endpoint::default();
+    let service = s.way(&SocketKey::first(cookie), previous, &mut peer);
+    if service != 0 && peer.port != 0 {
+        forget_back(s, cookie, &peer, service);
+    }
+}
+
+/// The socket asks an address that is no Service's. If that is a backend which it asked by a VIP, its answers are its
+/// own from now on, until the socket asks the VIP again: from whom an answer comes says nothing of which question it
+/// answers, so the last one counts.
 #[inline(always)]
-fn has_chain<S: Sockets>(s: &S, cookie: u64) -> u32 {
-    s.has(&SocketKey::chain(cookie)) as u32
+fn answers_itself<S: Sockets>(s: &S, ask: &Ask) {
+    // One look for those that never asked a Service, as most.
+    if s.has(&SocketKey::first(ask.cookie)) && first_is_itself(s, ask) & FURTHER != 0 {
+        bring_back(s, ask.cookie, &ask.vip);
+        back_is_itself(s, ask.cookie, &ask.vip);
+    }
+}
+
+/// The same in the first translation alone. Returns its flags; none where it is the connection that is used.
+#[inline(never)]
+fn first_is_itself<S: Sockets>(s: &S, ask: &Ask) -> u32 {
+    let first = SocketKey::first(ask.cookie);
+    s.bring(&first);
+    let (flags, flag) = s.flags(&first, &ask.vip);
+    if ask.may_be_connection && flag != 0 && flags & SENT == 0 {
+        return 0;
+    }
+    if flag & !flags != 0 {
+        s.set_flags(&first, flag);
+    }
+    flags
+}
+
+#[inline(never)]
+fn bring_back<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint) {
+    s.bring(&SocketKey::back(cookie, peer));
+}
+
+/// Makes answers from a backend its own, where they were a VIP's. What it writes was brought into this layout.
+#[inline(never)]
+fn back_is_itself<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint) {
+    let mut t = Translation::default();
+    let back = SocketKey::back(cookie, peer);
+    if s.get_brought(&back, &mut t) && t.vip != *peer {
+        // Whose it is stays, so that it goes with that.
+        t.vip = *peer;
+        s.put_brought(&back, &t);
+    }
 }
 
 /// Whether a socket may stay with a backend as far as the service's stand-in goes: with him while he takes calls, and
@@ -282,6 +375,7 @@ fn may_stay<T: Tables>(t: &T, service: u32, backend: u32) -> bool {
 #[inline(always)]
 pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
     let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
+        answers_itself(m, ask);
         return Decision::pass(Verdict::NotService);
     };
     let mut have = Translation::default();
@@ -300,14 +394,24 @@ pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
         && may_stay(m, service, have.backend_id)
     {
         // Two Services may have one backend: its answers belong to whom the socket asked last.
-        if (place != Place::First || have.next != 0) && !point_back(m, ask.cookie, &have) {
+        if (place != Place::First || have.next & FURTHER != 0) && !point_back(m, ask.cookie, &have) {
             return Decision::pass(Verdict::SocketsFull);
+        }
+        if place == Place::First && have.next & ITSELF != 0 {
+            key.service = 0;
+            if !m.clear_flags(&key, ITSELF) {
+                have.next &= !ITSELF;
+                m.put(&key, &have);
+            }
         }
         return Decision::redirect(Verdict::Kept, endpoint);
     }
     // Further ones have ways back, and the first has, once there are further ones.
-    if (place == Place::Further || have.next != 0) && have.previous.port != 0 {
+    if (place == Place::Further || (place == Place::First && have.next & FURTHER != 0)) && have.previous.port != 0 {
         forget_back(m, ask.cookie, &have.previous, service);
+    }
+    if place == Place::First {
+        have.next = first_flags(had, have.next);
     }
     have.vip = ask.vip;
     have.service = service;
@@ -319,6 +423,16 @@ pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
         return Decision::pass(Verdict::SocketsFull);
     }
     Decision::redirect(verdict, have.backend)
+}
+
+/// The flags of a first translation that gets a backend: what was so of the one that it has is so of the previous.
+#[inline(always)]
+const fn first_flags(had: bool, flags: u32) -> u32 {
+    match (had, flags & ITSELF != 0) {
+        (false, _) => SENT,
+        (true, true) => (flags & !ITSELF) | PREVIOUS_ITSELF,
+        (true, false) => flags & !PREVIOUS_ITSELF,
+    }
 }
 
 /// Where a socket's translation for a VIP stands.
@@ -357,11 +471,11 @@ fn keep<S: Sockets>(s: &S, cookie: u64, t: &mut Translation, place: Place) -> bo
     let mut key = SocketKey::first(cookie);
     if place == Place::First {
         key.service = CHAIN;
-        if t.next == 0 && s.has(&key) {
-            t.next = 1;
+        if t.next & FURTHER == 0 && s.has(&key) {
+            t.next |= FURTHER;
         }
         key.service = 0;
-        return (t.next == 0 || point_back(s, cookie, t)) && s.put(&key, t);
+        return (t.next & FURTHER == 0 || point_back(s, cookie, t)) && s.put(&key, t);
     }
     // The way back first: what is kept without one would be sent, and its answer not be recognised.
     if !point_back(s, cookie, t) {
@@ -417,7 +531,11 @@ fn link<S: Sockets>(s: &S, key: &mut SocketKey, new: &Translation) -> bool {
             key.service = new.service;
             s.swap_next(key, before);
             key.service = 0;
-            s.swap_next(key, 1);
+            if !s.set_flags(key, FURTHER)
+                && let Some(flags) = s.swap_next(key, FURTHER)
+            {
+                s.set_flags(key, flags);
+            }
             true
         }
         None => {
@@ -436,17 +554,23 @@ pub fn receive<S: Sockets>(s: &S, cookie: u64, from: &Endpoint) -> Option<Endpoi
         return None;
     }
     let mut back = Translation::default();
-    if first.next != 0 && s.get(&SocketKey::back(cookie, from), &mut back) {
+    if first.next & FURTHER != 0 && s.get(&SocketKey::back(cookie, from), &mut back) {
         return Some(back.vip);
     }
-    if first.backend == *from || first.previous == *from { Some(first.vip) } else { None }
+    let is_itself = match () {
+        () if first.backend == *from => first.next & ITSELF != 0,
+        () if first.previous == *from => first.next & PREVIOUS_ITSELF != 0,
+        () => true,
+    };
+    if is_itself { None } else { Some(first.vip) }
 }
 
 /// Whom getpeername shows instead of `peer`.
 #[inline(always)]
 pub fn peer<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint) -> Option<Endpoint> {
     let mut first = Translation::default();
-    let is_translated = s.get(&SocketKey::first(cookie), &mut first);
+    // What it only sent to says nothing of whom it is connected to.
+    let is_translated = s.get(&SocketKey::first(cookie), &mut first) && first.next & SENT == 0;
     if is_translated && (first.backend == *peer || first.previous == *peer) { Some(first.vip) } else { None }
 }
 
@@ -461,7 +585,7 @@ pub fn release<S: Sockets>(s: &S, cookie: u64, protocol: u8) -> u32 {
     let mut had = Translation::default();
     if s.get(&first, &mut had) {
         s.remove(&first);
-        if had.next != 0 {
+        if had.next & FURTHER != 0 {
             forget_both_ways(s, cookie, &had);
         }
     }

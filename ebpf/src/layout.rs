@@ -371,10 +371,11 @@ pub struct Affinity {
 ///
 /// ```text
 /// cookie                     its first translation: a connection, or the first VIP it sent to;
-///                            `next` is 1 if there are further ones
+///                            `next` is flags: [`FURTHER`], [`ITSELF`], [`PREVIOUS_ITSELF`], [`SENT`]
 /// cookie, CHAIN              only if it sent to further VIPs: `next` is the last of them
 /// cookie, service id         one of those: the backend it keeps, and the `next` of the chain
-/// cookie, backend endpoint   the way back: whose answers come from there
+/// cookie, backend endpoint   the way back: whose answers come from there; the backend is its own VIP
+///                            where the socket last asked it directly
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
@@ -405,6 +406,16 @@ pub struct SocketKey {
 
 /// The service id that is none and marks the head of a socket's chain.
 pub const CHAIN: u32 = u32::MAX;
+
+/// Flag of a socket's first translation: there are further ones.
+pub const FURTHER: u32 = 1;
+/// Flag of a socket's first translation: the backend was last asked directly, so its answers are its own.
+pub const ITSELF: u32 = 1 << 1;
+/// The same of the previous backend.
+pub const PREVIOUS_ITSELF: u32 = 1 << 2;
+/// Flag of a socket's first translation: it was sent to; whom the socket is connected to, if to anybody, is another
+/// thing.
+pub const SENT: u32 = 1 << 3;
 
 const NO_PEER: Endpoint = Endpoint::new([0; 4], 0);
 
@@ -458,7 +469,7 @@ pub struct Translation {
     pub backend_id: u32,
     /// The life of that backend.
     pub life: u32,
-    /// Service id of the next further translation; 0 ends the chain.
+    /// Service id of the next further translation, 0 ends the chain; of the first translation, flags.
     pub next: u32,
 }
 
@@ -467,7 +478,7 @@ pub struct Translation {
 #[repr(C)]
 #[cfg(feature = "layout-next")]
 pub struct Translation {
-    /// Service id of the next further translation; 0 ends the chain.
+    /// Service id of the next further translation, 0 ends the chain; of the first translation, flags.
     pub next: u32,
     /// The life of that backend.
     pub life: u32,
@@ -481,6 +492,20 @@ pub struct Translation {
     pub vip: Endpoint,
     /// Index into `services`.
     pub service: u32,
+}
+
+impl Translation {
+    /// The flags, as a socket's first translation has them, and which of them say of this peer that it answers itself.
+    #[inline(always)]
+    pub fn flags_of(&self, peer: &Endpoint) -> (u32, u32) {
+        if self.backend == *peer {
+            (self.next, ITSELF)
+        } else if self.previous == *peer {
+            (self.next, PREVIOUS_ITSELF)
+        } else {
+            (self.next, 0)
+        }
+    }
 }
 
 /// Bytes of text in a [`Name`]: two names of 63 bytes, a port name of 63, separators, room.

@@ -103,7 +103,23 @@ fn cookie(ctx: &SockAddrContext) -> u64 {
 fn ask(ctx: &SockAddrContext, family: Family, protocol: u8) -> Ask {
     // SAFETY: the helper takes the program's own context.
     let client = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
-    Ask { vip: address(ctx, family), cookie: cookie(ctx), client, protocol, untold: is_subflow(ctx, protocol) }
+    let untold = is_subflow(ctx, protocol);
+    Ask { vip: address(ctx, family), cookie: cookie(ctx), client, protocol, untold, may_be_connection: false }
+}
+
+/// Whether the socket is an IPv6 one that is connected to an IPv4 address.
+#[inline(always)]
+fn is_mapped_connection(ctx: &SockAddrContext, family: Family) -> bool {
+    const AF_INET6: u32 = 10;
+    const TCP_ESTABLISHED: u32 = 1;
+    if !matches!(family, Family::V4) {
+        return false;
+    }
+    // SAFETY: the context's socket, checked as the verifier demands.
+    unsafe {
+        let socket = (*ctx.sock_addr).__bindgen_anon_1.sk;
+        !socket.is_null() && (*socket).family == AF_INET6 && (*socket).state == TCP_ESTABLISHED
+    }
 }
 
 /// Whether the socket is a path of an MPTCP connection: those are the kernel's own, and their close runs
@@ -154,7 +170,8 @@ fn send(ctx: &SockAddrContext, family: Family) -> i32 {
     if protocol(ctx) != UDP {
         return ALLOW;
     }
-    carry_out(ctx, family, decide::send(&Kernel, &ask(ctx, family, UDP)))
+    let ask = Ask { may_be_connection: is_mapped_connection(ctx, family), ..ask(ctx, family, UDP) };
+    carry_out(ctx, family, decide::send(&Kernel, &ask))
 }
 
 #[inline(always)]

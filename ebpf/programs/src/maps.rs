@@ -20,7 +20,7 @@ use bowline_ebpf::layout::{
     Translation,
 };
 use bowline_ebpf::verdict::Verdict;
-use core::intrinsics::{AtomicOrdering, atomic_xadd, atomic_xchg};
+use core::intrinsics::{AtomicOrdering, atomic_and, atomic_or, atomic_xadd, atomic_xchg};
 
 // The loader sets the sizes (max_entries) by its flags; these are only what a reader of the object sees.
 #[btf_map(name = "frontends")]
@@ -239,6 +239,32 @@ impl Sockets for Current {
             .get_ptr_mut(key)
             .map(|t| unsafe { atomic_xchg::<u32, { AtomicOrdering::AcqRel }>(&raw mut (*t).next, next) })
     }
+    #[inline(always)]
+    fn set_flags(&self, first: &SocketKey, flags: u32) -> bool {
+        let Some(t) = SOCKETS.get_ptr_mut(first) else { return false };
+        // SAFETY: as in `swap_next`.
+        unsafe { atomic_or::<u32, u32, { AtomicOrdering::AcqRel }>(&raw mut (*t).next, flags) };
+        true
+    }
+    #[inline(always)]
+    fn clear_flags(&self, first: &SocketKey, flags: u32) -> bool {
+        let Some(t) = SOCKETS.get_ptr_mut(first) else { return false };
+        // SAFETY: as in `swap_next`.
+        unsafe { atomic_and::<u32, u32, { AtomicOrdering::AcqRel }>(&raw mut (*t).next, !flags) };
+        true
+    }
+    #[inline(always)]
+    fn flags(&self, first: &SocketKey, peer: &Endpoint) -> (u32, u32) {
+        // SAFETY: looked at in place; it changes only by this socket's own calls.
+        unsafe { SOCKETS.get(first) }.map_or((0, 0), |t| t.flags_of(peer))
+    }
+    #[inline(always)]
+    fn way(&self, key: &SocketKey, previous: bool, into: &mut Endpoint) -> u32 {
+        // SAFETY: looked at in place; it changes only by this socket's own calls.
+        let Some(found) = (unsafe { SOCKETS.get(key) }) else { return 0 };
+        *into = if previous { found.previous } else { found.backend };
+        found.service
+    }
 }
 
 impl Sockets for Previous {
@@ -261,6 +287,12 @@ impl Sockets for Previous {
     }
     fn swap_next(&self, _key: &SocketKey, _next: u32) -> Option<u32> {
         None
+    }
+    fn set_flags(&self, _first: &SocketKey, _flags: u32) -> bool {
+        false
+    }
+    fn clear_flags(&self, _first: &SocketKey, _flags: u32) -> bool {
+        false
     }
 }
 
@@ -314,6 +346,36 @@ impl Sockets for Kernel {
             None if has_previous() && bring_over(key) != 0 => Current.swap_next(key, next),
             found => found,
         }
+    }
+    #[inline(always)]
+    fn bring(&self, key: &SocketKey) {
+        if has_previous() && !Current.has(key) {
+            bring_over(key);
+        }
+    }
+    #[inline(always)]
+    fn get_brought(&self, key: &SocketKey, into: &mut Translation) -> bool {
+        Current.get(key, into)
+    }
+    #[inline(always)]
+    fn put_brought(&self, key: &SocketKey, value: &Translation) -> bool {
+        Current.put(key, value)
+    }
+    #[inline(always)]
+    fn flags(&self, first: &SocketKey, peer: &Endpoint) -> (u32, u32) {
+        Current.flags(first, peer)
+    }
+    #[inline(always)]
+    fn set_flags(&self, first: &SocketKey, flags: u32) -> bool {
+        Current.set_flags(first, flags)
+    }
+    #[inline(always)]
+    fn clear_flags(&self, first: &SocketKey, flags: u32) -> bool {
+        Current.clear_flags(first, flags)
+    }
+    #[inline(always)]
+    fn way(&self, key: &SocketKey, previous: bool, into: &mut Endpoint) -> u32 {
+        Current.way(key, previous, into)
     }
 }
 
