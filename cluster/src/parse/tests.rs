@@ -335,3 +335,18 @@ fn a_file_of_many_windows_reads_the_same_on_any_number_of_threads() {
     assert_eq!(one.len(), 3000);
     assert_eq!(one, read(4));
 }
+
+#[test]
+fn a_key_that_stands_twice_is_told_in_our_words_with_its_line() {
+    for (text, line, key) in [
+        ("kind: Service\napiVersion: v1\nmetadata:\n  name: a\n  name: b\nspec: {ports: [{port: 80}]}\n", 5, "name"),
+        ("kind: Service\nkind: Pod\n", 2, "kind"),
+        ("# first\n---\nkind: Service\nmetadata: {name: a}\nspec:\n  ports:\n  - port: 80\n    port: 81\n", 8, "port"),
+        ("kind: Service\nmetadata: {name: a, name: b}\n", 2, "name"),
+        ("kind: Service\nspec:\n  selector:\n    \"app\": a\n    'app': a\n", 5, "app"),
+    ] {
+        let told: Vec<String> = read(text).problems.iter().map(ToString::to_string).collect();
+        let wanted = format!("test.yaml:{line}: can't be read: the key {key:?} stands here a second time; write each");
+        assert!(told.len() == 1 && told[0].starts_with(&wanted), "{text}: {told:?}");
+    }
+}

@@ -56,8 +56,21 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| Unreadable {
         line: error.location().map_or(0, |location| line(location.line())),
-        reason: error.without_snippet().to_string(),
+        reason: reason(&error),
     })
+}
+
+/// Why, in our words where people write it.
+fn reason(error: &serde_saphyr::Error) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key {key:?} stands here a second time; write each key of a map once")
+        }
+        serde_saphyr::Error::DuplicateMappingKey { key: None, .. } => {
+            "a key stands here a second time; write each key of a map once".to_string()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Whether a document could nest deeper than the stack of any thread surely bears: a level takes up to
