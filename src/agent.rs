@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::cli::NodeArgs;
 use crate::metrics::Metrics;
 use crate::states::{Place, State};
-use crate::{http, log};
+use crate::{daemon, http, root};
 
 pub(crate) mod cluster;
 mod kernel;
@@ -56,22 +56,11 @@ impl Drop for SourceEnd {
 /// How often the agent looks after what no change brings about.
 const TEND: Duration = Duration::from_secs(1);
 
-/// As many files and connections as the system allows: the folder's watches must not want for any.
-pub(crate) fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
-}
-
 /// Runs until SIGTERM or SIGINT. What the kernel has stays.
 pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     bowline_dataplane::one_heap();
-    log::start(args.log_format, args.v);
-    crate::panic::watch();
-    raise_file_limit();
+    daemon::start(args.log_format, args.v);
     if args.require_network_policy {
         anyhow::bail!(
             "--require-network-policy: this version enforces no NetworkPolicy; leave the flag out to run without, or \
@@ -82,6 +71,7 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     if states.is_empty() {
         anyhow::bail!("--state is missing: say where the objects come from (`bowline node --help` shows how)");
     }
+    root::need("node", "loads programs into the kernel")?;
     // As the kubelet writes it, and kube-proxy.
     let node = match &args.hostname_override {
         Some(name) => name.clone(),
@@ -112,6 +102,9 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
         }
         Place::Files(_) | Place::Kubernetes(_) => None,
     };
+    let metrics_place = http::Place::listen("--metrics-bind-address", &args.metrics_bind_address)?;
+    let healthz_place = http::Place::listen("--healthz-bind-address", &args.healthz_bind_address)?;
+    healthz_place.check_beside(&metrics_place)?;
     let dataplane = Dataplane::open(config)?;
     let (fatal, mut fatals) = mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::new());
@@ -155,8 +148,8 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
         let mut term = signal(SignalKind::terminate())?;
         let mut int = signal(SignalKind::interrupt())?;
         let mut reload = signal(SignalKind::user_defined1())?;
-        tokio::spawn(http::serve(args.metrics_bind_address, "metrics", http::metrics(agent.clone())));
-        tokio::spawn(http::serve(args.healthz_bind_address, "health", http::health(agent.clone())));
+        tokio::spawn(http::serve(metrics_place, "metrics", http::metrics(agent.clone())));
+        tokio::spawn(http::serve(healthz_place, "health", http::health(agent.clone())));
         for cluster in agent.clusters.clone() {
             tokio::spawn(async move {
                 let mut ticks = tokio::time::interval(TEND);

@@ -8,6 +8,7 @@ use bowline_cluster::store::{Error, LAST_APPLIED, Resource, Selector, Store};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use crate::log::tell;
 use crate::store::{ClusterArgs, FileArgs, StoreArgs, block_on, label, list, name, namespace, read, say, write};
 
 /// Arguments of `apply`.
@@ -100,7 +101,7 @@ pub(crate) fn run(args: &ApplyArgs) -> anyhow::Result<()> {
     let (store, settings) = (args.store.open()?, args.cluster.settings()?);
     let read = read(&args.files)?;
     for problem in &read.problems {
-        eprintln!("bowline: {problem}");
+        tell(&format!("bowline: {problem}"));
     }
     let mut failed = read.problems.len();
     let documents: Vec<_> = read.documents.into_iter().filter(|document| selector.fits(&document.value)).collect();
@@ -127,7 +128,7 @@ pub(crate) fn run(args: &ApplyArgs) -> anyhow::Result<()> {
                     applied.push(done.object);
                 }
                 Err(error) => {
-                    eprintln!("bowline: {}: {what}: {error}", document.origin);
+                    tell(&format!("bowline: {}: {what}: {error}", document.origin));
                     // The others would wait as long, for the same.
                     if matches!(error, Error::Deadline { .. } | Error::Etcd(_)) {
                         anyhow::bail!("the rest is not tried");
@@ -210,7 +211,7 @@ async fn prune(
             Ok(_) if args.output.is_some() => say(&label(&object))?,
             Ok(_) => say(&format!("{} pruned{}", label(&object), args.dry_run.suffix()))?,
             Err(error) => {
-                eprintln!("bowline: {}: {error}", label(&object));
+                tell(&format!("bowline: {}: {error}", label(&object)));
                 failed += 1;
             }
         }

@@ -15,6 +15,7 @@ use bowline_dataplane::plan::not_served;
 use ipnet::IpNet;
 
 use crate::cli::CheckArgs;
+use crate::log::tell;
 use crate::states::{Place, State};
 use crate::store::{say, write};
 use crate::table::render;
@@ -107,7 +108,7 @@ pub(crate) fn read(state: &State, wanted: Wanted, ranges: &[IpNet]) -> anyhow::R
             read = reader.changed.wait_timeout(read, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
             if !told && !read.state.synced() && deadline - Instant::now() < PATIENCE - Duration::from_secs(1) {
                 told = true;
-                eprintln!("reading {} ({} at most) ...", state.name, span::human(PATIENCE));
+                tell(&format!("reading {} ({} at most) ...", state.name, span::human(PATIENCE)));
             }
         }
         read.is_late = Instant::now() >= deadline;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bowline_dataplane::{Sizes, place};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::address::{self, Bind};
 use crate::agent::{NodeLocalArgs, NodeObjectArgs};
 use crate::apply::ApplyArgs;
 use crate::delete::DeleteArgs;
@@ -22,7 +23,7 @@ use crate::states::StateArgs;
 /// the way. What it installs keeps working while no bowline process runs. By a Corefile it answers for the
 /// Services' names too, in the node's agent or by itself.
 #[derive(Debug, Parser)]
-#[command(name = "bowline", version, arg_required_else_help = true, after_help = AFTER)]
+#[command(name = "bowline", version, arg_required_else_help = true, args_override_self = true, after_help = AFTER)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -153,12 +154,12 @@ pub(crate) struct NodeArgs {
     /// Where and with which pins.
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Serves /metrics; empty: not
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:10249")]
-    pub(crate) metrics_bind_address: String,
-    /// Serves /healthz and /readyz; empty: not
-    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:10256")]
-    pub(crate) healthz_bind_address: String,
+    /// Serves /metrics; without a port at 10249; empty: not
+    #[arg(long, value_name = "IP[:PORT]", default_value = "127.0.0.1:10249", value_parser = address::metrics)]
+    pub(crate) metrics_bind_address: Bind,
+    /// Serves /healthz and /readyz; without a port at 10256; empty: not
+    #[arg(long, value_name = "IP[:PORT]", default_value = "0.0.0.0:10256", value_parser = address::healthz)]
+    pub(crate) healthz_bind_address: Bind,
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,

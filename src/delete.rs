@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::apply::DryRunArg;
+use crate::log::tell;
 use crate::store::{FileArgs, StoreArgs, block_on, name, namespace, read_names, say};
 
 /// Arguments of `delete`.
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &DeleteArgs) -> anyhow::Result<()> {
     if by_file {
         let read = read_names(&args.files)?;
         for problem in &read.problems {
-            eprintln!("bowline: {problem}");
+            tell(&format!("bowline: {problem}"));
         }
         failed = read.problems.len();
         for document in &read.documents {
@@ -78,7 +79,7 @@ pub(crate) fn run(args: &DeleteArgs) -> anyhow::Result<()> {
                     name: name(&document.value).to_owned(),
                 }),
                 Err(error) => {
-                    eprintln!("bowline: {}: {error}", document.origin);
+                    tell(&format!("bowline: {}: {error}", document.origin));
                     failed += 1;
                 }
             }
@@ -174,7 +175,7 @@ async fn delete(store: &Store, args: &DeleteArgs, object: &Object, gone: &mut Go
     for object in list.iter().chain([object]) {
         let label = object.resource.label();
         if failed > 0 && object.resource.is("Namespace") {
-            eprintln!("bowline: {label} \"{}\": stays, since not all that is in it is gone", object.name);
+            tell(&format!("bowline: {label} \"{}\": stays, since not all that is in it is gone", object.name));
             return Ok(failed + 1);
         }
         let place = if object.resource.namespaced { object.namespace.clone() } else { String::new() };
@@ -191,11 +192,11 @@ async fn delete(store: &Store, args: &DeleteArgs, object: &Object, gone: &mut Go
             Err(Error::NotFound(_)) if args.ignore_not_found || gone.contains(&key) => {}
             Err(error @ (Error::Deadline { .. } | Error::Etcd(_))) => return Err(error.into()),
             Err(Error::NotFound(what)) => {
-                eprintln!("bowline: {what} not found");
+                tell(&format!("bowline: {what} not found"));
                 failed += 1;
             }
             Err(error) => {
-                eprintln!("bowline: {label} \"{}\": {error}", object.name);
+                tell(&format!("bowline: {label} \"{}\": {error}", object.name));
                 failed += 1;
             }
         }

@@ -9,6 +9,7 @@ use bowline_cluster::store::apply::DryRun;
 use clap::Args;
 use serde_json::Value;
 
+use crate::log::tell;
 use crate::store::{ClusterArgs, FileArgs, StoreArgs, block_on, label, namespace, read, write};
 
 /// Arguments of `diff`.
@@ -32,7 +33,7 @@ pub(crate) fn run(args: &DiffArgs) -> ExitCode {
         Ok(false) => ExitCode::SUCCESS,
         Ok(true) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("bowline: {error:#}");
+            tell(&format!("bowline: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -45,7 +46,7 @@ fn differs(args: &DiffArgs) -> anyhow::Result<bool> {
     let (store, settings) = (args.store.open()?, args.cluster.settings()?);
     let read = read(&args.files)?;
     for problem in &read.problems {
-        eprintln!("bowline: {problem}");
+        tell(&format!("bowline: {problem}"));
     }
     let mut failed = read.problems.len();
     block_on(async {
@@ -62,7 +63,7 @@ fn differs(args: &DiffArgs) -> anyhow::Result<bool> {
                     write(&diff)?;
                 }
                 Err(error) => {
-                    eprintln!("bowline: {}: {}: {error}", document.origin, label(&document.value));
+                    tell(&format!("bowline: {}: {}: {error}", document.origin, label(&document.value)));
                     failed += 1;
                 }
             }

@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::cli::LogFormat;
+use crate::daemon;
 use crate::log;
 use crate::states::{Place, State, StateArgs};
 
@@ -157,6 +158,17 @@ impl ConfArgs {
         Settings { conf: self.conf.clone(), port: self.port, threads, prepare: None }
     }
 
+    /// The Corefile.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn read(&self, settings: &Settings) -> anyhow::Result<Corefile> {
+        settings.read().map_err(|problem| match self.conf.exists() {
+            true => problem.into(),
+            false => anyhow::anyhow!("{problem}; name your Corefile by --conf FILE"),
+        })
+    }
+
     /// The state to answer from: `--state`, or what the `kubernetes` directives say. None where no plugin needs one.
     ///
     /// # Errors
@@ -202,19 +214,19 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         let names = bowline_dns::plugin::order::PLUGINS.iter().map(|(name, _)| format!("dns.{name}\n"));
         return crate::store::write(&names.collect::<String>()).map(|_| ());
     }
-    log::start(args.log_format, if args.quiet { 0 } else { args.v });
-    crate::panic::watch();
-    crate::agent::raise_file_limit();
+    daemon::start(args.log_format, if args.quiet { 0 } else { args.v });
     if let Some(path) = &args.pidfile {
         std::fs::write(path, format!("{}\n", std::process::id()))
             .with_context(|| format!("--pidfile {}", path.display()))?;
     }
     let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let settings = args.conf.settings(threads);
-    let corefile = settings.read()?;
+    let corefile = args.conf.read(&settings)?;
     tracing::info!(conf = %args.conf.conf.display(), threads, version = env!("CARGO_PKG_VERSION"), "starting");
     let feed = Arc::new(Feed::default());
     let services = Arc::new(Services::new(feed.clone(), Vec::new(), env!("CARGO_PKG_VERSION")));
+    let lost = services.dropped_log_lines();
+    log::on_loss(move |lines| lost.add(lines));
     // It listens before anything is read: until then questions for the cluster get SERVFAIL, never NXDOMAIN.
     // `loop` asks for the end.
     let end = services.ended();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -18,10 +19,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
+use crate::address::{Bind, collide};
 use crate::agent::Agent;
 
 /// How long to wait before an address that can't be bound is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How often the same reason is told.
+const SAY: Duration = Duration::from_secs(60);
 
 /// So many connections at a time for each address: the health address is open to everybody, and the agent
 /// needs its file descriptors.
@@ -58,25 +62,91 @@ pub(crate) fn health(agent: Arc<Agent>) -> Router {
     Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readyz))
 }
 
-/// Serves until the runtime ends. An address that can't be bound is no reason to end: it is tried again,
+/// Where something is to be served.
+pub(crate) struct Place {
+    flag: &'static str,
+    /// As it is shown.
+    address: String,
+    /// One of these; none: it is off.
+    at: Vec<SocketAddr>,
+    /// What came of the first attempt.
+    first: Option<io::Result<std::net::TcpListener>>,
+}
+
+impl Place {
+    /// Listens, so that the start ends where that can never work.
+    ///
+    /// # Errors
+    /// Nobody knows the name, or the system will refuse the address whenever it is asked.
+    pub(crate) fn listen(flag: &'static str, bind: &Bind) -> anyhow::Result<Place> {
+        let at = bind.addresses().with_context(|| flag.to_owned())?;
+        let first = (!at.is_empty()).then(|| std::net::TcpListener::bind(&at[..]));
+        match &first {
+            Some(Err(error)) if !may_come(error) => anyhow::bail!("{flag} {bind}: {error}; give another address"),
+            _ => Ok(Place { flag, address: bind.to_string(), at, first }),
+        }
+    }
+
+    /// Whether both can't be served, ever.
+    ///
+    /// # Errors
+    /// So it is.
+    pub(crate) fn check_beside(&self, other: &Place) -> anyhow::Result<()> {
+        match self.at.iter().any(|one| other.at.iter().any(|other| collide(one, other))) {
+            true => anyhow::bail!(
+                "{} {} and {} {} exclude each other; give them different ports",
+                self.flag,
+                self.address,
+                other.flag,
+                other.address
+            ),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether an address that can't be served now may be later: somebody has it, or this host hasn't got it yet.
+fn may_come(error: &io::Error) -> bool {
+    /// EAFNOSUPPORT: IPv6 is off.
+    const NO_SUCH_FAMILY: i32 = 97;
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    let never = matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported);
+    !never && error.raw_os_error() != Some(NO_SUCH_FAMILY)
+}
+
+/// Serves until the runtime ends. An address that can't be bound yet is no reason to end: it is tried again,
 /// as kube-proxy does.
-pub(crate) async fn serve(address: String, what: &'static str, router: Router) {
-    if address.is_empty() {
+pub(crate) async fn serve(place: Place, what: &'static str, router: Router) {
+    let Place { flag, address, at, mut first } = place;
+    if at.is_empty() {
         return;
     }
+    // What was said last, and when.
+    let mut said: Option<(String, Instant)> = None;
     loop {
-        match TcpListener::bind(&address).await {
+        let listening = match first.take() {
+            Some(first) => first,
+            None => std::net::TcpListener::bind(&at[..]),
+        };
+        match listening.and_then(|listener| listener.set_nonblocking(true).and(TcpListener::from_std(listener))) {
             Ok(listener) => {
+                said = None;
                 tracing::info!(%address, "serving {what}");
                 let listener = Limited { listener, room: Arc::new(Semaphore::new(CONNECTIONS)) };
                 if let Err(error) = axum::serve(listener, router.clone()).await {
                     tracing::warn!(%address, %error, "{what} ended; trying again");
                 }
             }
-            Err(error) => tracing::warn!(
-                %address, %error, again_seconds = AGAIN.as_secs(),
-                "cannot serve {what}; free the address or give another"
-            ),
+            Err(error) => {
+                let error = error.to_string();
+                if said.as_ref().is_none_or(|(before, when)| *before != error || when.elapsed() >= SAY) {
+                    tracing::warn!(
+                        %address, %error, again_seconds = AGAIN.as_secs(),
+                        "cannot serve {what}; free the address, or give another by {flag}"
+                    );
+                    said = Some((error, Instant::now()));
+                }
+            }
         }
         tokio::time::sleep(AGAIN).await;
     }

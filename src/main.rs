@@ -1,9 +1,14 @@
 //! The command `bowline`: arguments in, library called.
 
+// They panic where nobody reads any more: `log::tell` and `store::write` don't.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+mod address;
 mod agent;
 mod apply;
 mod check;
 mod cli;
+mod daemon;
 mod delete;
 mod diff;
 mod dns;
@@ -12,6 +17,7 @@ mod http;
 mod log;
 mod metrics;
 mod panic;
+mod root;
 mod states;
 mod store;
 mod table;
@@ -43,13 +49,15 @@ fn main() -> ExitCode {
         }
         Command::Man => man(),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bowline: {error:#}");
+            log::tell(&format!("bowline: {error:#}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    log::end();
+    code
 }
 
 fn man() -> anyhow::Result<()> {
@@ -59,6 +67,7 @@ fn man() -> anyhow::Result<()> {
 }
 
 fn cleanup(place: &cli::Place) -> anyhow::Result<()> {
+    root::need("cleanup", "takes programs and maps out of the kernel")?;
     let root = place.bpf_root();
     // What is pinned is found without it: it may be gone.
     let cgroup = place.cgroup_root().ok();

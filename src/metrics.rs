@@ -80,6 +80,8 @@ pub(crate) struct Metrics {
     pub(crate) ready: Gauge,
     /// 1 while the DNS server here takes the Service's traffic.
     pub(crate) dns_takes: Gauge,
+    /// Lines of the log that could not be written.
+    log_lost: Counter,
 }
 
 /// 10 microseconds to 10 seconds.
@@ -121,6 +123,7 @@ impl Metrics {
             source_away: Family::default(),
             ready: Gauge::default(),
             dns_takes: Gauge::default(),
+            log_lost: Counter::default(),
             registry: Registry::default(),
         };
         // The name and the meaning are kube-proxy's: boards and alerts that have it go on.
@@ -169,6 +172,7 @@ impl Metrics {
             "1 while the DNS server in the agent takes this node's traffic for the cluster's DNS Service",
             m.dns_takes.clone(),
         );
+        r.register("log_lines_lost", "Lines of the log that could not be written", m.log_lost.clone());
         Metrics { registry, ..m }
     }
 
@@ -220,6 +224,7 @@ impl Metrics {
     /// # Errors
     /// Never in practice: writing to a string.
     pub(crate) fn page(&self) -> Result<String, std::fmt::Error> {
+        self.log_lost.inner().store(crate::log::lost(), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -12,6 +12,7 @@ use clap::Args;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::log::tell;
 use crate::cli;
 use crate::states::{Place, Quietly, State};
 pub(crate) use input::{FileArgs, read, read_names};
@@ -78,7 +79,7 @@ impl StoreArgs {
 
     /// The objects there.
     pub(crate) fn store(&self, location: Location) -> Store {
-        let waiting = Arc::new(|said: &str| eprintln!("bowline: {said}"));
+        let waiting = Arc::new(|said: &str| tell(&format!("bowline: {said}")));
         let patience = if self.request_timeout.is_zero() { FOR_EVER } else { self.request_timeout };
         Store::new(location, patience, waiting)
     }

@@ -52,14 +52,19 @@ pub fn check(cgroup: Option<&Path>) -> Vec<Finding> {
     findings
 }
 
-fn capabilities() -> Finding {
+/// What this process may not do and the agent must.
+pub fn missing_capabilities() -> Vec<&'static str> {
     // CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON too, and is needed besides: it alone opens a program by its
     // id, which tells the maps of a link that an agent before this one has left.
     const NEEDED: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN")];
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
     let mask = mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok()).unwrap_or(0);
-    let missing: Vec<&str> = NEEDED.iter().filter(|(bit, _)| mask >> bit & 1 == 0).map(|(_, name)| *name).collect();
+    NEEDED.iter().filter(|(bit, _)| mask >> bit & 1 == 0).map(|(_, name)| *name).collect()
+}
+
+fn capabilities() -> Finding {
+    let missing = missing_capabilities();
     if missing.is_empty() {
         finding("capabilities", Fitness::Ok, "all that are needed", "")
     } else {

@@ -121,6 +121,8 @@ impl NodeLocal {
         // It was empty.
         let _ = services.ahead.set(self.ahead());
         let services = Arc::new(services);
+        let lost = services.dropped_log_lines();
+        crate::log::on_loss(move |lines| lost.add(lines));
         let at = self.args.stand_in().at;
         let (settings, template, conf) = (self.settings(), self.template.clone(), self.conf.clone());
         let start = move || -> anyhow::Result<Option<Running>> {

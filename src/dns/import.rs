@@ -7,6 +7,7 @@ use anyhow::Context;
 use bowline_dns::corefile::kube_dns::KubeDns;
 use clap::Args;
 
+use crate::log::tell;
 use crate::store;
 
 /// Arguments of `dns import-kube-dns`.
@@ -34,7 +35,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     }
     let asked = KubeDns::from_manifest(&name, &text).map_err(anyhow::Error::msg)?;
     for warning in &asked.warnings {
-        eprintln!("warning: {warning}");
+        tell(&format!("warning: {warning}"));
     }
     store::write(&asked.corefile(&args.cluster_domain).map_err(anyhow::Error::msg)?).map(|_| ())
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bowline_dns::corefile::{Corefile, Problem};
+use bowline_dns::corefile::Corefile;
 use bowline_dns::feed::Feed;
 use bowline_dns::server::{Instance, Services, Settings};
 use clap::Args;
@@ -19,7 +19,7 @@ pub(super) struct LookArgs {
     pub(super) conf: ConfArgs,
     /// Looks as `bowline node --dns` with this --localip does: server blocks without `bind` listen there only, and
     /// placeholders of NodeLocal DNSCache (__PILLAR__...) are filled in
-    #[arg(long, value_name = "IP,IP", value_delimiter = ',')]
+    #[arg(long, value_name = "IP,IP", value_delimiter = ',', value_parser = crate::address::ip)]
     localip: Vec<IpAddr>,
 }
 
@@ -38,7 +38,7 @@ impl LookArgs {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn open(&self) -> Result<Look, Problem> {
+    pub(super) fn open(&self) -> anyhow::Result<Look> {
         let feed = Arc::new(Feed::default());
         let mut settings = self.conf.settings(1);
         let is_on_node = !self.localip.is_empty();
@@ -47,7 +47,7 @@ impl LookArgs {
             settings.prepare = Some(Arc::new(move |text, file| template.fill_for_a_look(text, file)));
         }
         let services = Services::new(feed.clone(), self.localip.clone(), env!("CARGO_PKG_VERSION"));
-        Ok(Look { corefile: settings.read()?, feed, is_on_node, settings, services: Arc::new(services) })
+        Ok(Look { corefile: self.conf.read(&settings)?, feed, is_on_node, settings, services: Arc::new(services) })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use bowline_lab::{Host, Lab, Node, Process, wait_for};
@@ -68,6 +68,8 @@ pub(crate) struct Agent {
     state: Option<String>,
     args: Vec<String>,
     environment: Vec<(String, String)>,
+    stderr: Option<Stdio>,
+    below: Vec<String>,
 }
 
 impl Agent {
@@ -76,8 +78,9 @@ impl Agent {
         let folder = lab.folder(&format!("{}-state", node.name())).unwrap();
         let log = lab.folder("logs").unwrap().join(node.name());
         let (bpf_root, name) = (node.bpf_root().to_owned(), Some(node.name().to_owned()));
-        let (state, args, environment) = (None, Vec::new(), Vec::new());
-        Agent { process: None, node: node.clone(), folder, log, bpf_root, name, state, args, environment }
+        let (state, args, environment, below) = (None, Vec::new(), Vec::new(), Vec::new());
+        let (process, stderr, node) = (None, None, node.clone());
+        Agent { process, node, folder, log, bpf_root, name, state, args, environment, stderr, below }
     }
 
     /// Another folder for pins than the node's own.
@@ -105,11 +108,46 @@ impl Agent {
         self.environment.push((key.to_owned(), value.to_owned()));
     }
 
+    /// Where the next start logs to, instead of its file.
+    pub(crate) fn log_to(&mut self, stderr: impl Into<Stdio>) {
+        self.stderr = Some(stderr.into());
+    }
+
+    /// A program with arguments that starts the agent, whose command line follows, from the next start on.
+    pub(crate) fn below(&mut self, words: &[&str]) {
+        self.below = words.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// Starts it; whoever starts it, or it itself, has pipes for input and output.
+    pub(crate) fn spawn_with_pipes(&mut self) -> (ChildStdout, ChildStdin) {
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = self.node.spawn(&mut command).unwrap();
+        let pipes = (process.child.stdout.take().unwrap(), process.child.stdin.take().unwrap());
+        self.process = Some(process);
+        pipes
+    }
+
     /// Starts it, without waiting for anything. What it logs is added to what it logged before.
     pub(crate) fn spawn(&mut self) {
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        self.process = Some(self.node.spawn(&mut command).unwrap());
+    }
+
+    fn command(&mut self) -> Command {
         assert!(self.process.is_none(), "it runs already");
         let log = fs::File::options().create(true).append(true).open(&self.log).unwrap();
-        let mut command = self.node.command(env!("CARGO_BIN_EXE_bowline"));
+        let log = self.stderr.take().unwrap_or_else(|| log.into());
+        let program = env!("CARGO_BIN_EXE_bowline");
+        let mut command = match self.below.split_first() {
+            Some((first, words)) => {
+                let mut command = self.node.command(first);
+                command.args(words).arg(program);
+                command
+            }
+            None => self.node.command(program),
+        };
         let folder = format!("files:{}", self.folder.display());
         command.arg("node").arg("--state").arg(self.state.as_ref().unwrap_or(&folder));
         command.arg("--cgroup-root").arg(self.node.cgroup()).arg("--bpf-root").arg(&self.bpf_root);
@@ -118,8 +156,8 @@ impl Agent {
         }
         command.args(&self.args);
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.process = Some(self.node.spawn(&mut command).unwrap());
+        command.stderr(log);
+        command
     }
 
     /// Starts it and waits until it is ready.
@@ -152,6 +190,11 @@ impl Agent {
     /// Whether it was started and neither stopped nor killed.
     pub(crate) fn is_running(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// Where it runs.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// Its process id.

@@ -9,6 +9,7 @@ mod forged;
 mod late;
 #[path = "../common/libraries.rs"]
 mod libraries;
+mod outlives;
 mod reload;
 mod server;
 mod upstream;

@@ -150,7 +150,7 @@ pub(crate) fn addresses(message: &Message) -> Vec<String> {
 }
 
 /// A port that is free at every address, for UDP and TCP.
-fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         // Several runs begin apart; what is taken is skipped.

@@ -21,6 +21,7 @@ mod lines;
 mod tests;
 
 use lines::Lines;
+pub(crate) use lines::dropped;
 
 const COMMON: &str = r#"{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} {>rflags} {rsize} {duration}"#;
 const OPCODE: &str = r#" "{>opcode}""#;

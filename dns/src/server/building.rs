@@ -112,6 +112,11 @@ impl Services {
         });
     }
 
+    /// `bowline_dns_log_lines_dropped_total`: whoever writes the log counts there what it loses.
+    pub fn dropped_log_lines(&self) -> Arc<Counter> {
+        crate::plugin::log::dropped(&self.metrics)
+    }
+
     /// Why the process is to end; None until it is. Whoever runs the server waits for that and stops it.
     pub fn ended(&self) -> tokio::sync::watch::Receiver<Option<String>> {
         self.fatal.subscribe()

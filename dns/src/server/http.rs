@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::Instance;
+use super::worker::refused;
 
 /// A page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Pages {
         for address in routes.keys().filter(|address| !self.listeners.contains_key(address)) {
             let listener = super::listen::tcp(*address)
                 .and_then(TcpListener::from_std)
-                .map_err(|error| io::Error::new(error.kind(), format!("listening at {address} for HTTP: {error}")))?;
+                .map_err(|error| refused(&error, format!("listening at {address} for HTTP")))?;
             opened.push((*address, listener));
         }
         Ok(Opened(opened))

@@ -48,8 +48,19 @@ impl Sockets {
             Transport::Tls | Transport::Https => listen::tcp(at).map(Sockets::Stream),
             Transport::Quic => listen::udp(at).map(Sockets::Quic),
         };
-        sockets.map_err(|error| io::Error::new(error.kind(), format!("listening at {address}: {error}")))
+        sockets.map_err(|error| refused(&error, format!("listening at {address}")))
     }
+}
+
+/// Why an address can't be listened at, and what to do where only rights are missing.
+pub(super) fn refused(error: &io::Error, what: String) -> io::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need root: run it as root, give it CAP_NET_BIND_SERVICE, or take another port"
+        }
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("{what}: {error}{hint}"))
 }
 
 struct Worker {

@@ -33,7 +33,7 @@ pub(crate) struct NodeLocalArgs {
     #[arg(long, value_name = "FILE")]
     basecorefile: Option<PathBuf>,
     /// Addresses of the node on which it listens
-    #[arg(long, value_name = "IP,IP", value_delimiter = ',', default_value = "169.254.20.10")]
+    #[arg(long, value_name = "IP,IP", value_delimiter = ',', default_value = "169.254.20.10", value_parser = crate::address::ip)]
     pub(super) localip: Vec<IpAddr>,
     /// The dummy interface that has these addresses
     #[arg(long, value_name = "NAME", default_value = "nodelocaldns", value_parser = interface_name)]

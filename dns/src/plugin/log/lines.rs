@@ -18,6 +18,12 @@ pub(super) struct Lines {
     write: fn(&str),
 }
 
+/// Counts lines that are dropped, here or by whoever writes the log.
+pub(crate) fn dropped(metrics: &Registry) -> Arc<Counter> {
+    let help = "Counter of log lines that were dropped, as they came faster than they were read.";
+    metrics.counter("bowline_dns_log_lines_dropped_total", help, &[])
+}
+
 /// Writes a line to this program's log.
 pub(super) fn print(line: &str) {
     tracing::info!("{line}");
@@ -26,8 +32,7 @@ pub(super) fn print(line: &str) {
 impl Lines {
     /// Lines that are written by `write`.
     pub(super) fn new(metrics: &Registry, write: fn(&str)) -> Lines {
-        let help = "Counter of log lines that were dropped, as they came faster than they were read.";
-        let dropped = metrics.counter("bowline_dns_log_lines_dropped_total", help, &[]);
+        let dropped = dropped(metrics);
         let (queue, lines) = sync_channel(WAITING);
         let missing = dropped.clone();
         let thread = std::thread::Builder::new().name("dns-log".into()).spawn(move || run(&lines, &missing, write));
