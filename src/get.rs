@@ -4,12 +4,10 @@ mod kernel;
 mod state;
 mod table;
 
-use std::path::PathBuf;
-
 use bowline_cluster::store::Selector;
-use bowline_dataplane::place;
 use clap::{Args, ValueEnum};
 
+use crate::cli::Place;
 use crate::store::{Found, StoreArgs};
 
 /// Arguments of `get`.
@@ -41,9 +39,9 @@ pub(crate) struct GetArgs {
     /// Shows the kernel's, also where there is a state
     #[arg(long)]
     kernel: bool,
-    /// Folder of the pinned maps
-    #[arg(long, value_name = "DIR", default_value = place::DEFAULT_ROOT)]
-    bpf_root: PathBuf,
+    /// Where the agent works: of the kernel what is pinned at its --bpf-root is shown, whatever its --cgroup-root.
+    #[command(flatten)]
+    place: Place,
 }
 
 /// How `get` shows it.
@@ -71,14 +69,24 @@ pub(crate) fn run(args: &GetArgs) -> anyhow::Result<()> {
             )
         })
     };
-    let [first, names @ ..] = &args.what[..] else { anyhow::bail!("what is to be shown?") };
-    let backends = kernel::What::named(first) == Some(kernel::What::Backends);
+    let Some((first, names)) = args.what.split_first() else { anyhow::bail!("what is to be shown?") };
+    let kind = first.split_once('/').map_or(first.as_str(), |(kind, _)| kind);
+    let backends = kernel::What::named(kind) == Some(kernel::What::Backends);
     let found = if args.kernel || backends { Found::Nothing } else { args.store.find()? };
-    match found {
-        Found::Etcd(location) => state::run(args, &args.store.store(location)),
-        Found::Nothing => {
-            anyhow::ensure!(names.len() < 2, "of the kernel one name is shown at a time");
-            kernel::run(args, of_kernel(first)?, names.first().map(String::as_str))
-        }
+    if let Found::Etcd(location) = found {
+        return state::run(args, &args.store.store(location));
     }
+    let what = of_kernel(kind)?;
+    if !args.what.iter().any(|word| word.contains('/')) {
+        return kernel::run(args, what, names);
+    }
+    let mut named = Vec::new();
+    for word in &args.what {
+        let Some((kind, name)) = word.split_once('/') else {
+            anyhow::bail!("{word:?} has no kind; write KIND/NAME for each");
+        };
+        anyhow::ensure!(of_kernel(kind)? == what, "of the kernel one kind is shown at a time: {kind:?} is another");
+        named.push(name.to_owned());
+    }
+    kernel::run(args, what, &named)
 }

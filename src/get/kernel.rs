@@ -7,6 +7,8 @@ use bowline_dataplane::inspect::{BackendView, ServiceView, StandInView, services
 use serde::Serialize;
 
 use super::{GetArgs, Output};
+use crate::log::tell;
+use crate::root;
 use crate::table::render;
 
 /// A backend with the Service it belongs to.
@@ -40,20 +42,37 @@ impl What {
     }
 }
 
-/// Prints what was asked for; only Services of this name, where one is given.
-pub(super) fn run(args: &GetArgs, what: What, name: Option<&str>) -> anyhow::Result<()> {
+/// Prints what was asked for; only Services of these names, where any are given.
+pub(super) fn run(args: &GetArgs, what: What, names: &[String]) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.selector.is_none() && !args.watch && args.output != Output::Name,
         "the kernel has no labels, no watch and no names of objects; for those of the state give --state"
     );
-    let root = &args.bpf_root;
+    root::need("get", "reads from the kernel where no --state is given")?;
+    let root = &args.place.bpf_root;
     let found = services(root).with_context(|| format!("reading the maps at {}", root.display()))?;
     let mut all = found.with_context(|| {
         format!("nothing is installed at {}: start `bowline node`, or name its folder by --bpf-root", root.display())
     })?;
-    all.retain(|s| args.namespace.as_ref().is_none_or(|n| *n == s.namespace) && name.is_none_or(|n| *n == s.name));
+    all.retain(|s| args.namespace.as_ref().is_none_or(|n| *n == s.namespace));
+    let missing: Vec<&String> = names.iter().filter(|name| all.iter().all(|s| s.name != **name)).collect();
+    all.retain(|s| names.is_empty() || names.contains(&s.name));
+    if missing.is_empty() || !all.is_empty() {
+        show(args, what, &all)?;
+    }
+    match &missing[..] {
+        [] => Ok(()),
+        // As kubectl says it.
+        [others @ .., last] => {
+            others.iter().for_each(|name| tell(&format!("bowline: services \"{name}\" not found")));
+            anyhow::bail!("services \"{last}\" not found")
+        }
+    }
+}
+
+fn show(args: &GetArgs, what: What, all: &[ServiceView]) -> anyhow::Result<()> {
     match what {
-        What::Services => print(args.output, &all, || services_table(&all, args.output == Output::Wide)),
+        What::Services => print(args.output, &all, || services_table(all, args.output == Output::Wide)),
         What::Backends => {
             let rows: Vec<BackendRow<'_>> = all.iter().flat_map(rows_of).collect();
             print(args.output, &rows, || backends_table(&rows, args.output == Output::Wide))

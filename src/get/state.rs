@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::table::{Table, cells, columns};
 use super::{GetArgs, Output};
+use crate::log::tell;
 use crate::store::{block_on, label, list, write};
 
 /// What was asked for of one kind.
@@ -67,17 +68,16 @@ fn namespace(args: &GetArgs) -> Option<&str> {
     (!args.all_namespaces).then(|| args.namespace.as_deref().unwrap_or("default"))
 }
 
-/// What there is of one kind; what is missing is told, and counted. And the revision at which it was so.
-async fn objects(args: &GetArgs, store: &Store, wanted: &Wanted) -> Result<(Vec<Value>, usize, i64), Error> {
-    let mut failed = 0;
+/// What there is of one kind, what is missing or can't be read, and the revision at which it was so.
+async fn objects(args: &GetArgs, store: &Store, wanted: &Wanted) -> Result<(Vec<Value>, Vec<String>, i64), Error> {
+    let mut failed = Vec::new();
     if !wanted.names.is_empty() {
         let mut found = Vec::new();
         for name in &wanted.names {
             match store.get(&wanted.resource, namespace(args).unwrap_or("default"), name).await {
                 Ok(object) => found.push(object),
                 Err(error @ (Error::NotFound(_) | Error::Stored { .. })) => {
-                    eprintln!("bowline: {error}");
-                    failed += 1;
+                    failed.push(error.to_string());
                 }
                 Err(error) => return Err(error),
             }
@@ -85,10 +85,7 @@ async fn objects(args: &GetArgs, store: &Store, wanted: &Wanted) -> Result<(Vec<
         return Ok((found, failed, 0));
     }
     let mut listed = store.list(&wanted.resource, namespace(args)).await?;
-    for problem in &listed.problems {
-        eprintln!("bowline: {problem}");
-        failed += 1;
-    }
+    failed.extend(listed.problems.iter().map(ToString::to_string));
     if let Some(selector) = &args.selector {
         listed.objects.retain(|object| selector.fits(object));
     }
@@ -100,10 +97,10 @@ async fn alive(store: &Store, resource: &Resource) -> Result<BTreeMap<String, Al
 }
 
 async fn show(args: &GetArgs, store: &Store, wanted: &[Wanted]) -> anyhow::Result<()> {
-    let (mut all, mut failed, mut tables) = (Vec::new(), 0, Vec::new());
+    let (mut all, mut failed, mut tables) = (Vec::new(), Vec::new(), Vec::new());
     for one in wanted {
         let (objects, missing, _) = objects(args, store, one).await?;
-        failed += missing;
+        failed.extend(missing);
         if matches!(args.output, Output::Table | Output::Wide) && !objects.is_empty() {
             let alive = alive(store, &one.resource).await?;
             let mut table = table(args, &one.resource, wanted.len() > 1);
@@ -124,18 +121,16 @@ async fn show(args: &GetArgs, store: &Store, wanted: &[Wanted]) -> anyhow::Resul
         Output::Name => all.iter().map(|object| label(object) + "\n").collect(),
         _ => tables.join("\n"),
     };
-    if text.is_empty() && failed == 0 && !matches!(args.output, Output::Name) {
+    if text.is_empty() && failed.is_empty() && !matches!(args.output, Output::Name) {
         match namespace(args).filter(|_| wanted.iter().any(|wanted| wanted.resource.namespaced)) {
-            Some(namespace) => eprintln!("No resources found in {namespace} namespace."),
-            None => eprintln!("No resources found"),
+            Some(namespace) => tell(&format!("No resources found in {namespace} namespace.")),
+            None => tell("No resources found"),
         }
     }
     write(&text)?;
-    match failed {
-        0 => Ok(()),
-        1 => anyhow::bail!("one object can't be shown"),
-        n => anyhow::bail!("{n} objects can't be shown"),
-    }
+    let Some(last) = failed.pop() else { return Ok(()) };
+    failed.iter().for_each(|problem| tell(&format!("bowline: {problem}")));
+    anyhow::bail!(last)
 }
 
 fn table(args: &GetArgs, resource: &Resource, with_kind: bool) -> Table {
@@ -149,7 +144,8 @@ async fn watch(args: &GetArgs, store: &Store, wanted: &Wanted) -> anyhow::Result
     let resource = &wanted.resource;
     // A name is one of the list, so that nothing happens between looking and watching.
     let every = Wanted { resource: resource.clone(), names: Vec::new() };
-    let (mut found, _, revision) = objects(args, store, &every).await?;
+    let (mut found, unreadable, revision) = objects(args, store, &every).await?;
+    unreadable.iter().for_each(|problem| tell(&format!("bowline: {problem}")));
     let is_wanted = |object: &Value| {
         let fits = args.selector.as_ref().is_none_or(|selector| selector.fits(object));
         fits && (wanted.names.is_empty() || wanted.names.iter().any(|name| name == crate::store::name(object)))

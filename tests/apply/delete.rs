@@ -28,7 +28,7 @@ fn what_is_not_there() {
     ground.apply(&service("a", ""));
     let ended = ground.bowline("delete service none a");
     assert_eq!(ended.stdout, "service \"a\" deleted from default namespace\n");
-    assert!(ended.failed().contains("service \"none\" not found"));
+    assert!(ended.failed().contains("services \"none\" not found"));
     assert_eq!(ground.bowline("delete service none --ignore-not-found").ok(), "");
     for (words, said) in [
         ("delete service", "which of the service? give names, -l SELECTOR, or --all"),

@@ -49,7 +49,7 @@ fn names_selectors_and_what_is_not_there() {
     assert_eq!(String::from_utf8(selected.stdout).unwrap(), "service/a\nservice/b\n");
     let ended = ground.bowline("get svc a none -o name");
     assert_eq!(ended.stdout, "service/a\n");
-    assert!(ended.failed().contains("service \"none\" not found"));
+    assert!(ended.failed().contains("services \"none\" not found"));
     assert_eq!(ground.json("get svc a")["kind"], "Service");
     let list = ground.json("get svc");
     assert_eq!((&list["kind"], list["items"].as_array().unwrap().len()), (&json!("List"), 2));

@@ -63,7 +63,7 @@ impl Store {
                 })
                 .await?;
             let Some(kv) = answer.take_kvs().into_iter().next() else {
-                return unsure.ok_or_else(|| Error::NotFound(format!("{} \"{name}\"", resource.label())));
+                return unsure.ok_or_else(|| resource.missing(name));
             };
             // What can't be read can be deleted all the same; it has no claims.
             let object = stored(&key, kv.value()).unwrap_or(Value::Null);

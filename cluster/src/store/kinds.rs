@@ -168,6 +168,12 @@ impl Resource {
         Kind::ALL.iter().any(|kind| self.is(kind.as_str()))
     }
 
+    /// That there is no object of this name, as kubectl says it: `services "web"`, `deployments.apps "web"`.
+    pub(super) fn missing(&self, name: &str) -> super::Error {
+        let dot = if self.group.is_empty() { "" } else { "." };
+        super::Error::NotFound(format!("{}{dot}{} \"{name}\"", self.plural, self.group))
+    }
+
     /// Whether it is core/v1 or another of Kubernetes' own, of this kind.
     pub fn is(&self, kind: &str) -> bool {
         self.known && self.kind == kind

@@ -53,7 +53,7 @@ impl Store {
             .await?;
         match answer.take_kvs().into_iter().next() {
             Some(kv) => Ok(versioned(stored(&key, kv.value())?, kv.mod_revision())),
-            None => Err(Error::NotFound(format!("{} \"{name}\"", resource.label()))),
+            None => Err(resource.missing(name)),
         }
     }
 
