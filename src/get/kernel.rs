@@ -49,7 +49,7 @@ pub(super) fn run(args: &GetArgs, what: What, names: &[String]) -> anyhow::Resul
         "the kernel has no labels, no watch and no names of objects; for those of the state give --state"
     );
     root::need("get", "reads from the kernel where no --state is given")?;
-    let root = &args.place.bpf_root;
+    let root = &args.place.bpf_root();
     let found = services(root).with_context(|| format!("reading the maps at {}", root.display()))?;
     let mut all = found.with_context(|| {
         format!("nothing is installed at {}: start `bowline node`, or name its folder by --bpf-root", root.display())
