@@ -111,11 +111,11 @@ pub(crate) fn run(args: &ApplyArgs) -> anyhow::Result<()> {
             let what = label(&document.value);
             let resource = Resource::of(&document.value);
             if !resource.is_read() && unread.insert(resource.label()) {
-                eprintln!(
+                tell(&format!(
                     "bowline: {}: {} is a kind that Bowline doesn't read; nothing comes of it",
                     document.origin,
                     resource.label()
-                );
+                ));
             }
             namespaces.insert(namespace(&document.value).to_owned());
             match store.apply(&document.value, args.dry_run.get(), &settings).await {
