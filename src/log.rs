@@ -29,7 +29,7 @@ static LINES: OnceLock<Lines> = OnceLock::new();
 /// What else is told of lost lines.
 static ON_LOSS: OnceLock<Box<dyn Fn(u64) + Send + Sync>> = OnceLock::new();
 
-/// Starts logging; called once. A panic is a line of the log, too.
+/// Starts logging; called once.
 pub(crate) fn start(format: LogFormat, verbosity: u8) {
     let level = match verbosity {
         0 => LevelFilter::WARN,
@@ -46,12 +46,6 @@ pub(crate) fn start(format: LogFormat, verbosity: u8) {
         LogFormat::Text => builder.with_target(false).with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
-    std::panic::set_hook(Box::new(|panic| {
-        let message = panic.payload_as_str().unwrap_or("no message");
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        tracing::error!(%thread, %place, %message, "a defect in bowline: a thread panicked; please report it");
-    }));
 }
 
 /// Says a line to who called the command. Never fails; behind what was logged, where logging has started.

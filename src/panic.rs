@@ -11,9 +11,6 @@ const ANSWERING: &str = "bowline-dns-";
 /// The exit code, as Rust has it.
 const CODE: i32 = 101;
 
-/// How long the line may take.
-const LINE: std::time::Duration = std::time::Duration::from_millis(200);
-
 /// To be called once, when logging has begun.
 pub(crate) fn watch() {
     std::panic::set_hook(Box::new(|info| {
@@ -28,8 +25,7 @@ pub(crate) fn watch() {
             message(info)
         );
         if ends {
-            // Another thread may be writing the line.
-            std::thread::sleep(LINE);
+            crate::log::end();
             std::process::exit(CODE);
         }
     }));
