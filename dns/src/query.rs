@@ -84,6 +84,8 @@ pub struct Query {
     pub metadata: BTreeMap<String, String>,
     /// How many questions of plugins this one is nested in.
     pub depth: u8,
+    /// It fetches anew what the cache keeps: its answer is wanted whole, whatever the client takes.
+    pub refreshes: bool,
     /// What happened to it, for `bowline dns explain`.
     pub trace: Option<Trace>,
 }
@@ -165,6 +167,7 @@ impl Query {
             block: self.block.clone(),
             metadata: BTreeMap::new(),
             depth: self.depth + 1,
+            refreshes: self.refreshes,
             trace: self.trace.as_ref().map(|trace| Trace { is_dry: trace.is_dry, ..Trace::default() }),
         };
         Box::pin(async move {

@@ -247,6 +247,7 @@ impl Server {
             block: entry.block,
             metadata: Default::default(),
             depth: 0,
+            refreshes: false,
             trace: None,
         }
     }

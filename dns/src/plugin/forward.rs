@@ -154,7 +154,8 @@ impl Forwarder {
         let transport = query.request.transport;
         let by = match () {
             () if self.options.force_tcp => By::Tcp,
-            () if self.options.prefer_udp || transport.is_datagram() => By::Udp,
+            // Not every upstream has TCP.
+            () if self.options.prefer_udp || query.refreshes || transport.is_datagram() => By::Udp,
             () => By::Tcp,
         };
         let (answer, label) = match self.ask(query, &message, by).await {
@@ -239,7 +240,7 @@ impl Forwarder {
     async fn ask_one(&self, query: &Query, proxy: &Proxy, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
         let answer = self.ask_and_tap(query, proxy, message, by).await?;
         let is_cut = answer.get(2).is_some_and(|flags| flags & 0x02 != 0);
-        if is_cut && by == By::Udp && self.options.prefer_udp {
+        if is_cut && by == By::Udp && (self.options.prefer_udp || query.refreshes) {
             return self.ask_and_tap(query, proxy, message, By::Tcp).await;
         }
         Ok(answer)

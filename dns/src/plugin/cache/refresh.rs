@@ -1,6 +1,5 @@
 //! Fetching anew what is about to expire (`prefetch`), or has (`serve_stale`).
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use super::judge::Judged;
 use super::settings::Mode;
 use super::{Asked, Inner, ask_next};
 use crate::plugin::Next;
-use crate::query::{Query, Transport};
+use crate::query::Query;
 use crate::reply::{Body, Outcome, Reply};
 
 /// Ends an entry's refresh, also if its task is dropped.
@@ -58,7 +57,7 @@ impl Inner {
             return outcome;
         }
         let (done, verified) = oneshot::channel();
-        let (inner, behind) = (self.clone(), Behind::new(query, next, query.request.transport));
+        let (inner, behind) = (self.clone(), Behind::new(query, next));
         let (asked, stale) = (again(asked), entry.clone());
         tokio::task::spawn_local(async move {
             let Behind { mut query, block, at } = behind;
@@ -102,7 +101,10 @@ impl Inner {
 
     /// Asks the next plugin; its answer if it may take the place of what is stale. Only such an answer is kept.
     async fn verify(&self, query: &mut Query, next: Next<'_>, asked: &Asked) -> Option<Outcome> {
-        let mut reply = ask_next(query, next).await.ok().flatten()?;
+        let before = std::mem::replace(&mut query.refreshes, true);
+        let outcome = ask_next(query, next).await;
+        query.refreshes = before;
+        let mut reply = outcome.ok().flatten()?;
         let address = query.server.address;
         if self.settings.prefer_positive {
             let is_usable = judged(&mut reply, |judged, wire| judged.is_usable() && judged.is_for(wire, asked))?;
@@ -129,8 +131,7 @@ impl Inner {
         if let Some(series) = self.series(&query.server.address) {
             series.prefetches.inc();
         }
-        // By a stream, so that it is whole whatever this client takes.
-        let behind = Behind::new(query, next, Transport::Tcp);
+        let behind = Behind::new(query, next);
         let (inner, asked) = (self.clone(), Asked { authentic: true, ..again(asked) });
         tokio::task::spawn_local(async move {
             let Behind { mut query, block, at } = behind;
@@ -181,15 +182,11 @@ struct Behind {
 }
 
 impl Behind {
-    fn new(query: &Query, next: Next<'_>, transport: Transport) -> Behind {
-        let mut request = query.request.clone();
-        if request.transport != transport {
-            request = Rc::new(crate::query::Request { transport, ..(*request).clone() });
-        }
+    fn new(query: &Query, next: Next<'_>) -> Behind {
         let block = query.block.clone();
         let at = block.plugins.len().saturating_sub(next.plugins.len());
         let query = Query {
-            request,
+            request: query.request.clone(),
             question: query.question.clone(),
             edns: query.edns.clone(),
             flags: query.flags,
@@ -198,6 +195,7 @@ impl Behind {
             block: block.clone(),
             metadata: query.metadata.clone(),
             depth: query.depth,
+            refreshes: true,
             trace: None,
         };
         Behind { query, block, at }

@@ -1,12 +1,14 @@
 //! Whole servers with a cache, before real sockets or plugins that answer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::plugin::asker::{Asker, question, refusal, shown, with_edns};
 use crate::plugin::forward::tests::{Served, free, receive, services, until};
+use crate::upstream::By;
 use crate::upstream::tests::{Fake, Seen, bytes, good, reply as reply_to};
 use crate::wire::text::record_from_text;
 use crate::wire::{Edns, Record};
@@ -235,6 +237,69 @@ fn stale_answers_are_given_while_the_upstream_fails() {
             until("the new one is there", || last(&served.ask(&question)) == 2);
         }
     }
+}
+
+/// The answer by TCP.
+fn ask_by_tcp(served: &Served, message: &Message) -> Message {
+    let mut stream = std::net::TcpStream::connect(served.address).unwrap();
+    let asked = bytes(message);
+    stream.write_all(&[&(asked.len() as u16).to_be_bytes()[..], &asked].concat()).unwrap();
+    let mut length = [0; 2];
+    stream.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut answer).unwrap();
+    Message::read(&answer).unwrap()
+}
+
+/// The upstream either closes each connection unanswered, or its later answers are too long for a datagram.
+fn is_refreshed(options: &str, has_tcp: bool) {
+    let turn = Arc::new(AtomicUsize::new(1));
+    let by_tcp = Arc::new(AtomicUsize::new(0));
+    let count = by_tcp.clone();
+    let (shared, ttl) = (turn.clone(), if options.contains("prefetch") { 5 } else { 1 });
+    let fake = Fake::start(move |seen: &Seen| {
+        let turn = shared.load(Ordering::SeqCst);
+        count.fetch_add(usize::from(seen.by == By::Tcp), Ordering::SeqCst);
+        if seen.by == By::Tcp && !has_tcp {
+            return vec![Vec::new()];
+        }
+        let mut message = Message::read(&good(seen, turn as u8).remove(0)).unwrap();
+        message.answers[0].ttl = ttl;
+        if has_tcp && turn > 1 && seen.by == By::Udp {
+            message.answers.clear();
+            message.flags.set_tc(true);
+        }
+        vec![bytes(&message)]
+    });
+    let forward = format!("forward . {} {{\n max_fails 0\n }}", fake.address);
+    let served = Served::start(&format!(". {{\n cache {{\n success 1000 60 1\n {options}\n }}\n {forward}\n}}\n"));
+    let asked = question("example.org.", "A");
+    assert_eq!(last(&served.ask(&asked)), 1);
+    turn.store(2, Ordering::SeqCst);
+    until(&format!("it is refreshed: {options}, TCP {has_tcp}"), || {
+        // Who asks by TCP is no reason to refresh by TCP.
+        let answer = ask_by_tcp(&served, &asked);
+        assert!(answer.rcode() == Rcode::NOERROR && !answer.answers.is_empty(), "{options}, TCP {has_tcp}");
+        last(&answer) == 2
+    });
+    assert_eq!(by_tcp.load(Ordering::SeqCst) > 0, has_tcp, "{options}");
+}
+
+#[test]
+fn refreshes_go_by_udp_and_by_tcp_where_that_is_cut() {
+    let all = [
+        "serve_stale 1h immediate",
+        "serve_stale 1h verify",
+        "serve_stale 1h verify 5s",
+        "serve_stale 1h verify 5s 0s 1s",
+        "prefetch 1 1m 90%",
+    ];
+    std::thread::scope(|scope| {
+        for options in all {
+            scope.spawn(move || is_refreshed(options, false));
+            scope.spawn(move || is_refreshed(options, true));
+        }
+    });
 }
 
 #[test]
