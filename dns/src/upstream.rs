@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Upstream (shared by all threads) ─> pool (of this thread) ─┬─ udp: a few connected sockets
-//!                                                            └─ stream: connections kept open, questions pipelined
+//!                                                            └─ stream: connections kept open, a question at each
 //! single: one question on a socket of its own, for health checks
 //! ```
 //!
@@ -13,7 +13,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -21,6 +21,8 @@ use rustls::pki_types::ServerName;
 use crate::wire::WireError;
 
 mod check;
+mod connection;
+mod connections;
 mod ids;
 mod pool;
 pub mod single;
@@ -47,7 +49,7 @@ pub struct Settings {
     pub idle: Duration,
     /// They are closed at this age, however much they are used.
     pub max_age: Option<Duration>,
-    /// The most sockets, and the most connections, that a thread keeps open to one server.
+    /// The most sockets that a thread keeps open to one server, and the most connections without a question that all do.
     pub max_open: Option<usize>,
     /// How long an answer may take, once a connection is there.
     pub timeout: Duration,
@@ -128,6 +130,10 @@ pub struct Upstream {
     watcher: Option<Arc<dyn Watcher>>,
     /// The key of its pools; never used again.
     number: u64,
+    /// Connections of all threads, open or being opened.
+    connections: AtomicUsize,
+    /// Those of them at which nothing waits.
+    idle: AtomicUsize,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -140,7 +146,9 @@ impl Upstream {
     /// A server; nothing is opened yet.
     pub fn new(endpoint: Endpoint, settings: Settings, watcher: Option<Arc<dyn Watcher>>) -> Arc<Upstream> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Arc::new(Upstream { endpoint, settings, watcher, number: NEXT.fetch_add(1, Ordering::Relaxed) })
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (connections, idle) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Upstream { endpoint, settings, watcher, number, connections, idle })
     }
 
     /// Asks. `message` is a whole question in wire form, its name at byte 12; its id is replaced. The answer is whole,

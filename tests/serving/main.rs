@@ -6,6 +6,7 @@ mod away;
 mod cookies;
 mod flood;
 mod forged;
+mod forwarding;
 mod late;
 #[path = "../common/libraries.rs"]
 mod libraries;

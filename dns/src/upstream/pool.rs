@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::check::{Asked, Came, Verdict};
-use super::stream::Connection;
+use super::connections::Connections;
 use super::udp::Socket;
 use super::{Flaw, Trouble, Upstream, ids};
 
@@ -17,7 +17,13 @@ use super::{Flaw, Trouble, Upstream, ids};
 pub(super) struct Pool {
     upstream: Weak<Upstream>,
     pub(super) sockets: Vec<Rc<Socket>>,
-    pub(super) connections: Vec<Rc<Connection>>,
+    pub(super) connections: Connections,
+}
+
+impl Pool {
+    fn new(upstream: Weak<Upstream>) -> Pool {
+        Pool { upstream, sockets: Vec::new(), connections: Connections::default() }
+    }
 }
 
 thread_local!(static POOLS: RefCell<HashMap<u64, Pool>> = RefCell::default());
@@ -28,13 +34,12 @@ pub(super) fn with<T>(upstream: &Arc<Upstream>, act: impl FnOnce(&mut Pool) -> T
         if !pools.contains_key(&upstream.number) {
             // Of those that a reload has left behind, nothing is kept open.
             pools.retain(|_, pool| pool.upstream.strong_count() > 0);
-            let upstream_of = Arc::downgrade(upstream);
-            pools.insert(upstream.number, Pool { upstream: upstream_of, sockets: Vec::new(), connections: Vec::new() });
+            pools.insert(upstream.number, Pool::new(Arc::downgrade(upstream)));
         }
         match pools.get_mut(&upstream.number) {
             Some(pool) => act(pool),
             // Not reached: it was put there above.
-            None => act(&mut Pool { upstream: Weak::new(), sockets: Vec::new(), connections: Vec::new() }),
+            None => act(&mut Pool::new(Weak::new())),
         }
     })
 }
@@ -63,7 +68,10 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.waiting.0.borrow_mut().remove(&self.id);
+        // Where it was told, its id may be another's by now.
+        if matches!(self.answer.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            self.waiting.0.borrow_mut().remove(&self.id);
+        }
     }
 }
 
