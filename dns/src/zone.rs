@@ -132,7 +132,8 @@ impl Zone {
         let mut gathering = Gathering::new(origin);
         let wrong = |message: String| ZoneError { file: path.to_string_lossy().into(), line: 0, message };
         let mut is_first_soa = true;
-        for record in Records::open(path, origin)? {
+        let mut records = Records::open(path, origin)?;
+        while let Some(record) = records.next() {
             let record = record?;
             if record.rtype == Type::SOA && std::mem::take(&mut is_first_soa) && unless.is_some() {
                 let serial = record.data.to_soa().map(|soa| soa.serial);
@@ -140,7 +141,7 @@ impl Zone {
                     return Ok(None);
                 }
             }
-            gathering.insert(record).map_err(wrong)?;
+            gathering.insert(record).map_err(|message| records.wrong(message))?;
         }
         gathering.finish().map(Some).map_err(wrong)
     }

@@ -17,6 +17,8 @@ pub(crate) enum Field {
     Time,
     /// A record type by its mnemonic.
     TypeCode,
+    /// A DNSSEC algorithm, by its number or mnemonic (RFC 4034 §A.1).
+    Algorithm,
     /// A certificate's type by its mnemonic (RFC 4398 §2.1).
     CertType,
     /// An IPv4 address.
@@ -68,8 +70,8 @@ pub(crate) enum Field {
 }
 
 use Field::{
-    Base64, Bitmap, CertType, Eui, Gateway, Groups, Hash, Hex, Hip, Ipv4, Ipv6, Location, Name, Names, Parameters,
-    Prefixes, Quoted, Relay, Salt, ShortName, Sized, Text, Texts, Time, TypeCode, U8, U16, U32, U48, Word,
+    Algorithm, Base64, Bitmap, CertType, Eui, Gateway, Groups, Hash, Hex, Hip, Ipv4, Ipv6, Location, Name, Names,
+    Parameters, Prefixes, Quoted, Relay, Salt, ShortName, Sized, Text, Texts, Time, TypeCode, U8, U16, U32, U48, Word,
 };
 
 /// The fields of a type's data; none for types that are unknown here, whose data is any bytes (RFC 3597).
@@ -93,15 +95,15 @@ pub(crate) fn fields(rtype: Type) -> Option<&'static [Field]> {
         Type::LOC => &[Location],
         Type::SRV => &[U16, U16, U16, Name],
         Type::NAPTR => &[U16, U16, Text, Text, Text, Name],
-        Type::CERT => &[CertType, U16, U8, Base64],
+        Type::CERT => &[CertType, U16, Algorithm, Base64],
         Type::APL => &[Prefixes],
-        Type::DS | Type::CDS | Type::TA | Type::DLV => &[U16, U8, U8, Hex],
+        Type::DS | Type::CDS | Type::TA | Type::DLV => &[U16, Algorithm, U8, Hex],
         Type::SSHFP => &[U8, U8, Hex],
         Type::IPSECKEY => &[U8, U8, U8, Gateway, Base64],
         Type::AMTRELAY => &[U8, Relay, Gateway],
-        Type::RRSIG | Type::SIG => &[TypeCode, U8, U8, U32, Time, Time, U16, Name, Base64],
+        Type::RRSIG | Type::SIG => &[TypeCode, Algorithm, U8, U32, Time, Time, U16, Name, Base64],
         Type::NSEC | Type::NXT => &[Name, Bitmap],
-        Type::DNSKEY | Type::CDNSKEY | Type::KEY | Type::RKEY => &[U16, U8, U8, Base64],
+        Type::DNSKEY | Type::CDNSKEY | Type::KEY | Type::RKEY => &[U16, U8, Algorithm, Base64],
         Type::DHCID | Type::OPENPGPKEY => &[Base64],
         Type::NSEC3 => &[U8, U8, U16, Salt, Hash, Bitmap],
         Type::NSEC3PARAM => &[U8, U8, U16, Salt],
@@ -134,7 +136,7 @@ impl Field {
     /// few, or they are malformed. Names aren't measured here.
     pub(crate) fn length(self, data: &[u8], rest: &[u8]) -> Option<usize> {
         let length = match self {
-            U8 | Relay => 1,
+            U8 | Relay | Algorithm => 1,
             U16 | TypeCode | CertType => 2,
             U32 | Time | Ipv4 => 4,
             U48 => 6,

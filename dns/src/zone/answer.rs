@@ -46,7 +46,13 @@ pub async fn answer(
         }
         End::NameError => Rcode::NXDOMAIN,
         End::TooLong => Rcode::YXDOMAIN,
-        End::Circle => return Err(Failure::servfail(by, format!("{name}: a DNAME leads to the name itself"))),
+        End::Circle if found.answers.is_empty() => {
+            return Err(Failure::servfail(by, format!("{name}: a DNAME leads to the name itself")));
+        }
+        End::Circle => {
+            query.note(|| "an alias of a wildcard leads back to itself".into());
+            Rcode::SERVFAIL
+        }
         End::Success | End::NoData | End::EmptyNonTerminal | End::Delegation => Rcode::NOERROR,
     };
     if found.answers.is_empty() && rcode == Rcode::SERVFAIL {

@@ -4,8 +4,8 @@
 use super::{Node, Zone};
 use crate::wire::{Data, Name, Record, Type};
 
-/// Aliases that are followed within a zone.
-const CHAIN: usize = 8;
+/// Aliases that are followed within a zone: a chain of so many has its address, as with CoreDNS.
+const CHAIN: usize = 9;
 
 /// What was found.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub enum End {
     Elsewhere(Name),
     /// A DNAME makes the name too long (RFC 6672 §2.2: YXDOMAIN).
     TooLong,
-    /// A DNAME leads to the name itself.
+    /// A DNAME leads to the name itself, or an alias of a wildcard to a name that it stands for: no end would come.
     Circle,
 }
 
@@ -154,6 +154,11 @@ impl Zone {
         let mut seen = vec![name.clone()];
         let mut next = target;
         while let Some(target) = next.take() {
+            if seen.contains(&target) && !matches!(self.walk(&target, rtype), Place::Node(_)) {
+                let mut found = Lookup { answers, ..Lookup::new(End::Circle) };
+                self.put_apex(&mut found.authorities, Type::NS, dnssec);
+                return found;
+            }
             if seen.len() > CHAIN || seen.contains(&target) {
                 break;
             }

@@ -52,6 +52,39 @@ fn aliases_in_a_circle_end() {
 }
 
 #[test]
+fn a_wildcard_alias_that_leads_back_to_itself_is_a_circle() {
+    let zone = zone(&[
+        "*.w.example.org. CNAME x.w.example.org.",
+        "*.t.example.org. CNAME b.example.org.",
+        "b.example.org. CNAME x.t.example.org.",
+        "*.s.example.org. CNAME *.s.example.org.",
+    ]);
+    let end = |name: &str, rtype| zone.lookup(&self::name(name), rtype, false).end;
+    for rtype in [Type::A, Type::MX, Type::TXT] {
+        assert_eq!(end("x.w.example.org.", rtype), End::Circle);
+        assert_eq!(end("x.t.example.org.", rtype), End::Circle);
+    }
+    assert_eq!(end("a.w.example.org.", Type::A), End::Elsewhere(name("x.w.example.org.")), "a question of its own");
+    // As with a plain alias of itself, and with CoreDNS: the wildcard's own name is there.
+    assert_eq!(end("a.s.example.org.", Type::A), End::Success);
+    assert_eq!(end("x.w.example.org.", Type::CNAME), End::Success);
+}
+
+#[test]
+fn a_chain_of_nine_aliases_keeps_its_address() {
+    let mut records: Vec<String> =
+        (1..12).map(|n| format!("a{n}.example.org. CNAME a{}.example.org.", n + 1)).collect();
+    records.push("a12.example.org. A 10.0.0.1".into());
+    let zone = zone(&records.iter().map(String::as_str).collect::<Vec<_>>());
+    // Held against CoreDNS 1.14.7.
+    for (first, answers, last) in [(11, 2, Type::A), (4, 9, Type::A), (3, 10, Type::A), (2, 10, Type::CNAME)] {
+        let found = zone.lookup(&name(&format!("a{first}.example.org.")), Type::A, false);
+        let last_found = found.answers.last().map(|record| record.rtype);
+        assert_eq!((found.answers.len(), last_found, found.end), (answers, Some(last), End::Success), "a{first}");
+    }
+}
+
+#[test]
 fn the_apex_without_other_records_is_there() {
     // RFC 2308 §2.2; CoreDNS says NXDOMAIN.
     assert_eq!(zone(&[]).lookup(&name("example.org."), Type::A, false).end, End::NoData);

@@ -56,6 +56,7 @@ impl<'a> Words<'a> {
             Field::U32 => wire.extend(self.number::<u32>("number of 32 bits")?.to_be_bytes()),
             Field::Time => wire.extend(self.parse("time as YYYYMMDDHHMMSS", time)?.to_be_bytes()),
             Field::TypeCode => wire.extend(self.number::<Type>("record type")?.0.to_be_bytes()),
+            Field::Algorithm => wire.push(self.parse("algorithm", algorithm)?),
             Field::CertType => wire.extend(self.parse("certificate type", cert_type)?.to_be_bytes()),
             Field::Ipv4 => wire.extend(self.number::<Ipv4Addr>("IPv4 address")?.octets()),
             Field::Ipv6 => wire.extend(self.number::<Ipv6Addr>("IPv6 address")?.octets()),
@@ -193,6 +194,39 @@ fn sized(wire: &mut Vec<u8>, bytes: Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
+/// The mnemonics of IANA's registry "DNS Security Algorithm Numbers", and those that BIND writes for some.
+const ALGORITHMS: [(&str, u8); 24] = [
+    ("DELETE", 0),
+    ("RSAMD5", 1),
+    ("DH", 2),
+    ("DSA", 3),
+    ("ECC", 4),
+    ("RSASHA1", 5),
+    ("DSA-NSEC3-SHA1", 6),
+    ("NSEC3DSA", 6),
+    ("RSASHA1-NSEC3-SHA1", 7),
+    ("NSEC3RSASHA1", 7),
+    ("RSASHA256", 8),
+    ("RSASHA512", 10),
+    ("ECC-GOST", 12),
+    ("ECCGOST", 12),
+    ("ECDSAP256SHA256", 13),
+    ("ECDSA256", 13),
+    ("ECDSAP384SHA384", 14),
+    ("ECDSA384", 14),
+    ("ED25519", 15),
+    ("ED448", 16),
+    ("SM2SM3", 17),
+    ("INDIRECT", 252),
+    ("PRIVATEDNS", 253),
+    ("PRIVATEOID", 254),
+];
+
+fn algorithm(word: &str) -> Option<u8> {
+    let named = ALGORITHMS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    named.map(|(_, number)| *number).or_else(|| word.parse().ok())
+}
+
 /// The mnemonics of RFC 4398 §2.1.
 pub(super) const CERT_TYPES: [(&str, u16); 10] = [
     ("PKIX", 1),
@@ -209,7 +243,9 @@ pub(super) const CERT_TYPES: [(&str, u16); 10] = [
 
 fn cert_type(word: &str) -> Option<u16> {
     let named = CERT_TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
-    named.map(|(_, number)| *number).or_else(|| word.parse().ok())
+    // CoreDNS's library has another name for 4.
+    let named = named.map(|(_, number)| *number).or(word.eq_ignore_ascii_case("IPIX").then_some(4));
+    named.or_else(|| word.parse().ok())
 }
 
 /// Four groups of four digits with ":" between.

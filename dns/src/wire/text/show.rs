@@ -89,7 +89,7 @@ fn number(bytes: &[u8]) -> u64 {
 
 fn show(to: &mut Formatter<'_>, field: Field, bytes: &[u8], data: &[u8]) -> fmt::Result {
     match field {
-        Field::U8 | Field::U16 | Field::U32 | Field::U48 => write!(to, "{}", number(bytes)),
+        Field::U8 | Field::U16 | Field::U32 | Field::U48 | Field::Algorithm => write!(to, "{}", number(bytes)),
         Field::Time => show_time(to, number(bytes)),
         Field::TypeCode => write!(to, "{}", Type(number(bytes) as u16)),
         Field::CertType => match fields::CERT_TYPES.iter().find(|(_, value)| u64::from(*value) == number(bytes)) {

@@ -60,6 +60,31 @@ fn rfc3597_5_any_type_may_be_written_in_hexadecimal() {
 }
 
 #[test]
+fn rfc4034_a_1_algorithms_may_be_written_by_their_mnemonics() {
+    for (mnemonic, number) in [
+        ("RSASHA256", "DS 1 8 2 00", "DS 1 {} 2 00"),
+        ("rsasha512", "CDS 1 10 2 00", "CDS 1 {} 2 00"),
+        ("DELETE", "CDS 0 0 0 00", "CDS 0 {} 0 00"),
+        ("ED448", "DLV 1 16 2 00", "DLV 1 {} 2 00"),
+        ("RSASHA1-NSEC3-SHA1", "TA 1 7 2 00", "TA 1 {} 2 00"),
+        ("ECDSAP256SHA256", "DNSKEY 257 3 13 AQID", "DNSKEY 257 3 {} AQID"),
+        ("ED25519", "CDNSKEY 256 3 15 AQID", "CDNSKEY 256 3 {} AQID"),
+        ("PRIVATEDNS", "KEY 256 3 253 AQID", "KEY 256 3 {} AQID"),
+        ("ECDSAP384SHA384", "RRSIG A 14 2 60 2 1 7 x. AQID", "RRSIG A {} 2 60 2 1 7 x. AQID"),
+        ("ECC-GOST", "SIG A 12 2 60 2 1 7 x. AQID", "SIG A {} 2 60 2 1 7 x. AQID"),
+        ("PRIVATEOID", "CERT OID 1 254 AQID", "CERT OID 1 {} AQID"),
+        ("IPIX", "CERT 4 1 5 AQID", "CERT {} 1 RSASHA1 AQID"),
+    ]
+    .map(|(mnemonic, number, text)| (text.replace("{}", mnemonic), number))
+    {
+        let read = |text: &str| record_from_text(&format!("a {text}"), None).map(|record| record.data);
+        assert_eq!(read(&mnemonic).unwrap(), read(number).unwrap(), "{mnemonic}");
+    }
+    let error = record_from_text("a DS 1 RSASHA257 2 00", None).unwrap_err();
+    assert!(error.contains("\"RSASHA257\" is no algorithm"), "{error}");
+}
+
+#[test]
 fn a_record_may_leave_out_ttl_and_class_or_turn_them_round() {
     for text in
         ["a A 1.1.1.1", "a 3600 A 1.1.1.1", "a IN A 1.1.1.1", "a 1h IN A 1.1.1.1", " a IN 3600 A 1.1.1.1\nignored"]

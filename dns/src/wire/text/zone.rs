@@ -29,6 +29,8 @@ pub struct Records {
     sources: Vec<Source>,
     owner: Option<Name>,
     files: Vec<PathBuf>,
+    /// Where the last record stands.
+    place: (Arc<str>, u32),
 }
 
 /// One file that is being read.
@@ -68,7 +70,8 @@ impl Records {
         let (file, origin) = (file.into(), origin.clone());
         let source =
             Source { file, text: text.into(), at: 0, lines: 0, origin, ttl: None, is_ttl_set: false, generate: None };
-        Records { sources: vec![source], owner: None, files: Vec::new() }
+        let place = (Arc::clone(&source.file), 0);
+        Records { sources: vec![source], owner: None, files: Vec::new(), place }
     }
 
     /// The TTL, in seconds, of records that name none as long as the file has no $TTL; without it they are an error.
@@ -85,6 +88,12 @@ impl Records {
         &self.files
     }
 
+    /// What is wrong with the record that was read last.
+    pub(crate) fn wrong(&self, message: String) -> ZoneError {
+        let (file, line) = self.place.clone();
+        ZoneError { file, line, message }
+    }
+
     /// The next record, or nothing at the end.
     fn step(&mut self) -> Result<Option<Record>, ZoneError> {
         while let Some(source) = self.sources.last_mut() {
@@ -92,6 +101,7 @@ impl Records {
             let problem = |line: u32, message: String| ZoneError { file: Arc::clone(&file), line, message };
             if let Some((line, generate)) = &mut source.generate {
                 let line = *line;
+                self.place = (Arc::clone(&file), line);
                 if let Some(text) = generate.line() {
                     return generated(&text.map_err(|message| problem(line, message))?, &source.origin)
                         .map(Some)
@@ -120,6 +130,7 @@ impl Records {
                         source.ttl = given;
                     }
                     self.owner = Some(record.name.clone());
+                    self.place = (Arc::clone(&file), entry.line);
                     return Ok(Some(record));
                 }
             };
