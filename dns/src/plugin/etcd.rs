@@ -1,6 +1,7 @@
 //! `etcd`: names from an etcd, in the layout of SkyDNS. A name answers with all keys below its own.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bowline_cluster::etcd::{Access, Reader};
@@ -25,6 +26,10 @@ const NAME: &str = "etcd";
 /// The TTL of negative answers, in seconds.
 const NEGATIVE: u32 = 30;
 
+/// Between which the TTL that a lease gives lies, in seconds, unless the Corefile says otherwise.
+const MIN_LEASE: u32 = 30;
+const MAX_LEASE: u32 = 86_400;
+
 struct Etcd {
     zones: Zones,
     fallthrough: Fallthrough,
@@ -34,6 +39,8 @@ struct Etcd {
     leases: (u32, u32),
     reader: Reader,
     endpoints: String,
+    /// What was told to be wrong, by key.
+    told: Mutex<HashMap<String, String>>,
 }
 
 /// `etcd [ZONES...] { path; endpoint; credentials; tls; min-lease-ttl; max-lease-ttl; fallthrough }`
@@ -49,7 +56,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     let mut access = Access { endpoints: vec!["http://localhost:2379".into()], ..Access::default() };
     let mut fallthrough = Fallthrough::default();
     let mut prefix = String::from("/skydns");
-    let mut leases = (30, 86_400);
+    let mut leases = (MIN_LEASE, MAX_LEASE);
     for option in directive.body() {
         match option.name.as_str() {
             "path" => prefix = format!("/{}", option.one_arg()?.trim_matches('/')),
@@ -86,9 +93,12 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             }
         }
     }
+    // As with CoreDNS, 0 is what it is without the option.
+    leases.0 = if leases.0 == 0 { MIN_LEASE } else { leases.0 };
+    leases.1 = if leases.1 == 0 { MAX_LEASE } else { leases.1 };
     let endpoints = access.endpoints.join(", ");
-    let reader = Reader::new(access);
-    Ok(Some(Arc::new(Etcd { zones, fallthrough, prefix, leases, reader, endpoints })))
+    let (reader, told) = (Reader::new(access), Mutex::default());
+    Ok(Some(Arc::new(Etcd { zones, fallthrough, prefix, leases, reader, endpoints, told })))
 }
 
 /// An endpoint, with the scheme that CoreDNS lets people leave out.

@@ -1,7 +1,7 @@
 //! Answers from what etcd has, by type. Names that services lead to are looked up as well: below the zone in etcd,
 //! others by a question to the whole server.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 
@@ -12,6 +12,9 @@ use crate::wire::{Data, Name, Record, Type};
 
 /// Aliases that are followed.
 const CHAIN: usize = 10;
+
+/// Of so many keys it is remembered what was told of them.
+pub(super) const MAX_TOLD: usize = 1000;
 
 /// Why there are no records.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,15 +43,45 @@ impl Etcd {
         if entries.is_empty() {
             return Err(Missing::Nothing);
         }
-        let mut services = Vec::new();
+        let (mut services, mut is_any_read, mut wrong) = (Vec::new(), false, None);
         for entry in entries.iter().filter(|entry| parts.as_ref().is_none_or(|parts| service::fits(&entry.key, parts)))
         {
-            let service = Service::read(entry, self.leases).map_err(Missing::Failed)?;
-            if service.is_for(rtype) {
-                services.push(service);
+            match Service::read(entry, self.leases) {
+                Ok(service) => {
+                    is_any_read = true;
+                    if service.is_for(rtype) {
+                        services.push(service);
+                    }
+                }
+                Err(reason) => {
+                    self.tell(&entry.key, &reason);
+                    wrong.get_or_insert(format!("{}: {reason}", entry.key));
+                }
             }
         }
-        Ok(service::group(services))
+        // One that can't be read spoils no other; where there is no other, nobody knows what was meant.
+        match wrong {
+            Some(reason) if !is_any_read => Err(Missing::Failed(reason)),
+            _ => Ok(service::group(services)),
+        }
+    }
+
+    /// What a key says; None, and told, where that is nothing that DNS can tell.
+    fn told<T>(&self, service: &Service, says: Result<T, String>) -> Option<T> {
+        says.map_err(|reason| self.tell(&service.key, &reason)).ok()
+    }
+
+    /// Tells, once, what is wrong with a key.
+    fn tell(&self, key: &str, reason: &str) {
+        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if told.get(key).is_some_and(|known| known == reason) {
+            return;
+        }
+        if told.len() >= MAX_TOLD {
+            told.clear();
+        }
+        told.insert(key.to_owned(), reason.to_owned());
+        tracing::warn!(plugin = "etcd", key, "left out: {reason}; put a value of SkyDNS's there");
     }
 
     /// A, AAAA and TXT. `before`: the aliases that led here.
@@ -62,8 +95,9 @@ impl Etcd {
     ) -> Pin<Box<dyn Future<Output = Found> + 'a>> {
         Box::pin(async move {
             let mut records: Vec<Record> = Vec::new();
+            let mut known = HashSet::new();
             for service in self.at(name, rtype, zone).await? {
-                let record = match service.host() {
+                let record = match self.told(&service, service.host()) {
                     Some(Host::Address(ip)) if rtype != Type::TXT => service.address(name, ip),
                     Some(Host::Text) if rtype == Type::TXT => {
                         service.record(name, Type::TXT, Data::txt(&[service.text.as_bytes()]))
@@ -80,7 +114,8 @@ impl Etcd {
                             let found = self.direct(query, &target, rtype, zone, before).await;
                             found.map(|(records, _)| records).ok().filter(|records| !records.is_empty())
                         } else {
-                            asked(query, &target, rtype).await
+                            // The alias is right whatever is known of its end; the client may find it elsewhere.
+                            Some(asked(query, &target, rtype).await)
                         };
                         if let Some(found) = found {
                             records.push(alias);
@@ -90,8 +125,7 @@ impl Etcd {
                     }
                     _ => continue,
                 };
-                let is_known = records.iter().any(|known| known.name == record.name && known.data == record.data);
-                if record.rtype == rtype && !is_known {
+                if record.rtype == rtype && known.insert(record.data.as_bytes().to_vec()) {
                     records.push(record);
                 }
             }
@@ -102,6 +136,7 @@ impl Etcd {
     /// The services at a name; those of the zone's own name may stand at `apex.dns` below it.
     async fn at(&self, name: &Name, rtype: Type, zone: &Name) -> Result<Vec<Service>, Missing> {
         if name == zone
+            && rtype != Type::TXT
             && let Ok(apex) = zone.prepend(b"dns").and_then(|dns| dns.prepend(b"apex"))
             && let Ok(services) = self.services(&apex, rtype, false).await
         {
@@ -113,9 +148,9 @@ impl Etcd {
     /// CNAME: what the key itself says.
     pub(super) async fn alias(&self, name: &Name) -> Found {
         let services = self.services(name, Type::CNAME, true).await?;
-        let first = services.first().and_then(|service| match service.host()? {
-            Host::Name(target) => Some(service.record(name, Type::CNAME, Data::name(&target))),
-            _ => None,
+        let first = services.first().and_then(|service| {
+            let target = self.told(service, service.alias())??;
+            Some(service.record(name, Type::CNAME, Data::name(&target)))
         });
         Ok((first.into_iter().collect(), Vec::new()))
     }
@@ -124,7 +159,7 @@ impl Etcd {
     pub(super) async fn pointers(&self, name: &Name) -> Found {
         let mut records: Vec<Record> = Vec::new();
         for service in self.services(name, Type::PTR, true).await? {
-            if let Some(Host::Name(target)) = service.host() {
+            if let Some(target) = self.told(&service, service.alias()).flatten() {
                 let record = service.record(name, Type::PTR, Data::name(&target));
                 if !records.iter().any(|known| known.data == record.data) {
                     records.push(record);
@@ -137,19 +172,27 @@ impl Etcd {
     /// SRV.
     pub(super) async fn servers(&self, query: &mut Query, name: &Name, zone: &Name) -> Found {
         let services = self.services(name, Type::SRV, false).await?;
-        let mut sums: HashMap<u16, f64> = HashMap::new();
-        for service in &services {
-            let weight = if service.weight == 0 { 100 } else { service.weight };
-            *sums.entry(service.priority).or_default() += f64::from(weight);
+        // What can't be told takes no part of the weights.
+        let read = |service| {
+            let target = self.told(service, service.target(&self.prefix))?;
+            Some((service, target, self.told(service, service.place())?))
+        };
+        let services: Vec<_> = services.iter().filter_map(read).collect();
+        let mut sums: HashMap<i64, f64> = HashMap::new();
+        for (service, ..) in &services {
+            *sums.entry(service.priority()).or_default() += service.weight_for_sum() as f64;
         }
         let mut all = Targets::default();
-        for service in &services {
-            let Some(target) = service.target(&self.prefix) else { continue };
-            let weight = if service.weight == 0 { 100 } else { service.weight };
-            let sum = sums.get(&service.priority).copied().unwrap_or(100.0);
-            let share = (100.0 / sum * f64::from(weight)).floor().max(1.0) as u16;
-            let data = Data::srv(service.priority, share, service.port, &target);
-            all.push(service.record(name, Type::SRV, data));
+        for (service, target, place) in services {
+            let (Some(target), Some((port, priority))) = (target, place) else { continue };
+            let sum = sums.get(&service.priority()).copied().unwrap_or(100.0);
+            let share = (100.0 / sum * service.weight_for_sum() as f64).floor().max(1.0) as u16;
+            let record = service.record(name, Type::SRV, Data::srv(priority, share, port, &target));
+            if matches!(service.host(), Ok(Host::Address(_))) {
+                all.push_once(record, (target.clone(), port));
+            } else {
+                all.push(record);
+            }
             self.glue(query, service, &target, zone, &mut all).await;
         }
         Ok((all.records, all.additionals))
@@ -159,8 +202,9 @@ impl Etcd {
     pub(super) async fn mail(&self, query: &mut Query, name: &Name, zone: &Name) -> Found {
         let mut all = Targets::default();
         for service in self.services(name, Type::MX, false).await?.iter().filter(|service| service.is_mail) {
-            let Some(target) = service.target(&self.prefix) else { continue };
-            all.push(service.record(name, Type::MX, Data::mx(service.priority, &target)));
+            let Some(target) = self.told(service, service.target(&self.prefix)).flatten() else { continue };
+            let Some(preference) = self.told(service, service.preference()) else { continue };
+            all.push(service.record(name, Type::MX, Data::mx(preference, &target)));
             self.glue(query, service, &target, zone, &mut all).await;
         }
         Ok((all.records, all.additionals))
@@ -171,9 +215,14 @@ impl Etcd {
         let Ok(at) = zone.prepend(b"dns").and_then(|dns| dns.prepend(b"ns")) else { return Err(Missing::Nothing) };
         let mut all = Targets::default();
         for service in self.services(&at, Type::NS, false).await? {
-            let (Some(Host::Address(ip)), Some(target)) = (service.host(), service.target(&self.prefix)) else {
-                return Err(Missing::Failed(format!("{}: a name server's host must be an address", service.key)));
+            let ip = match self.told(&service, service.host()) {
+                Some(Host::Address(ip)) => ip,
+                Some(Host::Name(_)) => {
+                    return Err(Missing::Failed(format!("{}: a name server's host must be an address", service.key)));
+                }
+                Some(Host::Text) | None => continue,
             };
+            let Some(target) = self.told(&service, service.target(&self.prefix)).flatten() else { continue };
             all.push(service.record(name, Type::NS, Data::name(&target)));
             all.add(service.address(&target, ip));
         }
@@ -182,7 +231,7 @@ impl Etcd {
 
     /// The addresses of a target.
     async fn glue(&self, query: &mut Query, service: &Service, target: &Name, zone: &Name, all: &mut Targets) {
-        if let Some(Host::Address(ip)) = service.host() {
+        if let Ok(Host::Address(ip)) = service.host() {
             all.add(service.address(target, ip));
             return;
         }
@@ -192,11 +241,14 @@ impl Etcd {
         all.asked.push(target.clone());
         for rtype in [Type::A, Type::AAAA] {
             let found = if target.is_within(zone) {
-                self.direct(query, target, rtype, zone, Vec::new()).await.ok().map(|(records, _)| records)
+                self.direct(query, target, rtype, zone, Vec::new())
+                    .await
+                    .map(|(records, _)| records)
+                    .unwrap_or_default()
             } else {
                 asked(query, target, rtype).await
             };
-            found.into_iter().flatten().for_each(|record| all.add(record));
+            found.into_iter().for_each(|record| all.add(record));
         }
     }
 }
@@ -207,12 +259,22 @@ struct Targets {
     records: Vec<Record>,
     additionals: Vec<Record>,
     asked: Vec<Name>,
+    /// Targets that are keys' own names, with the port.
+    known: Vec<(Name, u16)>,
 }
 
 impl Targets {
     fn push(&mut self, record: Record) {
         if !self.records.iter().any(|known| known.data == record.data) {
             self.records.push(record);
+        }
+    }
+
+    /// The same for a record whose target is a key's own name: one a port.
+    fn push_once(&mut self, record: Record, at: (Name, u16)) {
+        if !self.known.contains(&at) {
+            self.known.push(at);
+            self.push(record);
         }
     }
 
@@ -223,8 +285,10 @@ impl Targets {
     }
 }
 
-/// What the whole server answers; None where it can't.
-async fn asked(query: &mut Query, name: &Name, rtype: Type) -> Option<Vec<Record>> {
-    let mut reply = query.ask(name.clone(), rtype).await.ok()??;
-    Some(std::mem::take(&mut reply.message().ok()?.answers))
+/// What the whole server answers; nothing where it can't.
+async fn asked(query: &mut Query, name: &Name, rtype: Type) -> Vec<Record> {
+    match query.ask(name.clone(), rtype).await {
+        Ok(Some(mut reply)) => reply.message().map(|message| std::mem::take(&mut message.answers)).unwrap_or_default(),
+        Ok(None) | Err(_) => Vec::new(),
+    }
 }

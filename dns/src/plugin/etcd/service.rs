@@ -1,14 +1,16 @@
 //! What stands at a key of etcd, in SkyDNS's layout: `/skydns/local/skydns/web` for `web.skydns.local`.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use bowline_cluster::etcd::Entry;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::wire::{Data, Name, Record, Type};
 
 /// What a record has where it says nothing of it.
-const PRIORITY: u16 = 10;
+const PRIORITY: i64 = 10;
 const TTL: u32 = 300;
 
 /// What a key says.
@@ -17,16 +19,55 @@ pub(super) struct Service {
     pub(super) key: String,
     host: String,
     pub(super) text: String,
-    pub(super) port: u16,
-    pub(super) priority: u16,
+    /// Those that no record has are told, and hinder only the records that would need them.
+    port: i64,
+    priority: i64,
     /// 0: its share is as large as that of others.
-    pub(super) weight: u16,
+    pub(super) weight: i64,
     /// It is a mail server, `priority` its preference.
     pub(super) is_mail: bool,
     pub(super) ttl: u32,
     /// How many labels of the key's name its target has less.
     strip: usize,
     group: String,
+}
+
+/// The fields of a JSON object in their order; `null` has none, as CoreDNS reads it.
+#[derive(Default)]
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Fields, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Fields;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("a JSON object")
+            }
+
+            fn visit_unit<E>(self) -> Result<Fields, E> {
+                Ok(Fields::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(field) = map.next_entry()? {
+                    fields.0.push(field);
+                }
+                Ok(fields)
+            }
+        }
+        from.deserialize_any(Reader)
+    }
+}
+
+impl Fields {
+    /// A field by its name in letters of any case: of several the last counts, and `null` says nothing.
+    fn get(&self, name: &str) -> Option<&Value> {
+        let named = |(known, value): &&(String, Value)| known.eq_ignore_ascii_case(name) && !value.is_null();
+        self.0.iter().rev().find(named).map(|(_, value)| value)
+    }
 }
 
 /// What a service's host is.
@@ -44,24 +85,22 @@ impl Service {
     /// # Errors
     /// The value is none of SkyDNS's.
     pub(super) fn read(entry: &Entry, bounds: (u32, u32)) -> Result<Service, String> {
-        let wrong = |reason: String| format!("{}: {reason}", entry.key);
-        let value: Value = serde_json::from_slice(&entry.value).map_err(|error| wrong(error.to_string()))?;
-        if !value.is_object() {
-            return Err(wrong("the value is no JSON object".into()));
-        }
-        let text = |field: &str| match value.get(field) {
-            None | Some(Value::Null) => Ok(String::new()),
+        let fields: Fields =
+            serde_json::from_str(&String::from_utf8_lossy(&entry.value)).map_err(|error| error.to_string())?;
+        let text = |field: &str| match fields.get(field) {
+            None => Ok(String::new()),
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(_) => Err(wrong(format!("{field} is no string"))),
+            Some(other) => Err(format!("{field} is no string: {other}")),
         };
-        let number = |field: &str, most: u64| match value.get(field) {
-            None | Some(Value::Null) => Ok(0),
-            Some(value) => value
-                .as_u64()
-                .filter(|number| *number <= most)
-                .ok_or_else(|| wrong(format!("{field} is no number from 0 to {most}"))),
+        let number = |field: &str| match fields.get(field) {
+            None => Ok(0),
+            Some(value) => value.as_i64().ok_or_else(|| format!("{field} is no whole number: {value}")),
         };
-        let own = number("ttl", u64::from(u32::MAX))? as u32;
+        let is_mail = match fields.get("mail") {
+            None => false,
+            Some(value) => value.as_bool().ok_or_else(|| format!("mail is neither true nor false: {value}"))?,
+        };
+        let own = u32::try_from(number("ttl")?).map_err(|_| format!("ttl is not from 0 to {}", u32::MAX))?;
         let lease = entry.lease.map(|left| u32::try_from(left).unwrap_or(u32::MAX).max(bounds.0).min(bounds.1));
         let ttl = match (lease, own) {
             (None | Some(0), 0) => TTL,
@@ -69,19 +108,52 @@ impl Service {
             (Some(lease), 0) => lease,
             (Some(lease), own) => lease.min(own),
         };
-        let priority = number("priority", 65535)? as u16;
+        let priority = number("priority")?;
         Ok(Service {
             key: entry.key.clone(),
             host: text("host")?,
             text: text("text")?,
-            port: number("port", 65535)? as u16,
+            port: number("port")?,
             priority: if priority == 0 { PRIORITY } else { priority },
-            weight: number("weight", 65535)? as u16,
-            is_mail: value.get("mail").and_then(Value::as_bool).unwrap_or(false),
+            weight: number("weight")?,
+            is_mail,
             ttl,
-            strip: number("targetstrip", 127)? as usize,
+            strip: usize::try_from(number("targetstrip")?).unwrap_or(0),
             group: text("group")?,
         })
+    }
+
+    /// Its port and priority, for SRV; None where CoreDNS too tells it by none: it has port -1.
+    ///
+    /// # Errors
+    /// A number is one that no such record has.
+    pub(super) fn place(&self) -> Result<Option<(u16, u16)>, String> {
+        if self.port == -1 {
+            return Ok(None);
+        }
+        let port = u16::try_from(self.port).map_err(|_| format!("port {} is not from 0 to 65535", self.port))?;
+        if self.weight < 0 {
+            return Err(format!("weight {} is below 0", self.weight));
+        }
+        Ok(Some((port, self.preference()?)))
+    }
+
+    /// Its priority, which is a mail server's preference.
+    ///
+    /// # Errors
+    /// It is one that no record has.
+    pub(super) fn preference(&self) -> Result<u16, String> {
+        u16::try_from(self.priority).map_err(|_| format!("priority {} is not from 0 to 65535", self.priority))
+    }
+
+    /// Its part of the weights of its priority, whose sum that is.
+    pub(super) fn weight_for_sum(&self) -> i64 {
+        if self.weight == 0 { 100 } else { self.weight }
+    }
+
+    /// Its priority, as it stands there.
+    pub(super) fn priority(&self) -> i64 {
+        self.priority
     }
 
     /// Whether it can answer questions of this type at all.
@@ -89,23 +161,45 @@ impl Service {
         !self.host.is_empty() || (rtype == Type::TXT && !self.text.is_empty())
     }
 
-    /// What its host is; None where it is nothing that DNS can tell.
-    pub(super) fn host(&self) -> Option<Host> {
+    /// What its host is. One that has a text, and a host which is no address, is its text, as with CoreDNS:
+    /// ExternalDNS's registry stands beside what it registers.
+    ///
+    /// # Errors
+    /// The host is nothing that DNS can tell.
+    pub(super) fn host(&self) -> Result<Host, String> {
         match self.host.parse::<IpAddr>() {
-            Ok(ip) => Some(Host::Address(ip.to_canonical())),
-            Err(_) if !self.text.is_empty() => Some(Host::Text),
-            Err(_) => Name::parse(&self.host).ok().map(Host::Name),
+            Ok(ip) => Ok(Host::Address(ip.to_canonical())),
+            Err(_) if !self.text.is_empty() => Ok(Host::Text),
+            Err(_) => self.name().map(Host::Name),
         }
     }
 
-    /// Where a record with a name for data leads: the host, or the name of its key where that is an address.
-    pub(super) fn target(&self, prefix: &str) -> Option<Name> {
+    /// The name that is its host, for CNAME and PTR, also where it has a text; None where that is an address.
+    ///
+    /// # Errors
+    /// It is nothing that DNS can tell.
+    pub(super) fn alias(&self) -> Result<Option<Name>, String> {
+        if self.host.parse::<IpAddr>().is_ok() { Ok(None) } else { self.name().map(Some) }
+    }
+
+    fn name(&self) -> Result<Name, String> {
+        Name::parse(&self.host)
+            .map_err(|error| format!("host {:?} is neither an address nor a name: {error}", self.host))
+    }
+
+    /// Where a record with a name for data leads: the host, or the name of its key where that is an address. None
+    /// where it is no such record.
+    ///
+    /// # Errors
+    /// The host is nothing that DNS can tell.
+    pub(super) fn target(&self, prefix: &str) -> Result<Option<Name>, String> {
         let full = match self.host()? {
             Host::Name(name) => name,
-            _ => domain(&self.key, prefix)?,
+            Host::Text => return Ok(None),
+            Host::Address(_) => domain(&self.key, prefix).ok_or("the key is no name")?,
         };
         let labels = full.label_count();
-        Some(if self.strip < labels { full.suffix(labels - self.strip) } else { full })
+        Ok(Some(if self.strip < labels { full.suffix(labels - self.strip) } else { full }))
     }
 
     /// A record of it.
