@@ -28,6 +28,9 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let machine = machine(args)?;
     for state in args.states.states()? {
         say("")?;
+        for trouble in state.troubles() {
+            say(&format!("warning: {}: {trouble}", state.name))?;
+        }
         let (snapshot, problems) = read(&state, Wanted::default(), &args.states.service_cluster_ip_range)
             .with_context(|| format!("--state {}", state.name))?;
         report(&state, &snapshot, &problems)?;

@@ -19,6 +19,7 @@ use bowline_cluster::source::etcd::Etcd;
 use bowline_cluster::source::files::Files;
 use bowline_cluster::source::kubernetes::{self, Access, Kubernetes, Wanted};
 use bowline_cluster::state::Options;
+use bowline_cluster::tls;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Command};
@@ -67,6 +68,21 @@ impl State {
     /// What a state of its objects has to do besides keeping them; `ranges` as `--service-cluster-ip-range`.
     pub(crate) fn options(&self, ranges: &[IpNet]) -> Options {
         Options { service_cidrs: ranges.to_vec(), complete: self.is_bare() }
+    }
+
+    /// What is wrong with the certificates and keys that it is reached with.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let files = match &self.place {
+            Place::Etcd(location) => location.files(),
+            Place::Kubernetes(Access { kubeconfig: None, tls: Some([certificate, key, ca]), .. }) => {
+                tls::Files { authority: Some(ca.clone()), own: Some((certificate.clone(), key.clone())) }
+            }
+            _ => return Vec::new(),
+        };
+        match files.load() {
+            Ok(_) => files.doubts(),
+            Err(reason) => vec![reason],
+        }
     }
 
     /// What reads it. Folders and etcd are read whole, whatever is wanted.

@@ -12,8 +12,8 @@ use clap::Args;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::log::tell;
 use crate::cli;
+use crate::log::tell;
 use crate::states::{Place, Quietly, State};
 pub(crate) use input::{FileArgs, read, read_names};
 pub(crate) use output::{list, say, write};

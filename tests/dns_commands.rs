@@ -54,6 +54,61 @@ fn check_shows_what_would_listen_and_in_which_order() {
 }
 
 #[test]
+fn check_says_which_certificates_and_keys_will_not_do() {
+    let folder = Folder::new("certificates");
+    let openssl = |words: &str| {
+        let ran = Command::new("openssl").args(words.split(' ')).current_dir(&folder.0).output().unwrap();
+        assert!(ran.status.success(), "{words}: {}", String::from_utf8_lossy(&ran.stderr));
+    };
+    for name in ["own", "other"] {
+        openssl(&format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {name}.key"));
+        openssl(&format!("req -x509 -key {name}.key -days 30 -out {name}.crt -subj /CN={name}"));
+    }
+    openssl("req -new -key own.key -out own.csr -subj /CN=own");
+    openssl("x509 -req -in own.csr -signkey own.key -days -1 -out old.crt");
+    let conf = folder.0.join("Corefile");
+    let checked = |line: &str| {
+        fs::write(&conf, format!(". {{\n{line}\n}}\n")).unwrap();
+        bowline(&["dns", "check", "--conf", &conf.display().to_string()])
+    };
+    let forward = |tls: &str| format!("forward . tls://192.0.2.1 {{\n tls {tls}\n}}");
+    let etcd = |tls: &str| format!("etcd {{\n endpoint https://192.0.2.1:2379\n tls {tls}\n}}");
+    for (line, number, part) in [
+        (forward("own.crt other.key"), 3, "other.key is not the key of the first certificate in"),
+        (forward("absent.crt"), 3, "absent.crt can't be read"),
+        (forward("own.key"), 3, "own.key has no certificate in PEM form; it has a private key"),
+        (etcd("own.crt other.key other.crt"), 4, "other.key is not the key of the first certificate in"),
+        (etcd("own.csr"), 4, "own.csr has no certificate in PEM form"),
+    ] {
+        let refused = checked(&line).failed();
+        assert!(refused.contains(&format!("Corefile:{number}")) && refused.contains(part), "{line}: {refused}");
+    }
+    for line in [forward("own.crt"), etcd("own.crt own.key other.crt")] {
+        assert!(checked(&line).ok().ends_with("would serve.\n"), "{line}");
+    }
+    // What only the time forbids is a warning.
+    for line in [forward("old.crt"), etcd("old.crt own.key own.crt")] {
+        fs::write(&conf, format!(". {{\n{line}\n}}\n")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bowline"));
+        let out = command.args(["dns", "check", "--conf"]).arg(&conf).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(
+            out.status.success() && said.contains("old.crt: ") && said.contains("has expired on"),
+            "{line}: {said}"
+        );
+    }
+    // The state's own are no part of the Corefile's grammar, and may come later.
+    let files = ["own.crt", "other.key", "other.crt"].map(|file| folder.0.join(file).display().to_string()).join(" ");
+    let line = format!("kubernetes cluster.local {{\n endpoint https://192.0.2.1:6443\n tls {files}\n}}");
+    let said = checked(&line).ok();
+    assert!(said.contains("warning: ") && said.contains("other.key is not the key"), "{said}");
+    let state = format!("etcd:https://192.0.2.1:2379?cacert={}", folder.0.join("old.crt").display());
+    fs::write(&conf, ". {\n whoami\n}\n").unwrap();
+    let said = bowline(&["dns", "check", "--conf", &conf.display().to_string(), "--state", &state]).ok();
+    assert!(said.contains("warning: ") && said.contains("has expired on"), "{said}");
+}
+
+#[test]
 fn node_caches_corefile_is_looked_at_as_the_agent_reads_it() {
     let conf = corefile("nodelocal.Corefile");
     let refused = bowline(&["dns", "check", "--conf", &conf]).failed();

@@ -16,8 +16,11 @@ pub(super) struct CheckArgs {
 /// Prints what would listen where, or fails with file, line, directive and reason.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let look = args.look.open()?;
-    let warnings: String = look.corefile.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
     let instance = look.build()?;
+    let state = args.look.conf.state(&look.corefile)?;
+    let troubles = state.map_or_else(Vec::new, |state| state.troubles());
+    let all = look.corefile.warnings.iter().map(ToString::to_string).chain(troubles);
+    let warnings: String = all.map(|warning| format!("warning: {warning}\n")).collect();
     let mut rows = Vec::new();
     for (address, server) in instance.servers() {
         let mut blocks: Vec<_> = server.blocks().collect();

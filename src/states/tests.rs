@@ -32,6 +32,7 @@ fn two_states_of_one_name_are_refused_and_so_are_flags_that_belong_to_none() {
     let args = |states: &[&str], apiserver: &[&str]| StateArgs {
         states: states.iter().map(|text| parse(text)).collect(),
         kubeconfig: None,
+        config_sync_period: Duration::from_secs(900),
         service_cluster_ip_range: Vec::new(),
         apiserver: apiserver.first().map(|url| apiservers(url).unwrap()),
     };

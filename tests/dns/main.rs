@@ -21,6 +21,7 @@ mod pair;
 mod random;
 mod report;
 mod rules;
+mod upstreams;
 
 use std::time::Instant;
 

@@ -99,7 +99,8 @@ impl Location {
         Ok(options)
     }
 
-    fn files(&self) -> Files {
+    /// What TLS is spoken with.
+    pub fn files(&self) -> Files {
         let own = self.identity.as_ref().map(|identity| (identity.cert.clone(), identity.key.clone()));
         Files { authority: self.cacert.clone(), own }
     }
