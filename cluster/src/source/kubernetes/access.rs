@@ -354,12 +354,13 @@ fn identity(user: &AuthInfo, said: &plugin::Said, at: &At) -> Result<Option<Iden
 
 /// What the headers of a request are made of: nothing that can't stand in one.
 fn headers(user: AuthInfo, said: plugin::Said, at: &At) -> Result<AuthInfo, AccessError> {
+    let check = |text: &str, field: &str| match text.bytes().all(|byte| byte >= 0x20 && byte != 0x7F) {
+        true => Ok(()),
+        false => Err(at.error(field, "has a character that no token can have; write it in one line")),
+    };
     let token = |text: &str, field: &str| {
         let text = text.trim();
-        match text.bytes().all(|byte| byte >= 0x20 && byte != 0x7F) {
-            true => Ok((!text.is_empty()).then(|| text.to_owned())),
-            false => Err(at.error(field, "has a character that no token can have; write it in one line")),
-        }
+        check(text, field).map(|()| (!text.is_empty()).then(|| text.to_owned()))
     };
     let mut made = AuthInfo {
         impersonate: user.impersonate,
@@ -398,7 +399,7 @@ fn headers(user: AuthInfo, said: plugin::Said, at: &At) -> Result<AuthInfo, Acce
     }
     let named = made.impersonate_groups.iter().flatten().chain(&made.impersonate).chain(&made.impersonate_uid);
     for text in named.chain(made.impersonate_user_extra.iter().flat_map(|extra| extra.values().flatten())) {
-        token(text, "as")?;
+        check(text, "as")?;
     }
     Ok(made)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use http::Uri;
 use kube_client::config::{AuthInfo, Cluster, Kubeconfig};
+use serde::Deserialize as _;
 use serde_saphyr::DuplicateKeyPolicy;
 
 use super::{AccessError, now};
@@ -68,15 +69,24 @@ fn parse(bytes: Vec<u8>) -> Result<Kubeconfig, String> {
     {
         return Ok(kubeconfig);
     }
-    // As kubectl reads it, the last of two counts.
+    // As kubectl reads it, the last of two counts: a struct would refuse the second, so a map is read first.
     let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
-    let documents: Vec<Kubeconfig> =
-        serde_saphyr::from_multiple_with_options(&text, options).map_err(|error| match error.location() {
-            // Its own words quote the lines around the mistake.
-            Some(at) => format!("is no kubeconfig: line {}, column {} can't be read", at.line(), at.column()),
-            None => "is no kubeconfig: it can't be read as YAML or JSON".to_owned(),
-        })?;
-    Ok(documents.into_iter().next().unwrap_or_default())
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple_with_options(&text, options).map_err(unread)?;
+    let Some(document) = documents.into_iter().find(|document| !document.is_null()) else {
+        return Ok(Kubeconfig::default());
+    };
+    Kubeconfig::deserialize(document).map_err(|_| {
+        // Read once more for the line.
+        serde_saphyr::from_multiple::<Kubeconfig>(&text).map_or_else(unread, |_| "is no kubeconfig".to_owned())
+    })
+}
+
+/// Where it can't be read; the library's own words quote the lines around.
+fn unread(error: serde_saphyr::Error) -> String {
+    match error.location() {
+        Some(at) => format!("is no kubeconfig: line {}, column {} can't be read", at.line(), at.column()),
+        None => "is no kubeconfig: it can't be read as YAML or JSON".to_owned(),
+    }
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, String> {
