@@ -71,6 +71,7 @@ impl Bind {
     ///
     /// # Errors
     /// Nobody knows the name.
+    #[allow(clippy::disallowed_methods, reason = "a name in a flag is asked for once, before anything is served")]
     pub(crate) fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
         match self {
             Bind::Off => Ok(Vec::new()),

@@ -12,6 +12,7 @@ const ANSWERING: &str = "bowline-dns-";
 const CODE: i32 = 101;
 
 /// To be called once, when logging has begun.
+#[allow(clippy::disallowed_methods, reason = "nobody can return from a thread that isn't ours to end")]
 pub(crate) fn watch() {
     std::panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();

@@ -135,7 +135,7 @@ impl Cookies {
 
 fn seconds() -> u32 {
     // Serial numbers: what doesn't fit wraps around (RFC 9018 §4.3).
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() as u32)
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }
 
 /// SipHash-2-4 (Aumasson and Bernstein) of a message in words, the last of which holds its length.

@@ -24,13 +24,16 @@ fn error(code: u16) -> String {
     ) + "\n"
 }
 
+/// What the server does this time.
+type MakeAct = fn() -> Act;
+
 const NODE: &str = r#"{"type":"ADDED","object":{"kind":"Service","apiVersion":"v1","metadata":{"name":"torn","namespace":"default","resourceVersion":"1"},"spec":{"clusterIP":"None"}}}"#;
 
 #[test]
 fn however_a_streamed_list_ends_it_is_read_in_pages_and_the_server_remembered() {
     let mut site = Site::new();
     site.put("a", &service("a", "10.0.0.1"));
-    let ways: Vec<(&str, fn() -> Act)> = vec![
+    let ways: Vec<(&str, MakeAct)> = vec![
         ("an error of code 500", || Act::Say(error(500), Then::Close)),
         ("of code 410, after an object", || Act::Say(format!("{NODE}\n{}", error(410)), Then::Hang)),
         ("of no code", || Act::Say(error(500).replace(":500", ":0"), Then::Hang)),
@@ -110,7 +113,7 @@ fn a_list_in_pages_that_fails_midway_is_read_all_the_same() {
         ("/api/v1/namespaces/default/services".to_owned(), text)
     }));
     // And how many pages were asked for then, and how many of them were first ones.
-    let ways: Vec<(&str, fn() -> Act, (usize, usize))> = vec![
+    let ways: Vec<(&str, MakeAct, (usize, usize))> = vec![
         ("status 500", || Act::Refuse(500, String::new()), (4, 1)),
         ("status 503", || Act::Refuse(503, String::new()), (4, 1)),
         // At another connection there may be other data.

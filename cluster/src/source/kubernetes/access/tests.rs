@@ -1,5 +1,5 @@
 //! What `--state kubernetes…` may say, and what is read of it.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
 
 use super::*;
 
