@@ -244,12 +244,12 @@ fn choose<T: Tables>(t: &T, service: u32, client: u64) -> Result<Chosen, Verdict
 #[inline(always)]
 pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
     // One function after the other and none in another: the kernel's stack is 512 bytes.
-    let has_chain = ask.protocol == UDP && m.has(&SocketKey::chain(ask.cookie));
-    if has_chain {
+    if has_chain(m, ask) {
         forget_first_way(m, ask.cookie, false);
         forget_first_way(m, ask.cookie, true);
     }
     let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
+        let has_chain = has_chain(m, ask);
         forget_connection(m, ask, has_chain);
         if has_chain {
             bring_back(m, ask.cookie, &ask.vip);
@@ -267,7 +267,7 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
             (Chosen { id: 0, life: 0, endpoint: nowhere(&ask.vip), verdict: Verdict::NoEndpoint }, Verdict::NoEndpoint)
         }
         Err(verdict) => {
-            forget_connection(m, ask, has_chain);
+            forget_connection(m, ask, has_chain(m, ask));
             return Decision::pass(verdict);
         }
     };
@@ -278,7 +278,7 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
         service,
         backend_id: chosen.id,
         life: chosen.life,
-        next: if has_chain { FURTHER } else { 0 },
+        next: if has_chain(m, ask) { FURTHER } else { 0 },
     };
     let kept = !ask.untold && keep_connection(m, ask, &t);
     Decision::redirect(if kept { verdict } else { Verdict::Untracked }, chosen.endpoint)
@@ -306,6 +306,18 @@ fn forget_connection<S: Sockets>(s: &S, ask: &Ask, has_chain: bool) {
     } else {
         s.remove(&first);
     }
+}
+
+/// Whether a socket that asks has further translations. Asked anew wherever it counts, not kept: kernels before 6.8 count
+/// a frame in steps of 32 bytes, and `connect`'s, which stands below all others, has none to spare.
+#[inline(always)]
+fn has_chain<S: Sockets>(s: &S, ask: &Ask) -> bool {
+    ask.protocol == UDP && is_chained(s, ask.cookie) != 0
+}
+
+#[inline(never)]
+fn is_chained<S: Sockets>(s: &S, cookie: u64) -> u32 {
+    s.has(&SocketKey::chain(cookie)) as u32
 }
 
 /// Forgets a way back of a first translation that is about to be written over.

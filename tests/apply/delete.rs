@@ -87,7 +87,7 @@ fn a_namespace_without_its_own_object_is_not_found() {
     ground.with_input("apply -n shop -f -", &service("a", "")).ok();
     let ended = ground.bowline("delete ns shop");
     assert_eq!((ended.status.code(), &*ended.stdout), (Some(1), ""));
-    assert_eq!(ended.stderr.matches("namespace \"shop\" not found").count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("namespaces \"shop\" not found").count(), 1, "{}", ended.stderr);
     assert_eq!(ground.bowline("delete ns shop --ignore-not-found").ok(), "");
     assert_eq!(ground.bowline("get svc -A -o name").ok(), "service/a\n");
 }

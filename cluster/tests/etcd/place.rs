@@ -57,7 +57,8 @@ impl Site {
     fn key(&self, manifest: &str) -> Option<String> {
         let field = |name: &str| manifest.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::trim);
         let (kind, name) = (field("kind:")?, field("name:")?);
-        Some(self.location.keys().any_object(&format!("{}s", kind.to_lowercase()), "default", name))
+        let plural = format!("{}s", kind.to_lowercase().trim_end_matches('s'));
+        Some(self.location.keys().any_object(&plural, "default", name))
     }
 }
 

@@ -124,6 +124,8 @@ fn pass(mut from: TcpStream, mut to: TcpStream, is_answer: bool, shared: &Shared
     let mut buffer = vec![0; 64 << 10];
     // A frame that has come in part.
     let mut frames: Vec<u8> = Vec::new();
+    // Else it is TLS, of which nothing can be read: HTTP/2 in the clear begins with a short frame, its settings.
+    let mut is_framed = None;
     while !shared.ended.load(Ordering::Relaxed) {
         if shared.stopped.load(Ordering::Relaxed) {
             std::thread::sleep(NAP);
@@ -139,7 +141,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, is_answer: bool, shared: &Shared
                         shared.stopped.store(true, Ordering::Relaxed);
                     }
                 }
-                if !is_answer {
+                if !is_answer || !*is_framed.get_or_insert(buffer[0] == 0) {
                     if to.write_all(&buffer[..bytes]).is_err() {
                         break;
                     }

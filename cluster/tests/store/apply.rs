@@ -37,7 +37,7 @@ fn created_configured_unchanged_deleted() {
     assert!(!raw["web"].contains("resourceVersion"), "{raw:?}");
 
     assert_eq!(ground.delete("service", "web").unwrap()["metadata"]["uid"], first.object["metadata"]["uid"]);
-    assert_eq!(ground.delete("service", "web").unwrap_err().to_string(), "service \"web\" not found");
+    assert_eq!(ground.delete("service", "web").unwrap_err().to_string(), "services \"web\" not found");
     assert!(ground.raw("objects/").is_empty() && ground.claims().is_empty(), "{:?}", ground.claims());
 }
 
