@@ -271,15 +271,18 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
             return Decision::pass(verdict);
         }
     };
-    let t = Translation {
+    let mut t = Translation {
         vip: ask.vip,
         backend: chosen.endpoint,
         previous: Endpoint::default(),
         service,
         backend_id: chosen.id,
         life: chosen.life,
-        next: if has_chain(m, ask) { FURTHER } else { 0 },
+        next: 0,
     };
+    if has_chain(m, ask) {
+        t.next = FURTHER;
+    }
     let kept = !ask.untold && keep_connection(m, ask, &t);
     Decision::redirect(if kept { verdict } else { Verdict::Untracked }, chosen.endpoint)
 }

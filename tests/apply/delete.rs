@@ -122,7 +122,7 @@ items: [{apiVersion: v1, kind: Service, metadata: {name: g}}]
     ground.write("n.yaml", "{kind: Service}\n---\n{metadata: {name: a}}\n---\n{kind: Widget, metadata: {name: a}}\n");
     let ended = ground.bowline("delete -f n.yaml").failed();
     assert_eq!(ended.matches("has no kind or no name").count(), 2, "{ended}");
-    assert!(ended.contains("n.yaml:5: \"Widget\" is no kind that is known"), "{ended}");
+    assert!(ended.contains("n.yaml:4: \"Widget\" is no kind that is known"), "{ended}");
 }
 
 /// What went with its namespace is not missed.

@@ -21,6 +21,7 @@ use bowline_ebpf::layout::{
 };
 use bowline_ebpf::verdict::Verdict;
 use core::intrinsics::{AtomicOrdering, atomic_and, atomic_or, atomic_xadd, atomic_xchg};
+use core::mem::MaybeUninit;
 
 // The loader sets the sizes (max_entries) by its flags; these are only what a reader of the object sees.
 #[btf_map(name = "frontends")]
@@ -381,17 +382,32 @@ impl Sockets for Kernel {
 
 // The readers of the other layout are functions of their own, since each needs room on the stack.
 
-/// A key of the other layout. Aligned, it is zeroed by words; by bytes it would be a call, which takes one more frame of a
-/// stack that is full on kernels before 6.8: they count each frame in steps of 32 bytes, at least one.
+/// A key of the other layout.
 #[repr(align(8))]
 struct Key([u8; OTHER]);
 
+/// Zeroes a key in place, by words and volatile. Otherwise it would be a call, which takes one more frame of a stack that
+/// is full on kernels before 6.8: they count each frame in steps of 32 bytes, at least one.
+#[inline(always)]
+fn zeroed(key: &mut MaybeUninit<Key>) -> &mut [u8; OTHER] {
+    let words = key.as_mut_ptr().cast::<u64>();
+    let mut word = 0;
+    while word < OTHER / 8 {
+        // SAFETY: within the key, and aligned as it is.
+        unsafe { words.add(word).write_volatile(0) };
+        word += 1;
+    }
+    // SAFETY: each of its bytes is written.
+    unsafe { &mut key.assume_init_mut().0 }
+}
+
 #[inline(never)]
 fn other_affinity(key: &AffinityKey, found: &mut Affinity) -> u32 {
-    let mut raw = Key([0; OTHER]);
-    put(&mut raw.0, at(Field::AffinityKeyClient), &key.client.to_ne_bytes());
-    put(&mut raw.0, at(Field::AffinityKeyService), &key.service.to_ne_bytes());
-    let Some(value) = OTHER_AFFINITY.get_ptr(&raw.0) else { return 0 };
+    let mut raw = MaybeUninit::uninit();
+    let raw = zeroed(&mut raw);
+    put(raw, at(Field::AffinityKeyClient), &key.client.to_ne_bytes());
+    put(raw, at(Field::AffinityKeyService), &key.service.to_ne_bytes());
+    let Some(value) = OTHER_AFFINITY.get_ptr(raw) else { return 0 };
     let value = value.cast::<u8>();
     // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
     unsafe {
@@ -417,9 +433,10 @@ fn read_other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
 /// An entry of the other layout's sockets. Its key is gone from the stack when this returns.
 #[inline(always)]
 fn other_value(key: &SocketKey) -> Option<*const u8> {
-    let mut raw = Key([0; OTHER]);
-    other_key(key, &mut raw.0);
-    OTHER_SOCKETS.get_ptr(&raw.0).map(|value| value.cast())
+    let mut raw = MaybeUninit::uninit();
+    let raw = zeroed(&mut raw);
+    other_key(key, raw);
+    OTHER_SOCKETS.get_ptr(raw).map(|value| value.cast())
 }
 
 /// A value of the other layout's sockets in this layout.
@@ -441,18 +458,20 @@ fn translation(value: *const u8) -> Translation {
 
 #[inline(never)]
 fn other_is_of(key: &SocketKey, service: u32) -> u32 {
-    let mut raw = Key([0; OTHER]);
-    other_key(key, &mut raw.0);
-    let Some(value) = OTHER_SOCKETS.get_ptr(&raw.0) else { return 0 };
+    let mut raw = MaybeUninit::uninit();
+    let raw = zeroed(&mut raw);
+    other_key(key, raw);
+    let Some(value) = OTHER_SOCKETS.get_ptr(raw) else { return 0 };
     // SAFETY: the offset of the other layout's field in its own value; the verifier checks it.
     unsafe { (value.cast::<u8>().add(at(Field::TranslationService)).cast::<u32>().read() == service) as u32 }
 }
 
 #[inline(never)]
 fn other_is_for(key: &SocketKey, service: u32, vip: &Endpoint) -> u32 {
-    let mut raw = Key([0; OTHER]);
-    other_key(key, &mut raw.0);
-    let Some(value) = OTHER_SOCKETS.get_ptr(&raw.0) else { return 0 };
+    let mut raw = MaybeUninit::uninit();
+    let raw = zeroed(&mut raw);
+    other_key(key, raw);
+    let Some(value) = OTHER_SOCKETS.get_ptr(raw) else { return 0 };
     let value = value.cast::<u8>();
     // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
     unsafe {
@@ -463,9 +482,10 @@ fn other_is_for(key: &SocketKey, service: u32, vip: &Endpoint) -> u32 {
 
 #[inline(never)]
 fn has_other_socket(key: &SocketKey) -> u32 {
-    let mut raw = Key([0; OTHER]);
-    other_key(key, &mut raw.0);
-    OTHER_SOCKETS.get_ptr(&raw.0).is_some() as u32
+    let mut raw = MaybeUninit::uninit();
+    let raw = zeroed(&mut raw);
+    other_key(key, raw);
+    OTHER_SOCKETS.get_ptr(raw).is_some() as u32
 }
 
 #[inline(never)]
@@ -478,9 +498,10 @@ fn bring_over(key: &SocketKey) -> u32 {
 
 #[inline(never)]
 fn forget_other_socket(key: &SocketKey) -> u32 {
-    let mut raw = Key([0; OTHER]);
-    other_key(key, &mut raw.0);
-    OTHER_SOCKETS.remove(&raw.0).is_ok() as u32
+    let mut raw = MaybeUninit::uninit();
+    let raw = zeroed(&mut raw);
+    other_key(key, raw);
+    OTHER_SOCKETS.remove(raw).is_ok() as u32
 }
 
 #[inline(always)]
