@@ -112,6 +112,9 @@ fn cookie(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
         Some((_, data)) => *data = own.to_vec(),
         None => options.push((option::COOKIE, own.to_vec())),
     }
+    // Options have no order (RFC 6891 §6.1.2).
+    let order = |code: u16| ours.edns.as_ref().and_then(|edns| edns.options.iter().position(|(own, _)| *own == code));
+    options.sort_by_key(|(code, _)| order(*code).unwrap_or(usize::MAX));
     // Ours is longer by that, and may be cut where theirs is not.
     let is_kept = |record: &Record| theirs.records().any(|other| other == record);
     Some(if ours.flags.tc() && ours.records().all(is_kept) { ours.clone() } else { theirs })
