@@ -107,6 +107,8 @@ fn compared(ground: &Ground, case: &Case) -> Vec<String> {
     for (series, value) in &theirs {
         let has_own_values = OWN_VALUES.iter().any(|name| series.starts_with(name));
         match ours.get(series) {
+            // Questions that come at once each open a connection, so none may have found one open.
+            None if series.starts_with("coredns_proxy_conn_cache_hits_total{proto=\"tcp\"") => {}
             None => differences.push(format!("{series}: CoreDNS shows {value}, we don't show it")),
             Some(own) if own != value && !has_own_values => {
                 differences.push(format!("{series}: CoreDNS counts {value}, we {own}"));
