@@ -328,7 +328,7 @@ fn without_a_cluster_ip_a_service_gets_one_for_each_family_by_its_name() {
 }
 
 #[test]
-fn an_assigned_address_that_collides_is_refused_with_the_request_to_write_one() {
+fn where_the_range_is_full_an_address_is_refused_with_the_request_to_write_one() {
     let mut ground = Ground::without_agent("collide", 2);
     // A range with one address to give.
     ground.agent.flags(&["--service-cluster-ip-range", "10.100.0.0/30"]);
@@ -340,7 +340,13 @@ fn an_assigned_address_that_collides_is_refused_with_the_request_to_write_one() 
     };
     ground.agent.serve("a.yaml", &text("a", 1), "a", 1);
     ground.agent.put("b.yaml", &text("b", 2));
-    ground.agent.wait_for_line(&["WARN", "b.yaml", "default/b", "10.100.0.2", "default/a", "write a clusterIP"]);
+    ground.agent.wait_for_line(&[
+        "WARN",
+        "b.yaml",
+        "default/b",
+        "all 1 addresses of 10.100.0.0/30",
+        "write a clusterIP",
+    ]);
     ground.agent.wait_for_metric("bowline_problems{cluster=\"local\"}", 1.0);
     assert!(ground.agent.get().one("b").is_none());
     let seen = ask(&ground.client, "connect --target 10.100.0.2:80 --times 3");

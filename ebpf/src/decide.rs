@@ -426,7 +426,8 @@ pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
         forget_back(m, ask.cookie, &have.previous, service);
     }
     if place == Place::First {
-        have.next = first_flags(had, have.next);
+        // Asked of what is there, not of `had`, which the stack of older kernels has no room to keep.
+        have.next = first_flags(have.service != 0 || have.next != 0, have.next);
     }
     have.vip = ask.vip;
     have.service = service;
