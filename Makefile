@@ -61,9 +61,9 @@ kernels: ## Boot Debian's kernels 6.1 and 6.12, and run checks and the tests of 
 		--message-format json $(KERNEL_TESTS:%=--test %) 2>/dev/null | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' \
 		| grep -E '/deps/' | sort -u)"
 
-kernels-short: ## The same without the tests, by what `make test` has built (two minutes)
+kernels-short: ## The same without the tests and the other layout, by what `make test` has built (two minutes)
 	@scripts/setup kernels
-	@lab/kernels/run $(if $(wildcard target/layout-next/debug/bowline),--next target/layout-next/debug/bowline)
+	@lab/kernels/run
 
 bench: setup ## Measure every number that we claim, each beside its reference
 	@cargo build --release -p bowline -p bowline-bench
