@@ -129,6 +129,8 @@ impl Place {
 pub(crate) enum LogFormat {
     /// Message and key=value pairs.
     Text,
+    /// The same in CoreDNS's form: `[INFO] message`, without a time.
+    Coredns,
     /// One JSON object a line.
     Json,
 }

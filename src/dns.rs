@@ -5,6 +5,7 @@
 //! Corefile ────────────────────────┴─> bowline_dns::server::Running
 //! ```
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use anyhow::Context;
 use bowline_cluster::source::kubernetes::{Access, Pods, Wanted};
 use bowline_dns::corefile::Corefile;
 use bowline_dns::feed::Feed;
-use bowline_dns::server::{Ahead, Running, Services, Settings};
+use bowline_dns::server::{Ahead, Instance, Running, Services, Settings};
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -134,7 +135,7 @@ struct ServeArgs {
     #[arg(long)]
     plugins: bool,
     /// How log lines look
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, value_enum, default_value_t = LogFormat::Coredns)]
     log_format: LogFormat,
     /// How much is logged: 0 what needs attention, 1 what was done, 2 and more for the curious
     #[arg(short, long, value_name = "LEVEL", default_value_t = 1)]
@@ -237,11 +238,28 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     // It was empty.
     let _ = services.ahead.set(ahead);
     let running = with_hint(Running::start(settings, services))?;
+    if args.log_format == LogFormat::Coredns {
+        tell_where(&running.instance());
+    }
     following.begin(&corefile)?;
     let ended = wait(&running, fatals, end);
     running.stop();
     following.end();
     ended
+}
+
+/// Says where it listens, in CoreDNS's words: `.:53`, `tls://example.org.:853 on 10.0.0.1`.
+fn tell_where(instance: &Instance) {
+    for (address, server) in instance.servers() {
+        let text = address.to_string();
+        let scheme = match text.split_once("://") {
+            Some((scheme, _)) if scheme != "dns" => format!("{scheme}://"),
+            _ => String::new(),
+        };
+        let on = address.host.map_or_else(String::new, |host| format!(" on {host}"));
+        let zones: BTreeSet<_> = server.blocks().map(|(zone, _)| zone.to_string()).collect();
+        zones.iter().for_each(|zone| tracing::info!(target: log::BARE, "{scheme}{zone}:{}{on}", address.port));
+    }
 }
 
 /// Until SIGTERM, SIGINT, or what nothing can mend; SIGUSR1 reloads.

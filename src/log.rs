@@ -1,4 +1,4 @@
-//! Logs: to stderr, a message and key=value pairs, or one JSON object a line.
+//! Logs: to stderr, a message and key=value pairs, the same in CoreDNS's form, or one JSON object a line.
 //!
 //! ```text
 //! whoever logs ─> lines that wait, 2 MB at most ─> one thread ─> stderr
@@ -13,7 +13,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::LogFormat;
 
@@ -44,7 +48,40 @@ pub(crate) fn start(format: LogFormat, verbosity: u8) {
     let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Out).log_internal_errors(false);
     match format {
         LogFormat::Text => builder.with_target(false).with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Coredns => builder.with_ansi(false).event_format(Coredns).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+/// Events of this target are lines of their own in CoreDNS's form, without a level: where it listens.
+pub(crate) const BARE: &str = "bare";
+
+/// CoreDNS's form: `[INFO] message key=value`. What reads its logs finds the level there, and behind it the lines of
+/// `log` and `errors`.
+struct Coredns;
+
+impl<S, N> FormatEvent<S, N> for Coredns
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        if event.metadata().target() != BARE {
+            let level = match *event.metadata().level() {
+                Level::ERROR => "ERROR",
+                Level::WARN => "WARNING",
+                Level::INFO => "INFO",
+                _ => "DEBUG",
+            };
+            write!(writer, "[{level}] ")?;
+        }
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
     }
 }
 

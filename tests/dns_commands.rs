@@ -140,6 +140,25 @@ fn node_caches_corefile_is_looked_at_as_the_agent_reads_it() {
     ]);
     let said = said.ok();
     assert!(said.contains("kubernetes") && said.contains("NXDOMAIN"), "{said}");
+    // As a manifest of NodeLocal DNSCache has it: no directive reads the cluster, and all goes to a Service.
+    let node = corefile("nodelocal.Corefile");
+    let explain = |flags: &[&str]| {
+        let words = ["dns", "explain", "web.default.svc.cluster.local", "--conf", &node, "--localip", "169.254.20.10"];
+        bowline(&[&words[..], flags].concat())
+    };
+    let said = explain(&["--state", &state]).ok();
+    assert!(said.contains("forwarded to 10.96.0.10:53") && !said.contains("169.254.20.10:53 ("), "{said}");
+    let other = service.replace("name: kube-dns", "name: kube-dns-upstream").replace("10.96.0.10", "10.96.0.11");
+    fs::write(folder.0.join("upstream.yaml"), other).unwrap();
+    let said = explain(&["--state", &state, "-upstreamsvc", "kube-dns-upstream"]).ok();
+    assert!(said.contains("forwarded to 10.96.0.11:53"), "{said}");
+    // Without it nothing is made up.
+    for flags in [&[][..], &["--state", &state, "--upstreamsvc", "nobody"]] {
+        let said = explain(flags).failed();
+        for part in ["nodelocal.Corefile:", "__PILLAR__CLUSTER__DNS__", "-upstreamsvc", "--state"] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
 }
 
 #[test]

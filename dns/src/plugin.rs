@@ -169,7 +169,10 @@ impl<'a> Next<'a> {
                 }
                 plugin.serve(query, Next { plugins: rest })
             }
-            None => ready(Err(Failure::servfail("", "no plugin of this server block answers the question"))),
+            None => {
+                let last = query.block.plugins.last().map_or("", |plugin| plugin.name());
+                ready(Err(Failure::servfail("", format!("plugin/{last}: no next plugin found"))))
+            }
         }
     }
 

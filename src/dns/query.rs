@@ -95,10 +95,10 @@ impl AskArgs {
             })?;
             snapshot = read;
             look.feed.publish(snapshot.clone(), None);
-            if look.is_on_node {
-                // A Service whose address stands in the Corefile is known only now.
-                instance = look.build()?;
-            }
+        }
+        // A Service whose address stands in the Corefile is known only now.
+        if let Some(known) = look.build_known()? {
+            instance = known;
         }
         let from = self.from(&snapshot)?;
         let server = self.server(&instance)?;

@@ -4,6 +4,7 @@
 
 mod away;
 mod cookies;
+mod errors;
 mod flood;
 mod forged;
 mod forwarding;

@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 use super::file;
 use crate::wire::Name;
 
+/// The keys that kube-dns reads.
+const KEYS: [&str; 3] = ["stubDomains", "upstreamNameservers", "federations"];
 /// More servers than these `forward` does not take.
 const MAX_SERVERS: usize = 15;
 
@@ -46,6 +48,10 @@ impl KubeDns {
         };
         let mut data = BTreeMap::new();
         for (key, value) in map.value["data"].as_object().unwrap_or(&Map::new()) {
+            if !KEYS.contains(&key.as_str()) || value.is_null() {
+                data.insert(key.clone(), String::new());
+                continue;
+            }
             let Some(value) = value.as_str() else {
                 return Err(format!("{}: data.{key} is not a string; ConfigMaps hold JSON as a string", map.origin));
             };
@@ -60,7 +66,7 @@ impl KubeDns {
     /// A file in it can't be read, or what is wrong with it.
     pub fn from_folder(folder: &Path) -> Result<KubeDns, String> {
         let mut data = BTreeMap::new();
-        for key in ["stubDomains", "upstreamNameservers", "federations"] {
+        for key in KEYS {
             let path = folder.join(key);
             if path.exists() {
                 data.insert(
@@ -75,8 +81,12 @@ impl KubeDns {
     fn from_data(data: &BTreeMap<String, String>) -> Result<KubeDns, String> {
         let mut asked = KubeDns::default();
         for (key, text) in data {
+            if !KEYS.contains(&key.as_str()) {
+                asked.warnings.push(format!("{key:?} is no key that kube-dns knows; it is left out, as kube-dns does"));
+                continue;
+            }
             let value: Value = match text.trim() {
-                "" => continue,
+                "" | "null" => continue,
                 // As kube-dns's own flag had it.
                 text if key == "federations" && !text.starts_with('{') => pairs(text),
                 text => serde_json::from_str(text).map_err(|error| format!("{key} is not JSON: {error}"))?,
@@ -87,8 +97,7 @@ impl KubeDns {
                     let servers = texts(&value).ok_or("upstreamNameservers is not a list of addresses")?;
                     asked.upstream_nameservers = asked.servers("upstreamNameservers", servers)?;
                 }
-                "federations" => asked.read_federations(&value)?,
-                _ => asked.warnings.push(format!("{key} is nothing that kube-dns knows; it is left out")),
+                _ => asked.read_federations(&value)?,
             }
         }
         Ok(asked)

@@ -64,7 +64,7 @@ pub fn fill(text: &str, file: &str, settings: &Settings, asked: &KubeDns) -> Res
         if line.contains(CLUSTER) {
             let Some(address) = settings.cluster_dns else {
                 let message = format!(
-                    "{CLUSTER} stands for the address of the Service of the cluster's DNS servers, which is not known; name the Service with -upstreamsvc"
+                    "{CLUSTER} stands for the address of the Service of the cluster's DNS servers, which is not known; name the Service with -upstreamsvc, and the cluster that has it with --state"
                 );
                 return Err(Problem::at(&place, message));
             };

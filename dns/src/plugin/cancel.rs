@@ -44,7 +44,7 @@ impl Plugin for Cancel {
         Box::pin(async move {
             match tokio::time::timeout(self.after, next.run(query)).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(Failure::servfail("cancel", format!("no answer within {:?}", self.after))),
+                Err(_) => Err(Failure::servfail("cancel", "context deadline exceeded")),
             }
         })
     }

@@ -73,8 +73,9 @@ impl Plugin for Errors {
             {
                 let (rcode, name, rtype) = (failure.rcode.0, query.name().to_lower(), query.rtype());
                 let reason = &failure.reason;
+                // CoreDNS's own words for an upstream's trouble name no plugin.
                 let line = match failure.by {
-                    "" => format!("plugin/errors: {rcode} {name} {rtype}: {reason}"),
+                    "" | "forward" => format!("plugin/errors: {rcode} {name} {rtype}: {reason}"),
                     by => format!("plugin/errors: {rcode} {name} {rtype}: plugin/{by}: {reason}"),
                 };
                 self.tell(&line, reason);

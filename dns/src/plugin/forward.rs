@@ -32,6 +32,7 @@ mod setup;
 #[cfg(test)]
 pub(crate) mod tests;
 mod to;
+mod words;
 
 use policy::Policy;
 use proxy::Proxy;
@@ -145,7 +146,7 @@ impl Forwarder {
         let most = self.options.max_concurrent;
         if most > 0 && out >= most {
             self.counts.rejects.inc();
-            let reason = format!("more than max_concurrent {most} questions are out");
+            let reason = format!("concurrent queries exceeded maximum {most}");
             return Step::Done(Err(Failure { rcode: Rcode::REFUSED, reason, by: NAME }));
         }
         let Some(message) = message::of(query) else {
@@ -225,7 +226,7 @@ impl Forwarder {
                     if self.options.max_fails > 0 {
                         proxy.check();
                     }
-                    trouble = Some(other);
+                    trouble = Some((other, if proxy.has_tls() { By::Tcp } else { by }));
                     attempts += 1;
                     if passed >= count {
                         break;
@@ -233,7 +234,7 @@ impl Forwarder {
                 }
             }
         }
-        let reason = trouble.map_or_else(|| "no upstream is healthy".to_owned(), |trouble| trouble.to_string());
+        let reason = trouble.map_or_else(|| words::NO_HEALTHY.to_owned(), |(trouble, by)| words::of(&trouble, by));
         Err(Failure::servfail(NAME, reason))
     }
 

@@ -10,7 +10,7 @@ use bowline_dns::corefile::kube_dns::KubeDns;
 use bowline_dns::corefile::{Place, Problem, node_cache};
 use bowline_dns::feed::Feed;
 
-use super::args::{DOMAIN, KUBE_DNS, NAMESPACE, NodeLocalArgs};
+use super::args::{DOMAIN, NAMESPACE, NodeLocalArgs};
 
 /// What the text of a Corefile is filled with.
 pub(crate) struct Template {
@@ -39,13 +39,13 @@ impl Template {
         }
     }
 
-    /// With the flags' defaults, at these addresses and this port.
-    pub(crate) fn with_defaults(local: &[IpAddr], port: u16, feed: Arc<Feed>) -> Template {
+    /// With the flags' defaults, at these addresses and this port, and with this `-upstreamsvc`.
+    pub(crate) fn with_defaults((local, port): (&[IpAddr], u16), upstream: &str, feed: Arc<Feed>) -> Template {
         Template {
             local: local.to_owned(),
             port,
             domain: DOMAIN.to_owned(),
-            upstream: ObjectName { namespace: NAMESPACE.into(), name: KUBE_DNS.into() },
+            upstream: ObjectName { namespace: NAMESPACE.into(), name: upstream.into() },
             folder: None,
             feed,
             said: Mutex::default(),
@@ -72,7 +72,7 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it, or with the folder of kube-dns's ConfigMap.
-    pub(super) fn fill(&self, text: &str, file: &str) -> Result<String, Problem> {
+    pub(crate) fn fill(&self, text: &str, file: &str) -> Result<String, Problem> {
         self.fill_with(text, file, self.cluster_dns())
     }
 

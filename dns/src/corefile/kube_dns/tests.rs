@@ -76,6 +76,23 @@ fn federations_are_left_out_as_map_and_as_kube_dnss_flag() {
 }
 
 #[test]
+fn keys_that_kube_dns_ignores_are_left_out_with_a_note() {
+    let data = "  stubDomains: '{\"acme.local\": [\"1.2.3.4\"]}'\n  upstreamNameservers:\n  federations: 'null'\n  \
+                notes: just some text\n  enabled: 'true'\n  list: '[1, 2'\n  number: 7\n  nested: {a: b}\n  \
+                stubdomains: '{'\n  Corefile: '. { }'\n  'a {': x\n";
+    let manifest = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: kube-dns\ndata:\n{data}");
+    let asked = KubeDns::from_manifest("kube-dns.yaml", manifest.as_bytes()).unwrap();
+    assert_eq!(asked.stub_domains["acme.local"], ["1.2.3.4"]);
+    assert!(asked.upstream_nameservers.is_empty() && asked.federations.is_empty());
+    for key in ["notes", "enabled", "list", "number", "nested", "stubdomains", "Corefile", "a {"] {
+        let note = format!("{key:?} is no key that kube-dns knows");
+        assert!(asked.warnings.iter().any(|warning| warning.starts_with(&note)), "{key}: {:?}", asked.warnings);
+    }
+    assert_eq!(asked.warnings.len(), 8);
+    assert_eq!(read(&asked.corefile("cluster.local").unwrap()).blocks.len(), 2);
+}
+
+#[test]
 fn what_is_wrong_is_told_with_file_and_line() {
     let map = |data: &str| {
         let text = format!("# x\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: kube-dns\ndata:\n{data}\n");

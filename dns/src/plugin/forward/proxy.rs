@@ -67,6 +67,10 @@ impl Proxy {
         self.upstream.endpoint.address
     }
 
+    pub(super) fn has_tls(&self) -> bool {
+        self.upstream.endpoint.tls.is_some()
+    }
+
     pub(super) async fn ask(&self, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
         let began = Instant::now();
         let answer = self.upstream.ask(message, by).await?;
