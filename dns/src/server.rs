@@ -187,12 +187,6 @@ impl Server {
             Opcode::QUERY | Opcode::NOTIFY => None,
             _ => Some(Rcode::NOTIMP),
         };
-        // As many records as a question may carry (miekg's DefaultMsgAcceptFunc).
-        let too_much = message.questions.len() != 1
-            || message.answers.len() > 1
-            || message.authorities.len() > 1
-            || message.additionals.len() + usize::from(message.edns.is_some()) > 2;
-        let refusal = refusal.or(too_much.then_some(Rcode::FORMERR));
         let Some(question) = message.questions.first().cloned() else {
             let rcode = match asked {
                 Ok(Some(asked)) if cookie::is_alone(message) => {
@@ -205,6 +199,9 @@ impl Server {
         };
         if let Some(rcode) = refusal {
             return finish::bare(&request, rcode);
+        }
+        if finish::counts_too_much(&request.raw) {
+            return finish::format_error(&request.raw);
         }
         if question.class != Class::IN && !self.takes_any_class {
             self.count_dropped(&request, Rcode::REFUSED);

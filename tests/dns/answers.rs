@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bowline_dns::wire::{Message, Record, Type};
+use bowline_dns::wire::{Message, Rcode, Record, Type};
 
-use crate::ask::{self, Ask, CLIENTS};
+use crate::ask::{self, Ask, CLIENTS, Via};
 use crate::case::Case;
 use crate::client::{self, LATE, SOON};
 use crate::compare::{self, Kind};
 use crate::ground::Ground;
 use crate::names::Names;
 use crate::objects::Object;
+use crate::odd;
 use crate::pair::Pair;
 use crate::random::Random;
 use crate::report::{self, Difference};
@@ -66,12 +67,28 @@ fn compare_case(ground: &Ground, case: &Case, seed: u64) -> Result<(), String> {
 /// Asks both all questions of a Corefile; how many, and where they differ.
 pub(crate) fn compare_all(pair: &Pair, case: &Case, objects: &[Object], seed: u64) -> (usize, Vec<Difference>) {
     let mut random = Random::new(seed, &case.name);
-    let asks = ask::all(&Names::new(case, objects), case.questions, &mut random);
-    let mut differences = compare_these(pair, case, &asks);
+    let mut asks = ask::all(&Names::new(case, objects), case.questions, &mut random);
+    asks.extend(odd::all(&case.probe.0));
+    let mut copies = Vec::new();
     for zone in &case.transfers {
-        differences.extend(compare_transfer(pair, zone));
+        copies.push(Ask { from: CLIENTS[0], ..Ask::plain(zone, Type::AXFR).over_tcp() });
+        let serials = serial(pair, zone).map_or(vec![1], |now| vec![1, now, now.wrapping_add(1)]);
+        asks.extend(serials.iter().map(|serial| odd::changes(zone, *serial, Via::Udp)));
+        copies.extend(serials.iter().map(|serial| odd::changes(zone, *serial, Via::Tcp)));
     }
-    (asks.len() + case.transfers.len(), differences)
+    let mut differences = compare_these(pair, case, &asks);
+    differences.extend(copies.iter().filter_map(|ask| compare_transfer(pair, case, ask)));
+    (asks.len() + copies.len(), differences)
+}
+
+/// The serial of a zone, where both have the same.
+fn serial(pair: &Pair, zone: &str) -> Option<u32> {
+    let ask = Ask::plain(zone, Type::SOA);
+    let [ours, theirs] = [&pair.ours, &pair.theirs].map(|server| {
+        let answer = Message::read(&client::ask_once(server.port, &ask, LATE)?).ok()?;
+        Some(answer.answers.first()?.data.to_soa()?.serial)
+    });
+    ours.filter(|_| ours == theirs)
 }
 
 fn compare_these(pair: &Pair, case: &Case, asks: &[Ask]) -> Vec<Difference> {
@@ -99,12 +116,23 @@ fn difference(pair: &Pair, case: &Case, ask: &Ask, [ours, theirs]: [Option<&Vec<
         return Some(Kind::TooLong);
     }
     let read = |bytes: Option<&Vec<u8>>| bytes.map(|bytes| Message::read(bytes)).transpose();
-    let (Ok(ours), Ok(theirs)) = (read(ours), read(theirs)) else { return Some(Kind::Unreadable) };
-    let asked = Message::read(&ask.bytes).unwrap();
+    let (Ok(ours), theirs) = (read(ours), read(theirs)) else { return Some(Kind::Unreadable) };
+    let Ok(theirs) = theirs else {
+        // What CoreDNS sends is no message.
+        let rule = ours.as_ref().and_then(|ours| rules::unreadable(ours));
+        rules::count(rule.as_slice());
+        return rule.is_none().then_some(Kind::Unreadable);
+    };
+    // What isn't whole asks nothing.
+    let asked = Message::read(&ask.bytes).unwrap_or_default();
     // Clients hold an answer to their question, letter by letter.
     let is_asked = |ours: &Message| {
         let questions = ours.questions.iter().zip(&asked.questions);
-        ours.questions.len() == asked.questions.len() && questions.into_iter().all(|(a, b)| a.name.eq_exact(&b.name))
+        // What can't be read has no question to repeat.
+        let has_none = ours.rcode() == Rcode::FORMERR && ours.questions.is_empty();
+        has_none
+            || ours.questions.len() == asked.questions.len()
+                && questions.into_iter().all(|(a, b)| a.name.eq_exact(&b.name))
     };
     if ours.as_ref().is_some_and(|ours| !is_asked(ours)) {
         return Some(Kind::Question);
@@ -112,6 +140,10 @@ fn difference(pair: &Pair, case: &Case, ask: &Ask, [ours, theirs]: [Option<&Vec<
     let whole = || Message::read(client::ask(pair.theirs.port, &[ask.over_tcp()], LATE).remove(0)?.as_slice()).ok();
     let kind = compare::compare(case, [ours.as_ref(), theirs.as_ref()], whole)?;
     let seen = Seen { case, ask, asked: &asked, ours: ours.as_ref() };
+    if let Some(rule) = theirs.as_ref().and_then(|theirs| rules::silence(&seen, theirs)) {
+        rules::count(&[rule]);
+        return None;
+    }
     let (corrected, names) = rules::corrected(&seen, theirs.as_ref());
     if names.is_empty() || compare::compare(case, [ours.as_ref(), corrected.as_ref()], whole).is_some() {
         return Some(kind);
@@ -120,15 +152,16 @@ fn difference(pair: &Pair, case: &Case, ask: &Ask, [ours, theirs]: [Option<&Vec<
     None
 }
 
-/// Copies a zone from both: the same records, the SOA first and last.
-fn compare_transfer(pair: &Pair, zone: &str) -> Option<Difference> {
-    let ask = Ask { from: CLIENTS[0], ..Ask::plain(zone, Type::AXFR).over_tcp() };
+/// Copies a zone from both, or what has changed in it: the same records, the SOA first and last.
+fn compare_transfer(pair: &Pair, case: &Case, ask: &Ask) -> Option<Difference> {
+    let is_of_changes = ask.question().rtype == Type::IXFR;
     let copies = [&pair.ours, &pair.theirs].map(|server| {
         let mut soas = 0;
-        let messages = client::ask_for_many(server.port, &ask, |bytes| {
+        let messages = client::ask_for_many(server.port, ask, |bytes| {
             let message = Message::read(bytes).unwrap_or_default();
             soas += message.answers.iter().filter(|record| record.rtype == Type::SOA).count();
-            soas >= 2 || message.answers.is_empty()
+            // Nothing has changed where the SOA comes alone.
+            soas >= 2 || message.answers.is_empty() || is_of_changes && message.answers.len() == 1
         });
         let mut messages = messages.iter().map(|bytes| Message::read(bytes).unwrap());
         let mut copy = messages.next().unwrap_or_default();
@@ -143,7 +176,15 @@ fn compare_transfer(pair: &Pair, zone: &str) -> Option<Difference> {
     };
     let ends = |copy: &Message| [copy.answers.first(), copy.answers.last()].map(|record| record.map(Record::to_string));
     let [ours, theirs] = &copies;
-    if ours.flags == theirs.flags && ends(ours) == ends(theirs) && sorted(ours) == sorted(theirs) {
+    let is_same =
+        |theirs: &Message| ours.flags == theirs.flags && ends(ours) == ends(theirs) && sorted(ours) == sorted(theirs);
+    if is_same(theirs) {
+        return None;
+    }
+    let asked = Message::read(&ask.bytes).unwrap();
+    let (corrected, names) = rules::corrected(&Seen { case, ask, asked: &asked, ours: Some(ours) }, Some(theirs));
+    if !names.is_empty() && corrected.is_some_and(|theirs| is_same(&theirs)) {
+        rules::count(&names);
         return None;
     }
     let [ours, theirs] = [ours, theirs].map(|copy| {
@@ -154,5 +195,5 @@ fn compare_transfer(pair: &Pair, zone: &str) -> Option<Difference> {
         Message { answers, ..copy.clone() }.write(&mut bytes);
         Some(bytes)
     });
-    Some(Difference { kind: Kind::Answers, ask, ours, theirs })
+    Some(Difference { kind: Kind::Answers, ask: ask.clone(), ours, theirs })
 }

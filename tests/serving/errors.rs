@@ -2,7 +2,7 @@
 //! patterns and those who collect logs expect it.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
@@ -69,8 +69,17 @@ fn the_log_is_coredns() {
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
     let text = corefile(silent.local_addr().unwrap().port(), closed, port(&closes), port(&plain));
-    // One takes connections and ends them; the other says what is no TLS.
-    std::thread::spawn(move || closes.incoming().for_each(drop));
+    // One takes connections and ends them once it has read the question; the other says what is no TLS.
+    std::thread::spawn(move || {
+        for mut stream in closes.incoming().flatten() {
+            // A close with something unread would be a reset.
+            let mut length = [0; 2];
+            let mut message = [0; 512];
+            if stream.read_exact(&mut length).is_ok() {
+                let _ = stream.read_exact(&mut message[..usize::from(u16::from_be_bytes(length)).min(512)]);
+            }
+        }
+    });
     std::thread::spawn(move || {
         for stream in plain.incoming().flatten() {
             let mut stream = stream;

@@ -116,6 +116,14 @@ pub(super) fn bare(request: &Request, rcode: Rcode) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Whether a header counts more than a question may carry (miekg's DefaultMsgAcceptFunc), be it there or not.
+pub(super) fn counts_too_much(raw: &[u8]) -> bool {
+    let Some(counts) = raw.get(4..12) else { return true };
+    let [questions, answers, authorities, additionals] =
+        [0, 2, 4, 6].map(|at| u16::from_be_bytes([counts[at], counts[at + 1]]));
+    questions != 1 || answers > 1 || authorities > 1 || additionals > 2
+}
+
 /// FORMERR for what can't be read beyond its header; None for what has none, or is an answer.
 pub(super) fn format_error(raw: &[u8]) -> Option<Vec<u8>> {
     let header = raw.get(..12)?;

@@ -76,7 +76,13 @@ fn join(zone: &Zone, found: &mut Lookup, outcome: Outcome, dnssec: bool) -> Rcod
     let rcode = match outcome {
         Ok(Some(mut reply)) => match reply.message() {
             Ok(message) => {
-                found.answers.append(&mut message.answers);
+                // Where the way leads in a circle, it comes by the same aliases again (RFC 2181 §5: no duplicates).
+                let aliases = found.answers.len();
+                for record in message.answers.drain(..) {
+                    if !found.answers[..aliases].contains(&record) {
+                        found.answers.push(record);
+                    }
+                }
                 let rcode = message.rcode();
                 if matches!(rcode, Rcode::NXDOMAIN | Rcode::NOERROR) {
                     // The SOA of the zone where the alias ends (RFC 2308 §2.1), with its proofs.
