@@ -65,18 +65,21 @@ kernels-short: ## The same without the tests and the other layout, by what `make
 	@scripts/setup kernels
 	@lab/kernels/run
 
-bench: setup ## Measure every number that we claim, each beside its reference
+# Another build of `bowline`, to be measured in the same run: make bench BESIDE=FILE
+beside := $(if $(BESIDE),--beside '$(BESIDE)')
+
+bench: setup ## Measure every number that we claim, each beside its reference (BESIDE=FILE: and another build)
 	@cargo build --release -p bowline -p bowline-bench
-	@target/release/bowline-bench
+	@target/release/bowline-bench $(beside)
 
 bench-sources: setup ## Measure Kubernetes and etcd as sources, beside kube-proxy (15 minutes)
 	@cargo build --release -p bowline -p bowline-bench
 	@target/release/bowline-bench sources
 
-bench-dns: setup ## Measure the DNS server beside CoreDNS and unbound, knot as their upstream (10 minutes)
+bench-dns: setup ## Measure the DNS server beside CoreDNS and unbound, knot as their upstream (10 minutes; BESIDE=FILE as for bench)
 	@cargo build --release -p bowline -p bowline-bench
 	@cargo build --release -p bowline-sys --examples
-	@target/release/bowline-bench dns
+	@target/release/bowline-bench dns $(beside)
 
 bench-rollouts: setup ## Count failed requests in rolling updates among 10,000 Services, beside kube-proxy (20 minutes)
 	@BOWLINE_TEST_LONG=1 BOWLINE_TEST_PEER=kube-proxy cargo test --test cluster -- --nocapture rolling_updates_among

@@ -68,15 +68,16 @@ fn time_of_day(stamp: &str) -> Option<u64> {
 pub(crate) struct Agent<'a> {
     node: &'a Node,
     process: Process,
+    build: PathBuf,
     lines: Receiver<Line>,
     /// Just before its process was made.
     pub(crate) spawned: Instant,
 }
 
 impl<'a> Agent<'a> {
-    /// Starts an agent in the node's cgroup, on a folder of manifests. Its log has every change.
-    pub(crate) fn start(node: &'a Node, state: &Path) -> Result<Agent<'a>> {
-        let mut command = node.command(bowline()?);
+    /// Starts an agent of a build in the node's cgroup, on a folder of manifests. Its log has every change.
+    pub(crate) fn start(node: &'a Node, state: &Path, build: &Path) -> Result<Agent<'a>> {
+        let mut command = node.command(build);
         command.arg("node").arg(format!("--state=files:{}", state.display()));
         place(&mut command, node).args(["--log-format=json", "-v2", "--hostname-override", node.name()]);
         command.args(["--metrics-bind-address", METRICS, "--healthz-bind-address", ""]);
@@ -93,7 +94,7 @@ impl<'a> Agent<'a> {
                 }
             }
         });
-        Ok(Agent { node, process, lines, spawned })
+        Ok(Agent { node, process, build: build.to_owned(), lines, spawned })
     }
 
     /// The next line with this message; those before it are left out.
@@ -169,7 +170,7 @@ impl<'a> Agent<'a> {
     /// Ends the agent, and takes away all that it left in the kernel.
     pub(crate) fn remove(mut self) -> Result<()> {
         self.process.kill()?;
-        let mut command = self.node.command(bowline()?);
+        let mut command = self.node.command(&self.build);
         let out = place(command.arg("cleanup"), self.node).output()?;
         if !out.status.success() {
             bail!("bowline cleanup: {}", String::from_utf8_lossy(&out.stderr));

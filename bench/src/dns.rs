@@ -6,10 +6,12 @@
 //! servers    the programs that answer, each on the first CPU; one is asked at a time
 //! compare    what is measured of each, and the rows
 //! watch      when the API server tells of a change
+//! in_order   an upstream that answers in order, with slow names; its rows
 //! load       asks a server as many clients do, and checks every answer
 //! ```
 
 mod compare;
+pub(crate) mod in_order;
 pub(crate) mod load;
 mod scene;
 mod servers;
@@ -52,23 +54,32 @@ enum Part {
     Changes,
     /// Forwarded names: in the cache and not
     Forward,
+    /// Forwarded by TCP and TLS to a server that answers in order, one name in twenty slow
+    InOrder,
 }
 
 impl Part {
-    const ALL: [Part; 3] = [Part::Cluster, Part::Changes, Part::Forward];
+    const ALL: [Part; 4] = [Part::Cluster, Part::Changes, Part::Forward, Part::InOrder];
 }
 
 /// Measures, and adds the rows.
 pub(crate) fn measure(bench: &Bench, args: &DnsArgs, lab: &Lab, table: &mut Table) -> Result<()> {
     let args =
         DnsArgs { services: bench.pick(args.services, 400), seconds: bench.pick(args.seconds, 1.0), ..args.clone() };
-    let mut bare = compare::Bare::start(lab)?;
-    if args.parts.contains(&Part::Cluster) || args.parts.contains(&Part::Changes) {
+    let wanted = |part| args.parts.contains(&part);
+    if wanted(Part::InOrder) {
+        in_order::measure(bench, &args, lab, table).context("an upstream that answers in order")?;
+    }
+    if args.parts.iter().all(|part| *part == Part::InOrder) {
+        return Ok(());
+    }
+    let mut bare = compare::Bare::start(bench, lab)?;
+    if wanted(Part::Cluster) || wanted(Part::Changes) {
         let scene = Scene::load(bench, &args, lab)?;
         compare::cluster(bench, &args, &scene, &mut bare, table).context("names of the cluster")?;
     }
-    if args.parts.contains(&Part::Forward) {
+    if wanted(Part::Forward) {
         compare::forwarded(bench, &args, lab, table).context("forwarded names")?;
     }
-    bare.end(&args, table)
+    bare.end(bench, &args, table)
 }

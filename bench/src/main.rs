@@ -28,6 +28,7 @@ mod stats;
 mod traffic;
 
 use std::future::poll_fn;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,11 +36,12 @@ use std::task::Poll;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use bowline_lab::Lab;
+use bowline_lab::{Lab, Node};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::dns::DnsArgs;
+use crate::dns::in_order::InOrderArgs;
 use crate::dns::load::LoadArgs;
 use crate::report::Table;
 use crate::sources::SourcesArgs;
@@ -62,6 +64,9 @@ struct Cli {
     /// CPUs, which cost most of an exchange and vary most: what Bowline adds shows larger and clearer
     #[arg(long, default_value_t = 1, value_name = "N")]
     server_cpu: usize,
+    /// Another build of `bowline`, measured beside in turns: rows with a number to compare have the ratio
+    #[arg(long, global = true, value_name = "FILE")]
+    beside: Option<PathBuf>,
     /// Print each row as a JSON object too
     #[arg(long, global = true)]
     json: bool,
@@ -100,6 +105,8 @@ enum Command {
     Dns(DnsArgs),
     DnsLoad(LoadArgs),
     #[command(hide = true)]
+    InOrder(InOrderArgs),
+    #[command(hide = true)]
     Serve(ServeArgs),
     #[command(hide = true)]
     Client(ClientArgs),
@@ -119,6 +126,7 @@ enum Command {
 struct Bench {
     quick: bool,
     server_cpu: usize,
+    beside: Option<PathBuf>,
     interrupted: Arc<AtomicBool>,
 }
 
@@ -126,6 +134,19 @@ impl Bench {
     /// The size that the goals speak of, or the one of a smoke run.
     fn pick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
+    }
+
+    /// The builds that are measured: ours, and the one beside it where there is one.
+    ///
+    /// # Errors
+    /// Ours isn't there.
+    fn builds(&self) -> Result<Vec<PathBuf>> {
+        Ok(std::iter::once(agent::bowline()?).chain(self.beside.clone()).collect())
+    }
+
+    /// A node for each of them.
+    fn nodes(&self, lab: &Lab, name: &str) -> Result<Vec<Node>> {
+        (0..self.builds()?.len()).map(|n| lab.node(&format!("{name}-{n}"))).collect()
     }
 
     /// How many Services are loaded.
@@ -150,8 +171,12 @@ fn main() -> ExitCode {
         Some(Command::Probe(args)) => traffic::probe(args),
         Some(Command::Reach(args)) => traffic::reach(args),
         Some(Command::Get { address, path }) => traffic::get(*address, path),
+        Some(Command::InOrder(args)) => dns::in_order::serve(args),
         Some(Command::DnsLoad(args)) => dns::load::main(args),
         Some(Command::Dns(args)) => measure(&cli, |bench, lab, table| dns::measure(bench, args, lab, table)),
+        Some(Command::Sources(_)) if cli.beside.is_some() => {
+            Err(anyhow::anyhow!("sources measures one build: run it once for each, BOWLINE names the build"))
+        }
         Some(Command::Sources(args)) => measure(&cli, |bench, lab, table| sources::measure(bench, args, lab, table)),
         None => measure(&cli, |bench, lab, table| {
             let wanted = |part| cli.rows.is_empty() || cli.rows.contains(&part);
@@ -169,7 +194,13 @@ fn main() -> ExitCode {
 
 fn measure(cli: &Cli, rows: impl FnOnce(&Bench, &Lab, &mut Table) -> Result<()>) -> Result<()> {
     let began = Instant::now();
-    let bench = Bench { quick: cli.quick, server_cpu: cli.server_cpu, interrupted: interruptible()? };
+    let beside = cli.beside.as_ref().map(|file| {
+        let found = file.canonicalize().with_context(|| format!("--beside {}", file.display()))?;
+        ensure!(found.is_file(), "--beside {}: not a file", file.display());
+        anyhow::Ok(found)
+    });
+    let (beside, interrupted) = (beside.transpose()?, interruptible()?);
+    let bench = Bench { quick: cli.quick, server_cpu: cli.server_cpu, beside, interrupted };
     let mut table = Table::new()?;
     let lab = Lab::new("bench")?;
     let measured = rows(&bench, &lab, &mut table);

@@ -12,6 +12,9 @@ use serde::Serialize;
 /// A machine whose CPUs are busier than this, in percent, does something else too.
 const QUIET: f64 = 5.0;
 
+/// Of another build's number, ours shall have at least this: what is less is no noise.
+const AS_GOOD: f64 = 0.97;
+
 /// One claim.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
@@ -32,6 +35,12 @@ impl Row {
     pub(crate) fn plain(what: impl Into<String>, measured: impl Into<String>, reference: impl Into<String>) -> Row {
         let (what, measured, reference) = (what.into(), measured.into(), reference.into());
         Row { what, measured, reference, goal: String::new(), met: None }
+    }
+
+    /// What the build beside ours has in the row before; a ratio above 1 says that ours is better.
+    pub(crate) fn beside(theirs: impl Into<String>, ratio: f64) -> Row {
+        let met = ratio >= AS_GOOD;
+        Row::plain("- of the build beside", format!("{ratio:.3} x"), theirs).goal(format!(">= {AS_GOOD}"), met)
     }
 
     /// The same row with a goal.

@@ -65,17 +65,21 @@ impl Parts {
 pub(crate) fn cold(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<()> {
     let node = lab.node("start")?;
     let services = bench.services();
+    let builds = bench.builds()?;
     for (format, files, name) in FORMS {
         bench.go_on(&format!("cold start, {name}"))?;
         let shape = Shape { services, endpoints: 10, format, files };
         let folder = Folder::write(lab, &format!("start-{}-{files:?}", format.name()), shape)?;
-        let (mut parts, mut reading) = (Parts::default(), Vec::new());
+        let (mut all, mut reading) = ([Parts::default(), Parts::default()], Vec::new());
         for _ in 0..bench.pick(7, 1) {
             reading.push(read_plainly(folder.path())?);
-            let agent = Agent::start(&node, folder.path())?;
-            parts.take(&agent)?;
-            agent.remove()?;
+            for (build, parts) in builds.iter().zip(&mut all) {
+                let agent = Agent::start(&node, folder.path(), build)?;
+                parts.take(&agent)?;
+                agent.remove()?;
+            }
         }
+        let [parts, theirs] = all;
         let ms = |values: &[f64]| median(values).map(|m| m.value).context("nothing was measured");
         let total = median(&parts.total).context("nothing was measured")?;
         let seconds = total.value / 1e3;
@@ -98,6 +102,9 @@ pub(crate) fn cold(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<()> {
             ms(&parts.attaching)?
         );
         table.add(Row::plain("- its parts", apart, format!("reading alone {:.0} ms", ms(&reading)?)));
+        if let Some(theirs) = median(&theirs.total) {
+            table.add(Row::beside(format!("{:.2} s", theirs.value / 1e3), theirs.value / total.value));
+        }
     }
     Ok(())
 }
@@ -162,18 +169,19 @@ struct Memory {
 pub(crate) fn memory(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<()> {
     let node = lab.node("memory")?;
     let services = bench.services();
-    let at = |services, endpoints, format, files| -> Result<Memory> {
+    let builds = bench.builds()?;
+    let at = |services, endpoints, format, files, build: &Path| -> Result<Memory> {
         let shape = Shape { services, endpoints, format, files };
         let name = format!("memory-{services}-{endpoints}-{}-{files:?}", format.name());
         let folder = Folder::write(lab, &name, shape)?;
-        settled(&node, folder.path())
+        settled(&node, folder.path(), build)
     };
     bench.go_on("memory")?;
-    let none = at(0, 10, Format::Yaml, Files::Many)?;
+    let none = at(0, 10, Format::Yaml, Files::Many, &builds[0])?;
     let mut last = none;
     for (format, files, name) in FORMS {
         bench.go_on(&format!("memory, {name}"))?;
-        let memory = at(services, 10, format, files)?;
+        let memory = at(services, 10, format, files, &builds[0])?;
         let (resident, mapped) = (memory.resident * 1.024e-3, memory.mapped * 1.024e-3);
         let measured =
             format!("{resident:.1} MB, of that {mapped:.1} MB mapped arrays; peak {:.0} MB", memory.peak * 1.024e-3);
@@ -184,10 +192,14 @@ pub(crate) fn memory(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<()> 
         );
         let row = Row::plain(format!("VmRSS, {services} Services of 10 endpoints, {name}"), measured, reference);
         table.add(row.goal(format!("<= {GOAL_MEMORY} MB"), resident <= GOAL_MEMORY));
+        if let Some(build) = builds.get(1) {
+            let theirs = at(services, 10, format, files, build)?.resident * 1.024e-3;
+            table.add(Row::beside(format!("{theirs:.1} MB"), theirs / resident));
+        }
         last = memory;
     }
     // Two sizes and nothing: what a Service takes, and what an endpoint. The last form was this one too.
-    let lean = at(services, 1, Format::Yaml, Files::Many)?;
+    let lean = at(services, 1, Format::Yaml, Files::Many, &builds[0])?;
     let apart = |of: &dyn Fn(&Memory) -> f64| {
         let endpoint = (of(&last) - of(&lean)) / (9 * services) as f64;
         let service = (of(&lean) - of(&none)) / services as f64 - endpoint;
@@ -208,8 +220,8 @@ pub(crate) fn memory(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<()> 
 }
 
 /// Starts an agent on a folder, and looks at its memory once that stays the same.
-fn settled(node: &Node, dir: &Path) -> Result<Memory> {
-    let agent = Agent::start(node, dir)?;
+fn settled(node: &Node, dir: &Path, build: &Path) -> Result<Memory> {
+    let agent = Agent::start(node, dir, build)?;
     agent.ready()?;
     let mut resident = agent.status_kb("VmRSS")?;
     for _ in 0..20 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bowline_lab::kubernetes::{Place, Server, binary};
 
-use crate::agent::bowline;
+use crate::Bench;
 use crate::process::status_kb;
 
 /// A program that answers.
@@ -16,6 +16,8 @@ pub(super) enum Program {
     /// A loop of recvmmsg and sendmmsg that flips a bit.
     Bare,
     Bowline,
+    /// Another build of it.
+    Beside,
     Coredns,
     Unbound,
 }
@@ -25,6 +27,7 @@ impl Program {
         match self {
             Program::Bare => "bare socket loop",
             Program::Bowline => "Bowline",
+            Program::Beside => "the build beside",
             Program::Coredns => "CoreDNS",
             Program::Unbound => "unbound",
         }
@@ -41,17 +44,18 @@ pub(super) struct Memory {
 }
 
 /// Where a program listens: each at an address of its own, so that several may run. A place's address is in
-/// 127.64.0.0/10; the two /10 behind it are nobody's.
+/// 127.64.0.0/10; the two /10 behind it are nobody's, nor is the /11 before it.
 fn address_of(program: Program, place: &Place) -> IpAddr {
-    let further = match program {
-        Program::Bare | Program::Unbound => 0,
-        Program::Bowline => 64,
-        Program::Coredns => 128,
+    let (from, size) = match program {
+        Program::Beside => (32, 32),
+        Program::Bare | Program::Unbound => (64, 64),
+        Program::Bowline => (128, 64),
+        Program::Coredns => (192, 64),
     };
     match place.address() {
         IpAddr::V4(address) => {
             let [a, b, c, d] = address.octets();
-            IpAddr::from([a, b.saturating_add(further), c, d])
+            IpAddr::from([a, from + b % size, c, d])
         }
         address @ IpAddr::V6(_) => address,
     }
@@ -69,6 +73,7 @@ pub(super) struct Running {
 impl Running {
     /// Starts a program on a configuration, and waits until it answers `probe` with an answer that `is_right`.
     pub(super) fn start(
+        bench: &Bench,
         program: Program,
         place: &Place,
         configuration: &str,
@@ -87,8 +92,10 @@ impl Running {
             Program::Bare => {
                 command.arg(beside("examples/echo")?).args([&address.to_string(), "0"]);
             }
-            Program::Bowline => {
-                command.arg(bowline()?).arg("dns").arg("--conf").arg(&file);
+            Program::Bowline | Program::Beside => {
+                let builds = bench.builds()?;
+                let build = builds.get(usize::from(program == Program::Beside)).context("no build is beside")?;
+                command.arg(build).arg("dns").arg("--conf").arg(&file);
                 command.args(["--dns.port", &port.to_string(), "--threads", "1"]);
             }
             Program::Coredns => {

@@ -43,6 +43,11 @@ pub(super) struct Style {
 }
 
 impl Question {
+    /// Whether its name begins so.
+    pub(super) fn begins(&self, prefix: &str) -> bool {
+        self.text.starts_with(prefix)
+    }
+
     /// Writes it; returns its length. `room` is at least 512 bytes.
     pub(super) fn write(&self, style: Style, room: &mut [u8]) -> usize {
         let extra = u8::from(style.edns.is_some());

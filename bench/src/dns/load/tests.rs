@@ -26,6 +26,7 @@ fn load(address: &str, set: impl Fn(&mut LoadArgs), answers: impl Fn(u64, &mut V
         sockets: Kind::Auto,
         pid: Some(std::process::id()),
         cpu: None,
+        aside: None,
     };
     set(&mut args);
     let done = AtomicBool::new(false);
@@ -90,6 +91,16 @@ fn one_missing_answer_fails_a_run() {
         assert_eq!((summary.lost, summary.wrong), (1, 0));
         assert_eq!(summary.answered + 1, summary.sent);
         assert!(summary.check().is_err());
+    }
+}
+
+#[test]
+fn names_aside_are_answers_without_a_latency() {
+    for (aside, counts) in [("two.", true), ("", false)] {
+        let summary = load("127.0.0.1:0", |args| args.aside = Some(aside.to_owned()), |_, _| true);
+        summary.check().unwrap();
+        assert_eq!(summary.sent, summary.answered);
+        assert_eq!(summary.max > 0.0, counts, "{summary:?}");
     }
 }
 
