@@ -38,6 +38,8 @@ fn publish(services: &Services) {
 
 fn with(options: &str) -> Instance {
     let services = services();
+    // Nothing reads a state here.
+    services.feed.wait_at_start(std::time::Duration::ZERO);
     let text = format!(
         ". {{\ntransfer {{\nto *\n}}\nkubernetes cluster.local\n\
          k8s_external example.org 192.168.0.0/16 {{\n{options}\n}}\n\

@@ -113,6 +113,8 @@ fn kubeadms_directive() {
 #[test]
 fn before_the_state_was_read_nothing_is_said_not_to_exist() {
     let services = services();
+    // The wait for it has a test of its own.
+    services.feed.wait_at_start(std::time::Duration::ZERO);
     let text = ". {\nkubernetes cluster.local in-addr.arpa {\nfallthrough\n}\nwhoami\n}\n";
     let instance = instance(text, &services);
     for (name, rtype) in [
