@@ -47,6 +47,12 @@ fn share_of_files() -> usize {
     })
 }
 
+/// Connections that one upstream may have.
+#[cfg(test)]
+pub(super) fn bound() -> usize {
+    share_of_files().min(MOST)
+}
+
 /// A connection that is open or being opened, as it is counted.
 pub(super) struct Counted(Arc<Upstream>);
 

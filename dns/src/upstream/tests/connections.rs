@@ -325,3 +325,31 @@ fn idle_connections_are_bounded_and_expire() {
         assert_eq!(upstream.idle.load(Ordering::Relaxed), 0);
     });
 }
+
+/// However many questions are out, there is an end to connections; those above it share.
+#[test]
+fn there_is_an_end_to_connections_and_all_questions_are_answered() {
+    // Both ends are files of this process.
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
+    run(async {
+        let most = crate::upstream::connections::bound();
+        let peer = Peer::start(End::Never, None);
+        let upstream = peer.upstream(None);
+        let asking: Vec<_> = (0..most + 200)
+            .map(|n| {
+                let asked = bytes(&question(&format!("slow-{n}.example.org."), Type::A));
+                let upstream = upstream.clone();
+                tokio::task::spawn_local(async move { upstream.ask(&asked, By::Tcp).await })
+            })
+            .collect();
+        // Other tests have connections too, and take part of what may be open.
+        until("many are open", || peer.state.held.get() >= most / 2).await;
+        peer.state.released.send_replace(true);
+        for one in asking {
+            one.await.unwrap().unwrap();
+        }
+        assert!(peer.state.connections.get() <= most, "{} of {most}", peer.state.connections.get());
+    });
+}
