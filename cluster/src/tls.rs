@@ -1,4 +1,5 @@
-//! TLS as a client: whom we trust, and what we show. Used by all that connects: etcd, API servers, DNS upstreams.
+//! TLS: whom we trust, and what we show. Used by all that connects (etcd, API servers, DNS upstreams, dnstap), and by
+//! what is served for whom it lets in.
 //!
 //! What an operator names is trusted. A file of authorities may hold the certificate of the server itself, one that it
 //! has signed itself (as `openssl req -x509` makes it) or that another has signed: it is taken as OpenSSL and Go take
@@ -13,7 +14,8 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 
 mod certificate;
@@ -39,20 +41,8 @@ impl Files {
     /// # Errors
     /// Which file can't be used, and why.
     pub fn load(&self) -> Result<ClientConfig, String> {
-        let provider = provider();
-        let verifier = self.verifier()?;
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("no TLS: {error}"))?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier);
-        Ok(match &self.own {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let own = own(certificate, key, &provider)?;
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
-            }
-        })
+        let own = self.own.as_ref().map(|(certificate, key)| own(certificate, key)).transpose()?;
+        client(self.verifier()?, own.map(Arc::new))
     }
 
     /// Whom servers are measured by.
@@ -63,7 +53,7 @@ impl Files {
         match &self.authority {
             Some(path) => named(certificates(path)?).map_err(|reason| format!("{}: {reason}", path.display())),
             // A host without any is found out when a server is asked.
-            None => Ok(Arc::new(Verifier::new(rustls_native_certs::load_native_certs().certs, provider()))),
+            None => Ok(Arc::new(Verifier::of_servers(rustls_native_certs::load_native_certs().certs, provider()))),
         }
     }
 
@@ -94,17 +84,71 @@ impl Files {
     }
 }
 
-/// A verifier that trusts these authorities, and these certificates themselves.
+/// What TLS is spoken by as a client: servers are measured by `verifier`, and `own` is shown where one asks for it.
+///
+/// # Errors
+/// TLS can't be set up.
+pub fn client(verifier: Arc<dyn ServerCertVerifier>, own: Option<Arc<CertifiedKey>>) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("no TLS: {error}"))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    Ok(match own {
+        None => builder.with_no_client_auth(),
+        // As it is: rustls would read it first, and refuse what it can't read, such as version 1.
+        Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+    })
+}
+
+/// Of servers: trusts these authorities, and these certificates themselves.
 ///
 /// # Errors
 /// None of them can be used.
 pub fn named(certificates: Vec<CertificateDer<'static>>) -> Result<Arc<dyn ServerCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    let (good, _) = roots.add_parsable_certificates(certificates.iter().cloned());
-    if good == 0 {
-        return Err("holds no certificate that can be read; make a new one".to_owned());
+    usable(&certificates)?;
+    Ok(Arc::new(Verifier::of_servers(certificates, provider())))
+}
+
+/// Of servers: trusts everybody. That a server has the key of what it shows is checked all the same.
+pub fn anybody() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Verifier::of_anybody(false, provider()))
+}
+
+/// Of clients, for a server of ours: trusts these authorities, and these certificates themselves.
+///
+/// # Errors
+/// None of them can be used.
+pub fn clients(
+    certificates: Vec<CertificateDer<'static>>,
+    may_be_missing: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    usable(&certificates)?;
+    Ok(Arc::new(Verifier::of_clients(certificates, may_be_missing, provider())))
+}
+
+/// Of clients, for a server of ours: trusts everybody.
+pub fn any_client(may_be_missing: bool) -> Arc<dyn ClientCertVerifier> {
+    Arc::new(Verifier::of_anybody(may_be_missing, provider()))
+}
+
+fn usable(certificates: &[CertificateDer<'static>]) -> Result<(), String> {
+    match RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned()) {
+        (0, _) => Err("holds no certificate that can be read; make a new one".to_owned()),
+        _ => Ok(()),
     }
-    Ok(Arc::new(Verifier::new(certificates, provider())))
+}
+
+/// Those that this host trusts.
+///
+/// # Errors
+/// It trusts nobody.
+pub fn of_the_system() -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = rustls_native_certs::load_native_certs().certs;
+    match usable(&found) {
+        Ok(()) => Ok(found),
+        Err(_) => Err("this host trusts no authorities; name one, or install ca-certificates".to_owned()),
+    }
 }
 
 /// An error of a connection, in words where rustls has a bare name only.
@@ -122,7 +166,8 @@ pub fn explain(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), text)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// What encrypts and signs.
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
@@ -135,55 +180,98 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 /// # Errors
 /// The file can't be read, or has none.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let shown = path.display();
-    let bytes = read(path)?;
-    let read = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
-    let read = read.map_err(|error| format!("{shown} is no PEM file: {error}"))?;
+    in_pem(&read(path)?).map_err(|reason| format!("{} {reason}", path.display()))
+}
+
+/// The certificates of a PEM text; at least one. As in Go, what else stands there is passed over.
+///
+/// # Errors
+/// It has none.
+pub fn in_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Vec<_> = CertificateDer::pem_slice_iter(pem).flatten().collect();
     if !read.is_empty() {
         return Ok(read);
     }
     // DER begins with a sequence of more than 255 bytes.
-    let hint = match bytes.as_slice() {
+    let hint = match pem {
         [] => "; it is empty",
         [0x30, 0x82, ..] => "; it may be in DER form: openssl x509 -inform DER makes PEM of it",
         text if contains(text, b"PRIVATE KEY-----") => "; it has a private key",
-        _ => "",
+        text if contains(text, b"BEGIN CERTIFICATE-----") => "; the one in it is torn",
+        _ => " (-----BEGIN CERTIFICATE-----)",
     };
-    Err(format!("{shown} has no certificate in PEM form{hint}"))
+    Err(format!("has no certificate in PEM form{hint}"))
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part == word)
 }
 
-/// Our own certificate with its key.
-fn own(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
-    let chain = certificates(certificate)?;
-    let bytes = read(key)?;
-    let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
-        let hint = if contains(&bytes, b"ENCRYPTED") {
-            "; it is encrypted, and nobody can be asked for the passphrase: openssl pkey writes it without"
-        } else if contains(&bytes, b"CERTIFICATE-----") {
-            "; it has a certificate: are the two files swapped?"
-        } else {
-            ""
-        };
-        format!("{} has no private key in PEM form{hint}", key.display())
-    })?;
-    let signing = provider.key_provider.load_private_key(private).map_err(|_| {
-        format!(
-            "{} has a key of a kind that can't be used here; RSA of 2048 to 8192 bits, ECDSA P-256 and P-384, and \
-             Ed25519 can be",
-            key.display()
-        )
-    })?;
-    // A certificate of version 1 is shown as it is: rustls' own comparison can't read it.
-    let theirs = chain.first().and_then(|first| Certificate::read(first)).map(|first| first.public.to_vec());
-    match (theirs, signing.public_key()) {
-        (None, _) => Err(format!("{}: its first certificate can't be read; make a new one", certificate.display())),
-        (Some(theirs), Some(ours)) if theirs != ours.as_ref() => {
-            Err(format!("{} is not the key of the first certificate in {}", key.display(), certificate.display()))
-        }
-        _ => Ok(CertifiedKey::new(chain, signing)),
+/// The private key of a PEM text, in any of its forms, whatever its heading says.
+///
+/// # Errors
+/// It has none that can be used.
+pub fn key_in_pem(pem: &[u8]) -> Result<Arc<dyn SigningKey>, String> {
+    if contains(pem, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(pem, b"Proc-Type: 4,ENCRYPTED") {
+        let hint = "and nobody can be asked for the passphrase: openssl pkey -in FILE -out OTHER writes it without";
+        return Err(format!("has no private key in PEM form; it is encrypted, {hint}"));
     }
+    let found = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
+        let hint = if contains(pem, b"CERTIFICATE-----") {
+            "; it has a certificate: are the two swapped?"
+        } else {
+            " (-----BEGIN PRIVATE KEY-----)"
+        };
+        format!("has no private key in PEM form{hint}")
+    })?;
+    let der = found.secret_der();
+    let provider = provider();
+    let load = |key: PrivateKeyDer<'static>| provider.key_provider.load_private_key(key).ok();
+    load(PrivateKeyDer::Pkcs8(der.to_vec().into()))
+        .or_else(|| load(PrivateKeyDer::Pkcs1(der.to_vec().into())))
+        .or_else(|| load(PrivateKeyDer::Sec1(der.to_vec().into())))
+        .ok_or_else(|| {
+            "has a key of a kind that can't be used here; RSA of 2048 to 8192 bits, ECDSA P-256 and P-384, and Ed25519 \
+             can be"
+                .to_owned()
+        })
+}
+
+/// Why a certificate and a key are no pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpaired {
+    /// The first certificate can't be read.
+    Unreadable,
+    /// It has another key.
+    Another,
+}
+
+/// A certificate, with those that lead to its authority, and its key. It may be of version 1, which rustls' own
+/// comparison can't read.
+///
+/// # Errors
+/// They don't belong together.
+pub fn pair(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Result<CertifiedKey, Unpaired> {
+    let first = chain.first().and_then(|first| Certificate::read(first)).ok_or(Unpaired::Unreadable)?;
+    match key.public_key() {
+        Some(ours) if first.public != ours.as_ref() => Err(Unpaired::Another),
+        _ => Ok(CertifiedKey::new(chain, key)),
+    }
+}
+
+/// Our own certificate with its key.
+///
+/// # Errors
+/// Which file can't be used, and why.
+pub fn own(certificate: &Path, key: &Path) -> Result<CertifiedKey, String> {
+    let chain = certificates(certificate)?;
+    let signing = key_in_pem(&read(key)?).map_err(|reason| format!("{} {reason}", key.display()))?;
+    pair(chain, signing).map_err(|why| match why {
+        Unpaired::Unreadable => {
+            format!("{}: its first certificate can't be read; make a new one", certificate.display())
+        }
+        Unpaired::Another => {
+            format!("{} is not the key of the first certificate in {}", key.display(), certificate.display())
+        }
+    })
 }

@@ -6,7 +6,6 @@
 //! connection  one HTTP/2 connection to one API server, made anew when it fails
 //! follow      one collection: list, watch, list again where its watch can't go on
 //! compare     what is held, compared with what the server has, from time to time
-//! tls         whom we trust, and who we are
 //! wire        events, pages and errors as bytes
 //! ```
 //!
@@ -30,7 +29,6 @@ mod compare;
 mod connection;
 mod follow;
 mod resource;
-mod tls;
 mod wire;
 
 pub use access::{Access, apiservers};

@@ -22,6 +22,8 @@ pub(super) struct Certificate<'a> {
     pub(super) has_names: bool,
     /// It may be a server's: it doesn't say what it is for, or says so.
     pub(super) is_for_servers: bool,
+    /// It may be a client's.
+    pub(super) is_for_clients: bool,
 }
 
 mod tag {
@@ -42,6 +44,7 @@ const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1D, 17];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1D, 37];
 const SERVER_AUTH: &[u8] = &[0x2B, 6, 1, 5, 5, 7, 3, 1];
+const CLIENT_AUTH: &[u8] = &[0x2B, 6, 1, 5, 5, 7, 3, 2];
 const ANY_USAGE: &[u8] = &[0x55, 0x1D, 37, 0];
 
 /// What is left to read.
@@ -99,7 +102,7 @@ impl<'a> Certificate<'a> {
         let algorithm = key.next(tag::SEQUENCE)?;
         // No bits are unused.
         let key = key.next(tag::BITS)?.strip_prefix(&[0])?;
-        let (mut has_names, mut is_for_servers) = (false, true);
+        let (mut has_names, mut is_for_servers, mut is_for_clients) = (false, true, true);
         // Unique identifiers may stand in front of them.
         while let Some((tag, contents, _)) = body.any() {
             if tag == tag::EXTENSIONS {
@@ -110,12 +113,24 @@ impl<'a> Certificate<'a> {
                     let value = extension.next(tag::OCTETS)?;
                     has_names |= object == SUBJECT_ALT_NAME;
                     if object == EXTENDED_KEY_USAGE {
-                        is_for_servers = has_server_auth(Reader(value).nested(tag::SEQUENCE)?);
+                        let usages = Reader(value).nested(tag::SEQUENCE)?;
+                        (is_for_servers, is_for_clients) = (is_for(SERVER_AUTH, usages), is_for(CLIENT_AUTH, usages));
                     }
                 }
             }
         }
-        Some(Certificate { version, valid, common_name, public, algorithm, key, has_names, is_for_servers })
+        let found = Certificate {
+            version,
+            valid,
+            common_name,
+            public,
+            algorithm,
+            key,
+            has_names,
+            is_for_servers,
+            is_for_clients,
+        };
+        Some(found)
     }
 
     /// Why it is not good at this time.
@@ -151,9 +166,9 @@ fn common_name(mut names: Reader<'_>) -> Option<&str> {
     found
 }
 
-fn has_server_auth(mut usages: Reader<'_>) -> bool {
+fn is_for(wanted: &[u8], mut usages: Reader<'_>) -> bool {
     while let Some(usage) = usages.next(tag::OBJECT) {
-        if usage == SERVER_AUTH || usage == ANY_USAGE {
+        if usage == wanted || usage == ANY_USAGE {
             return true;
         }
     }

@@ -72,34 +72,28 @@ impl Made {
         name: &str,
         version: &'static SupportedProtocolVersion,
     ) -> Result<(), String> {
-        let own = own(shown, &self.path("server.key"), &provider())?;
+        let own = own(shown, &self.path("server.key"))?;
         let server = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
         let server = server.with_no_client_auth().with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
-        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
-        let config = Files { authority: Some(trusted.to_owned()), own: None }.load()?;
-        let name = ServerName::try_from(name.to_owned()).unwrap();
-        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
-        while client.is_handshaking() || server.is_handshaking() {
-            let mut bytes = Vec::new();
-            while client.wants_write() {
-                client.write_tls(&mut bytes).unwrap();
-            }
-            let mut rest = bytes.as_slice();
-            while !rest.is_empty() {
-                server.read_tls(&mut rest).unwrap();
-                server.process_new_packets().map_err(|error| error.to_string())?;
-            }
-            let mut bytes = Vec::new();
-            while server.wants_write() {
-                server.write_tls(&mut bytes).unwrap();
-            }
-            let mut rest = bytes.as_slice();
-            while !rest.is_empty() {
-                client.read_tls(&mut rest).unwrap();
-                client.process_new_packets().map_err(|error| error.to_string())?;
-            }
-        }
-        Ok(())
+        shake(server, Files { authority: Some(trusted.to_owned()), own: None }.load()?, name)
+    }
+
+    /// A handshake of a client that shows this certificate, if any, with a server that has this verifier.
+    fn come(&self, shown: Option<&Path>, verifier: &Arc<dyn ClientCertVerifier>) -> Result<(), String> {
+        let key = self.path("server.key");
+        let server = self.self_signed("of-the-server", &[NAMES]);
+        let mut results = [&TLS12, &TLS13].map(|version| {
+            let config = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
+            let own_of_server = own(&server, &key)?;
+            let config = config
+                .with_client_cert_verifier(verifier.clone())
+                .with_cert_resolver(Arc::new(SingleCertAndKey::from(own_of_server)));
+            let files =
+                Files { authority: Some(server.clone()), own: shown.map(|shown| (shown.to_owned(), key.clone())) };
+            shake(config, files.load()?, "dns.test")
+        });
+        assert_eq!(results[0], results[1]);
+        std::mem::replace(&mut results[0], Ok(()))
     }
 
     fn both(&self, shown: &Path, trusted: &Path, name: &str) -> Result<(), String> {
@@ -110,6 +104,35 @@ impl Made {
     }
 }
 
+/// A handshake.
+fn shake(server: ServerConfig, client: ClientConfig, name: &str) -> Result<(), String> {
+    let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            server.read_tls(&mut rest).unwrap();
+            server.process_new_packets().map_err(|error| error.to_string())?;
+        }
+        let mut bytes = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut bytes).unwrap();
+        }
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).unwrap();
+            client.process_new_packets().map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+const CLIENT: &str = "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth";
 const SERVER: &str = "basicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\nsubjectAltName=DNS:dns.test,IP:127.0.0.1";
 
 #[test]
@@ -202,7 +225,7 @@ fn files_that_will_not_do_are_told() {
         (Some("empty"), None, "no certificate in PEM form; it is empty"),
         (Some("good.der"), None, "openssl x509 -inform DER"),
         (Some("server.key"), None, "it has a private key"),
-        (Some("torn"), None, "torn is no PEM file"),
+        (Some("torn"), None, "torn has no certificate in PEM form; the one in it is torn"),
         (None, Some((&good, "absent")), "absent can't be read"),
         (None, Some((&good, "good.crt")), "has no private key in PEM form; it has a certificate"),
         (None, Some((&good, "locked.key")), "it is encrypted"),
@@ -230,13 +253,112 @@ fn files_that_will_not_do_are_told() {
 }
 
 #[test]
+fn clients_are_trusted_as_servers_are() {
+    let made = Made::new();
+    made.authority("ca", "P-256");
+    let leaf = made.signed("leaf", "ca", 30, CLIENT);
+    let trusting = |trusted: &Path| clients(certificates(trusted).unwrap(), false).unwrap();
+    for (what, shown) in [
+        ("openssl req -x509", made.self_signed("plain", &[])),
+        ("with clientAuth", made.self_signed("usage", &["extendedKeyUsage=clientAuth"])),
+        ("of version 1", made.signed("v1", "", 30, "")),
+        ("a leaf of another's", leaf.clone()),
+    ] {
+        assert_eq!(made.come(Some(&shown), &trusting(&shown)), Ok(()), "{what}");
+    }
+    assert_eq!(made.come(Some(&leaf), &trusting(&made.path("ca.crt"))), Ok(()));
+    for (shown, trusted, reason) in [
+        (made.signed("expired", "", -1, CLIENT), None, "expired"),
+        (made.self_signed("server", &["extendedKeyUsage=serverAuth"]), None, "InvalidPurpose"),
+        (leaf.clone(), Some(made.path("plain.crt")), "UnknownIssuer"),
+    ] {
+        let refused = made.come(Some(&shown), &trusting(trusted.as_ref().unwrap_or(&shown))).unwrap_err();
+        assert!(refused.contains(reason), "{reason}: {refused}");
+    }
+    assert!(made.come(None, &trusting(&leaf)).is_err());
+    // Where anybody may come, a certificate of any version will do.
+    let (v1, expired) = (made.path("v1.crt"), made.path("expired.crt"));
+    for (shown, may_be_missing, is_let_in) in
+        [(Some(&v1), false, true), (Some(&expired), true, true), (None, true, true), (None, false, false)]
+    {
+        let come = made.come(shown.map(PathBuf::as_path), &any_client(may_be_missing));
+        assert_eq!(come.is_ok(), is_let_in, "{shown:?} {may_be_missing}: {come:?}");
+    }
+}
+
+#[test]
+fn anybody_s_certificate_will_do_only_with_its_key() {
+    let made = Made::new();
+    made.key("other", "P-256");
+    for shown in [made.signed("v1", "", 30, ""), made.signed("old", "", -1, SERVER)] {
+        for version in [&TLS12, &TLS13] {
+            let config = |key: &str| {
+                let key = key_in_pem(&std::fs::read(made.path(key)).unwrap()).unwrap();
+                let own = CertifiedKey::new(certificates(&shown).unwrap(), key);
+                let config =
+                    ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
+                config.with_no_client_auth().with_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
+            };
+            let ours = || client(anybody(), None).unwrap();
+            assert_eq!(shake(config("server.key"), ours(), "any.test"), Ok(()));
+            let stolen = shake(config("other.key"), ours(), "any.test").unwrap_err();
+            assert!(stolen.contains("BadSignature"), "{stolen}");
+        }
+    }
+}
+
+#[test]
+fn keys_of_every_form_and_certificates_of_every_version() {
+    let made = Made::new();
+    let read = |name: &str| std::fs::read(made.path(name)).unwrap();
+    let openssl = |words: &str| made.openssl(words, &[]);
+    openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 2");
+    openssl("req -new -newkey rsa:2048 -nodes -keyout rsa.key -out rsa.csr -subj /CN=me");
+    // Without extensions: version 1.
+    openssl("x509 -req -in rsa.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out rsa.crt -days 2");
+    openssl("x509 -in rsa.crt -text -out with-text.crt");
+    openssl("rsa -in rsa.key -traditional -out rsa.pkcs1");
+    openssl("ecparam -name prime256v1 -genkey -out ec.key");
+    openssl("req -x509 -key ec.key -out ec.crt -subj /CN=me -days 2");
+    openssl("pkcs8 -topk8 -nocrypt -in ec.key -out ec.pkcs8");
+    openssl("genpkey -algorithm ed25519 -out ed.key");
+    openssl("req -x509 -key ed.key -out ed.crt -subj /CN=me -days 2");
+    assert!(String::from_utf8_lossy(&read("with-text.crt")).contains("Version: 1 (0x0)"));
+    for (certificate, private) in [
+        ("rsa.crt", "rsa.key"),
+        ("with-text.crt", "rsa.pkcs1"),
+        ("ec.crt", "ec.key"),
+        ("ec.crt", "ec.pkcs8"),
+        ("ed.crt", "ed.key"),
+    ] {
+        assert!(own(&made.path(certificate), &made.path(private)).is_ok(), "{private}");
+    }
+    let others = pair(in_pem(&read("ec.crt")).unwrap(), key_in_pem(&read("rsa.key")).unwrap());
+    assert_eq!(others.unwrap_err(), Unpaired::Another);
+    // What stands around the authorities, and between them, is passed over.
+    let mut all = read("with-text.crt");
+    all.extend(b"trailing text\n-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n");
+    all.extend(read("ca.crt"));
+    all.extend(b"\n# and a remark");
+    assert!(named(in_pem(&all).unwrap()).is_ok());
+    openssl("pkcs8 -topk8 -in rsa.key -out locked.key -passout pass:x");
+    openssl("rsa -in rsa.key -traditional -aes256 -passout pass:x -out locked.pkcs1");
+    for locked in ["locked.key", "locked.pkcs1"] {
+        assert!(key_in_pem(&read(locked)).is_err_and(|error| error.contains("encrypted")), "{locked}");
+    }
+    openssl("ecparam -name secp521r1 -genkey -noout -out p521.key");
+    assert!(key_in_pem(&read("p521.key")).is_err_and(|error| error.contains("P-256 and P-384")));
+    assert!(key_in_pem(b"nothing").is_err() && in_pem(&read("rsa.key")).is_err());
+}
+
+#[test]
 fn any_bytes_are_read_without_harm() {
     let made = Made::new();
     let der = certificates(&made.self_signed("good", &[NAMES])).unwrap().remove(0).to_vec();
     let whole = Certificate::read(&der).unwrap();
     assert_eq!(
-        (whole.version, whole.common_name, whole.has_names, whole.is_for_servers),
-        (3, Some("dns.test"), true, true)
+        (whole.version, whole.common_name, whole.has_names, whole.is_for_servers, whole.is_for_clients),
+        (3, Some("dns.test"), true, true, true)
     );
     assert_eq!(whole.valid.1 - whole.valid.0, 30 * 86_400);
     for end in 0..der.len() {

@@ -1,4 +1,4 @@
-//! Whether a server is who it should be.
+//! Whether a peer is who it should be: a server, or the client of one of ours.
 
 use std::sync::Arc;
 
@@ -7,20 +7,38 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved, RootCertStore,
+    SignatureScheme,
 };
 
 use super::certificate::Certificate;
 
-/// Trusts servers whose certificate is one of those that are named, or is signed by one of them.
+/// Trusts peers whose certificate is one of those that are named, or is signed by one of them. Whoever shows a
+/// certificate must have its key, in any case.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    named: Vec<CertificateDer<'static>>,
-    /// For those that are signed; None if nobody can sign.
-    signed: Option<Arc<WebPkiServerVerifier>>,
+    trust: Trust,
+    /// A client may come without a certificate.
+    may_be_missing: bool,
     provider: Arc<CryptoProvider>,
+}
+
+#[derive(Debug)]
+enum Trust {
+    Anybody,
+    /// The second for those that are signed by one of the first; None if nobody can sign.
+    Servers(Vec<CertificateDer<'static>>, Option<Arc<WebPkiServerVerifier>>),
+    Clients(Vec<CertificateDer<'static>>, Option<Arc<dyn ClientCertVerifier>>),
+}
+
+/// What a certificate that was named itself is shown for.
+#[derive(Clone, Copy)]
+enum Purpose<'n> {
+    Server(&'n ServerName<'n>),
+    Client,
 }
 
 /// What rustls has no words for.
@@ -33,12 +51,27 @@ fn told(text: &'static str) -> Error {
 }
 
 impl Verifier {
-    /// Those that can't be read are left out: of a system's hundred, one may be odd.
-    pub(super) fn new(named: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Verifier {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(named.iter().cloned());
-        let signed = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().ok();
-        Verifier { named, signed, provider }
+    /// Of servers. Those that can't be read are left out: of a system's hundred, one may be odd.
+    pub(super) fn of_servers(named: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>) -> Verifier {
+        let roots = Arc::new(roots(&named));
+        let signed = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build().ok();
+        Verifier { trust: Trust::Servers(named, signed), may_be_missing: false, provider }
+    }
+
+    /// Of clients.
+    pub(super) fn of_clients(
+        named: Vec<CertificateDer<'static>>,
+        may_be_missing: bool,
+        provider: Arc<CryptoProvider>,
+    ) -> Verifier {
+        let roots = Arc::new(roots(&named));
+        let signed = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().ok();
+        Verifier { trust: Trust::Clients(named, signed), may_be_missing, provider }
+    }
+
+    /// Of whomever.
+    pub(super) fn of_anybody(may_be_missing: bool, provider: Arc<CryptoProvider>) -> Verifier {
+        Verifier { trust: Trust::Anybody, may_be_missing, provider }
     }
 
     /// Whether the signature over `message` is by the key of a certificate that rustls can't read, being of version 1.
@@ -83,8 +116,14 @@ impl Verifier {
     }
 }
 
-/// Looks at a certificate that was named itself: at its time, its purpose and its name.
-fn fits(der: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), Error> {
+fn roots(named: &[CertificateDer<'static>]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(named.iter().cloned());
+    roots
+}
+
+/// Looks at a certificate that was named itself: at its time, its purpose and a server's name.
+fn fits(der: &CertificateDer<'_>, purpose: Purpose<'_>, now: UnixTime) -> Result<(), Error> {
     let certificate = Certificate::read(der).ok_or(CertificateError::BadEncoding)?;
     let (not_before, not_after) = certificate.valid;
     let moment = |seconds| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
@@ -94,6 +133,9 @@ fn fits(der: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Resul
     if now.as_secs() < not_before {
         return Err(CertificateError::NotValidYetContext { time: now, not_before: moment(not_before) }.into());
     }
+    let Purpose::Server(name) = purpose else {
+        return if certificate.is_for_clients { Ok(()) } else { Err(CertificateError::InvalidPurpose.into()) };
+    };
     if !certificate.is_for_servers {
         return Err(CertificateError::InvalidPurpose.into());
     }
@@ -118,10 +160,15 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.named.iter().any(|named| named == end_entity) {
-            return fits(end_entity, server_name, now).map(|()| ServerCertVerified::assertion());
+        let (named, signed) = match &self.trust {
+            Trust::Anybody => return Ok(ServerCertVerified::assertion()),
+            Trust::Servers(named, signed) => (named, signed),
+            Trust::Clients(..) => return Err(CertificateError::ApplicationVerificationFailure.into()),
+        };
+        if named.contains(end_entity) {
+            return fits(end_entity, Purpose::Server(server_name), now).map(|()| ServerCertVerified::assertion());
         }
-        let Some(signed) = &self.signed else { return Err(CertificateError::UnknownIssuer.into()) };
+        let Some(signed) = signed else { return Err(CertificateError::UnknownIssuer.into()) };
         let verified = signed.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let is_readable = |error: Error| match (&error, Certificate::read(end_entity)) {
             (Error::InvalidCertificate(_), Some(certificate)) if certificate.version < 3 => told(
@@ -133,6 +180,59 @@ impl ServerCertVerifier for Verifier {
             _ => error,
         };
         verified.map_err(is_readable)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check(message, cert, dss, false)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check(message, cert, dss, true)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        !self.may_be_missing
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        match &self.trust {
+            Trust::Clients(_, Some(signed)) => signed.root_hint_subjects(),
+            _ => &[],
+        }
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let (named, signed) = match &self.trust {
+            Trust::Anybody => return Ok(ClientCertVerified::assertion()),
+            Trust::Clients(named, signed) => (named, signed),
+            Trust::Servers(..) => return Err(CertificateError::ApplicationVerificationFailure.into()),
+        };
+        if named.contains(end_entity) {
+            return fits(end_entity, Purpose::Client, now).map(|()| ClientCertVerified::assertion());
+        }
+        let Some(signed) = signed else { return Err(CertificateError::UnknownIssuer.into()) };
+        signed.verify_client_cert(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(

@@ -6,11 +6,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use bowline_cluster::tls;
+use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::sign::SingleCertAndKey;
 
 use super::Plugin;
 use crate::corefile::{Directive, Problem};
@@ -18,9 +17,6 @@ use crate::server::Building;
 
 #[cfg(test)]
 mod tests;
-mod unchecked;
-
-use unchecked::Unchecked;
 
 /// What a client must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,44 +89,36 @@ fn config(
     authority: Option<&Path>,
     client_auth: ClientAuth,
 ) -> Result<ServerConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let unsafe_versions = |error: rustls::Error| format!("TLS can't be set up: {error}");
-    let builder = ServerConfig::builder_with_provider(provider.clone())
+    let builder = ServerConfig::builder_with_provider(tls::provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(unsafe_versions)?;
-    let verifier = verifier(authority, client_auth, &provider)?;
-    let builder = match verifier {
+        .map_err(|error| format!("TLS can't be set up: {error}"))?;
+    let builder = match verifier(authority, client_auth)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let chain = certificates(certificate)?;
-    let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| format!("{} holds no private key in PEM form: {error}", key.display()))?;
-    let pair = format!("{} and {}", certificate.display(), key.display());
-    builder.with_single_cert(chain, private).map_err(|error| format!("{pair} are no certificate and its key: {error}"))
+    let own = tls::own(certificate, key)?;
+    Ok(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own))))
 }
 
-fn verifier(
-    authority: Option<&Path>,
-    client_auth: ClientAuth,
-    provider: &Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+fn verifier(authority: Option<&Path>, client_auth: ClientAuth) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
     // Read in any case: a file that is wrong is told.
-    let named = authority.map(roots).transpose()?;
+    let named = authority.map(|path| {
+        let told = |reason| format!("{}: {reason}", path.display());
+        let named = tls::certificates(path)?;
+        tls::clients(named.clone(), false).map_err(told).map(|_| named)
+    });
+    let named = named.transpose()?;
     let checked = |may_be_missing: bool| {
-        let roots = match named.clone() {
-            Some(roots) => roots,
-            None => system_roots()?,
+        let named = match named.clone() {
+            Some(named) => named,
+            None => tls::of_the_system().map_err(|reason| format!("{reason}: tls CERT KEY CA"))?,
         };
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let builder = if may_be_missing { builder.allow_unauthenticated() } else { builder };
-        let verifier = builder.build().map_err(|error| format!("clients can't be checked: {error}"))?;
-        Ok::<Arc<dyn ClientCertVerifier>, String>(verifier)
+        tls::clients(named, may_be_missing)
     };
     Ok(match client_auth {
         ClientAuth::None => None,
-        ClientAuth::Request => Some(Arc::new(Unchecked::new(provider, false))),
-        ClientAuth::Require => Some(Arc::new(Unchecked::new(provider, true))),
+        ClientAuth::Request => Some(tls::any_client(true)),
+        ClientAuth::Require => Some(tls::any_client(false)),
         ClientAuth::VerifyIfGiven => Some(checked(true)?),
         ClientAuth::RequireAndVerify => Some(checked(false)?),
     })
@@ -160,44 +148,8 @@ pub(super) fn of_listener(paths: &[std::path::PathBuf], skips: bool) -> Result<S
 /// # Errors
 /// This host trusts nobody.
 pub(super) fn of_client(skips: bool) -> Result<rustls::ClientConfig, String> {
-    if !skips {
-        system_roots()?;
-        return bowline_cluster::tls::Files::default().load();
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| format!("TLS can't be set up: {error}"))?;
-    let verifier = Arc::new(Unchecked::new(&provider, false));
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
-}
-
-/// The certificates of a file; at least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let shown = path.display();
-    let read = CertificateDer::pem_file_iter(path).map_err(|error| format!("{shown} can't be read: {error}"))?;
-    let read: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| format!("{shown} is no PEM file: {error}"))?;
-    if read.is_empty() { Err(format!("{shown} holds no certificate in PEM form")) } else { Ok(read) }
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        let wrong = |error| format!("{} holds a certificate that can't be trusted: {error}", path.display());
-        roots.add(certificate).map_err(wrong)?;
-    }
-    Ok(roots)
-}
-
-/// The authorities that this host trusts.
-fn system_roots() -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err("this host trusts no authority; name the file of one: tls CERT KEY CA".to_owned());
-    }
-    Ok(roots)
+    let verifier = if skips { tls::anybody() } else { tls::named(tls::of_the_system()?)? };
+    tls::client(verifier, None)
 }
 
 /// Writes keys for programs that decrypt what they have recorded (`SSLKEYLOGFILE`'s form).

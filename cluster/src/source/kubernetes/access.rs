@@ -8,6 +8,7 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -16,9 +17,11 @@ use http::Uri;
 use kube_client::Config;
 use kube_client::config::{AuthInfo, Cluster, Context, Kubeconfig};
 use kube_client::config::{NamedAuthInfo, NamedCluster, NamedContext};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::sign::CertifiedKey;
 use secrecy::ExposeSecret;
 
-use super::tls::{self, Identity, Trust};
+use crate::tls::{self, Unpaired};
 use kubeconfig::{At, Chosen, Named};
 
 mod kubeconfig;
@@ -65,8 +68,8 @@ pub(super) struct Login {
     pub(super) config: Config,
     /// To be tried in turn; never empty.
     pub(super) urls: Vec<Uri>,
-    pub(super) trust: Trust,
-    pub(super) identity: Option<Identity>,
+    pub(super) trust: Arc<dyn ServerCertVerifier>,
+    pub(super) identity: Option<Arc<CertifiedKey>>,
     pub(super) files: Files,
 }
 
@@ -187,11 +190,6 @@ impl Access {
             said = plugin::run(exec, &cluster, authority.as_ref().map(|(pem, _)| pem.clone()), &user_at)?;
             files.until = said.until();
         }
-        let trust = match authority {
-            _ if skips => Trust::All,
-            Some((pem, field)) => Trust::These(tls::authorities(&pem).map_err(|what| cluster_at.error(field, what))?),
-            None => Trust::System,
-        };
         let identity = identity(&user, &said, &user_at)?;
         let mut config = Config::new(own.clone());
         config.auth_info = headers(user, said, &user_at)?;
@@ -201,6 +199,20 @@ impl Access {
             vec![own]
         } else {
             self.apiservers.clone()
+        };
+        // Where nothing is encrypted, nobody need be trusted.
+        let is_plain = urls.iter().all(|url| url.scheme_str() == Some("http"));
+        let trust = match authority {
+            _ if skips || is_plain => tls::anybody(),
+            Some((pem, field)) => {
+                let named = tls::in_pem(&pem).and_then(tls::named);
+                named.map_err(|what| cluster_at.error(field, what))?
+            }
+            None => {
+                let of_the_system = tls::of_the_system().and_then(tls::named);
+                of_the_system
+                    .map_err(|what| cluster_at.error("certificate-authority", format!("is missing, and {what}")))?
+            }
         };
         Ok(Login { config, urls, trust, identity, files })
     }
@@ -324,7 +336,7 @@ fn pem<'f>(
 }
 
 /// The user's certificate and key, or those that the plugin gave.
-fn identity(user: &AuthInfo, said: &plugin::Said, at: &At) -> Result<Option<Identity>, AccessError> {
+fn identity(user: &AuthInfo, said: &plugin::Said, at: &At) -> Result<Option<Arc<CertifiedKey>>, AccessError> {
     let (certificate, key) = match (&said.client_certificate_data, &said.client_key_data) {
         (Some(certificate), Some(key)) => (
             Some((certificate.clone().into_bytes(), "exec: its clientCertificateData")),
@@ -343,9 +355,15 @@ fn identity(user: &AuthInfo, said: &plugin::Said, at: &At) -> Result<Option<Iden
     match (certificate, key) {
         (None, None) => Ok(None),
         (Some((certificate, at_certificate)), Some((key, at_key))) => {
-            let chain = tls::certificates(&certificate).map_err(|what| at.error(at_certificate, what))?;
-            let key = tls::key(&key).map_err(|what| at.error(at_key, what))?;
-            tls::identity(chain, key).map(Some).map_err(|what| at.error(at_key, what))
+            let chain = tls::in_pem(&certificate).map_err(|what| at.error(at_certificate, what))?;
+            let key = tls::key_in_pem(&key).map_err(|what| at.error(at_key, what))?;
+            match tls::pair(chain, key) {
+                Ok(own) => Ok(Some(Arc::new(own))),
+                Err(Unpaired::Unreadable) => Err(at.error(at_certificate, "can't be read; make a new one")),
+                Err(Unpaired::Another) => {
+                    Err(at.error(at_key, "is not the key of client-certificate; give the two that belong together"))
+                }
+            }
         }
         (Some(_), None) => Err(at.error("client-key", "is missing; client-certificate needs it")),
         (None, Some(_)) => Err(at.error("client-certificate", "is missing; client-key needs it")),

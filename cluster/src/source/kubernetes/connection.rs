@@ -34,7 +34,6 @@ use tower::ServiceBuilder;
 
 use super::access::{Access, AccessError, Files, Login};
 use super::resource::Resource;
-use super::tls::{self, Trust};
 use super::wire::{Identity, Names, Status};
 use crate::source::backoff::chance;
 use crate::source::remote::{Mirror, number};
@@ -427,9 +426,7 @@ pub(super) fn refused_us(url: &str, status: &Status) -> String {
 fn client(login: &Login, url: Uri) -> Result<Client, String> {
     let mut config = login.config.clone();
     config.cluster_url = url;
-    // Where nothing is encrypted, nobody need be trusted.
-    let trust = if config.cluster_url.scheme_str() == Some("http") { &Trust::All } else { &login.trust };
-    let tls = tls::config(trust, login.identity.clone())?;
+    let tls = crate::tls::client(login.trust.clone(), login.identity.clone())?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

@@ -53,6 +53,33 @@ fn a_certificate_of_another_authority_will_do_only_where_it_is_not_checked() {
     }
 }
 
+/// What `openssl req -x509` makes, given as the authority of the clients that show it.
+#[test]
+fn a_client_s_own_certificate_is_its_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["known", "stranger"] {
+        openssl(
+            folder.path(),
+            &format!("req -x509 -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.crt -subj /CN=a"),
+        );
+    }
+    let path = |file: &str| folder.path().join(file).display().to_string();
+    for client_auth in ["require_and_verify", "verify_if_given"] {
+        let case = start("tls", &format!("{} {{\n client_auth {client_auth}\n }}", path("known.crt")), &many_hosts());
+        for (name, is_taken) in [("known", true), ("stranger", false)] {
+            let certificate = format!("+tls-certfile={}", path(&format!("{name}.crt")));
+            let key = format!("+tls-keyfile={}", path(&format!("{name}.key")));
+            let said = case.kdig(&["+tls", "one.example.org", "A", &certificate, &key]);
+            assert_eq!(said.contains("10.1.0.1"), is_taken, "{client_auth} {name}: {said}");
+        }
+    }
+}
+
+fn openssl(folder: &std::path::Path, words: &str) {
+    let ran = std::process::Command::new("openssl").args(words.split(' ')).current_dir(folder).output().unwrap();
+    assert!(ran.status.success(), "{words}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
 #[test]
 fn keys_are_written_where_that_is_asked_for() {
     let case = start("tls", "{\n keylog keys\n }", "whoami");
@@ -68,10 +95,14 @@ fn set_ups_as_in_coredns() {
     authority.server("a", &["a"], &[]).unwrap();
     authority.server("b", &["b"], &[]).unwrap();
     std::fs::write(folder.path().join("empty"), "").unwrap();
+    openssl(folder.path(), "req -new -newkey rsa:2048 -nodes -keyout v1.key -out v1.csr -subj /CN=a");
+    openssl(folder.path(), "x509 -req -in v1.csr -signkey v1.key -out v1.crt");
     for (text, says) in [
         ("a.crt a.key", "accepted"),
         ("a.crt a.key ca.crt", "accepted"),
         ("a.crt a.key ca.crt {\n client_auth require_and_verify\n}", "accepted"),
+        ("v1.crt v1.key", "accepted"),
+        ("a.crt a.key v1.crt {\n client_auth require_and_verify\n}", "accepted"),
         ("a.crt a.key {\n client_auth any\n}", "\"any\" is none of nocert"),
         ("a.crt a.key {\n client_auth\n}", "takes one argument"),
         ("a.crt a.key {\n foo\n}", "is no option"),
@@ -79,10 +110,10 @@ fn set_ups_as_in_coredns() {
         ("a.crt a.key ca.crt more", "takes 2 to 3 arguments"),
         ("{\n acme example.org\n}", "ACME is not spoken"),
         ("none.crt a.key", "none.crt can't be read"),
-        ("empty a.key", "empty holds no certificate"),
-        ("a.crt a.crt", "a.crt holds no private key"),
-        ("a.crt b.key", "are no certificate and its key"),
-        ("a.crt a.key empty", "empty holds no certificate"),
+        ("empty a.key", "empty has no certificate"),
+        ("a.crt a.crt", "a.crt has no private key"),
+        ("a.crt b.key", "is not the key of the first certificate in"),
+        ("a.crt a.key empty", "empty has no certificate"),
     ] {
         let text = format!("tls://example.org {{\n tls {text}\n whoami\n}}\n");
         let told = match build(&text, folder.path(), &services()) {
