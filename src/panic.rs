@@ -1,13 +1,11 @@
 //! What a panic does, ours or a library's: it is said in one line, and never goes unnoticed.
 //!
-//! In a thread that answers DNS it ends one question or one connection. In any other it ends the process, with
-//! exit code 101: a part that is silently gone, or fails again for ever, would be worse. What the kernel has goes on,
-//! and who started the process starts it again.
+//! Where somebody waits for its end, it ends that alone: a question of DNS is answered with SERVFAIL, a connection is
+//! closed. Anywhere else it ends the process, with exit code 101: a part that is silently gone, or fails again for ever,
+//! would be worse. What the kernel has goes on, and who started the process starts it again.
 
 use std::panic::PanicHookInfo;
 
-/// How threads that answer DNS are called.
-const ANSWERING: &str = "bowline-dns-";
 /// The exit code, as Rust has it.
 const CODE: i32 = 101;
 
@@ -17,7 +15,7 @@ pub(crate) fn watch() {
     std::panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("without a name");
-        let ends = ends_the_process(name);
+        let ends = !bowline_dns::caught::is_awaited();
         tracing::error!(
             thread = name,
             at = info.location().map(ToString::to_string),
@@ -30,10 +28,6 @@ pub(crate) fn watch() {
             std::process::exit(CODE);
         }
     }));
-}
-
-fn ends_the_process(thread: &str) -> bool {
-    thread.strip_prefix(ANSWERING).is_none_or(|number| number.parse::<u16>().is_err())
 }
 
 /// In one line.

@@ -8,13 +8,12 @@
 //! whose filter takes the question.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::FutureExt as _;
-
+use crate::caught;
 use crate::cookie;
 use crate::fast::{Fast, Step};
 use crate::plugin::{Next, Plugin};
@@ -30,6 +29,8 @@ pub mod http;
 mod https;
 pub mod instance;
 mod listen;
+#[cfg(test)]
+mod panic_tests;
 mod pulse;
 mod quic;
 mod running;
@@ -219,16 +220,26 @@ impl Server {
         };
         let mut query = self.query(Rc::new(request), question, entry);
         // A defect in one plugin must not take the thread with it.
-        let outcome = AssertUnwindSafe(self.choose_and_serve(&mut query)).catch_unwind().await;
-        let mut outcome = outcome.unwrap_or_else(|_| {
-            self.services.panics.inc();
-            tracing::error!(name = %query.name(), rtype = %query.rtype(), "a plugin panicked; the client gets SERVFAIL");
+        let outcome = {
+            let mut serving = pin!(self.choose_and_serve(&mut query));
+            caught::catch_all(serving.as_mut()).await
+        };
+        let mut outcome = outcome.unwrap_or_else(|| {
+            self.panicked(&query);
             Err(Failure::bare("", Rcode::SERVFAIL))
         });
         if let Ok(Some(reply)) = &mut outcome {
             *further = reply.further.take();
         }
-        finish::finish(&query, outcome)
+        caught::catch(|| finish::finish(&query, outcome)).unwrap_or_else(|| {
+            self.panicked(&query);
+            finish::bare(&query.request, Rcode::SERVFAIL)
+        })
+    }
+
+    fn panicked(&self, query: &Query) {
+        self.services.panics.inc();
+        tracing::error!(name = %query.name(), rtype = %query.rtype(), "a plugin panicked; the client gets SERVFAIL");
     }
 
     /// A query at the start of its way. `entry` is set anew when the block is chosen.

@@ -10,7 +10,7 @@ use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TokioR
 use tokio::time::timeout;
 
 use super::secure::Secure;
-use super::stream::{Ends, Tasks, plain_address};
+use super::stream::{Ends, Open, Tasks, plain_address};
 use super::worker::{Ended, Slot};
 use super::{Address, Server, Timeouts};
 use crate::query::{Request, Transport};
@@ -71,14 +71,13 @@ pub(super) async fn serve(address: Address, socket: UdpSocket, slot: Slot, mut e
         let from = incoming.remote_address();
         let Ok(connecting) = incoming.accept_with(config) else { continue };
         let ends = Ends { from: plain_address(from), to: plain_address(to), transport: Transport::Quic };
-        count.set(count.get() + 1);
-        let (count, slot, ended, inner) = (count.clone(), slot.clone(), ended.clone(), tasks.clone());
+        let (open, slot, ended, inner) = (Open::one_of(&count), slot.clone(), ended.clone(), tasks.clone());
         tasks.spawn(async move {
+            let _open = open;
             let timeouts = slot.load().timeouts();
             if let Ok(Ok(connection)) = timeout(timeouts.read, connecting).await {
                 converse(&connection, ends, address, slot, ended, &inner).await;
             }
-            count.set(count.get() - 1);
         });
     }
     // Connections close themselves once their streams are answered; then the endpoint goes.
@@ -102,10 +101,11 @@ async fn converse(connection: &Connection, ends: Ends, address: Address, slot: S
         };
         let Ok((mut send, mut receive)) = taken else { return };
         let server = slot.load_full();
-        let (connection, streams, all_done) = (connection.clone(), streams.clone(), all_done.clone());
+        let (connection, all_done) = (connection.clone(), all_done.clone());
         let waiting = tasks.clone();
-        streams.set(streams.get() + 1);
+        let stream = Stream { _open: Open::one_of(&streams), all_done };
         tasks.spawn(async move {
+            let _stream = stream;
             let status = match answer(&mut send, &mut receive, ends, &server, &waiting).await {
                 Ok(()) => Some("0x0"),
                 Err(Fault::Protocol) => {
@@ -122,14 +122,25 @@ async fn converse(connection: &Connection, ends: Ends, address: Address, slot: S
             if let Some(status) = status {
                 count(&server, &address, status);
             }
-            streams.set(streams.get() - 1);
-            all_done.notify_one();
         });
     }
     while streams.get() > 0 {
         all_done.notified().await;
     }
     connection.close(NO_ERROR, b"");
+}
+
+/// A stream that is open, until it is dropped.
+struct Stream {
+    _open: Open,
+    all_done: Rc<tokio::sync::Notify>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Who waits looks after it is gone: it is on this thread.
+        self.all_done.notify_one();
+    }
 }
 
 /// Answers the question of a stream.

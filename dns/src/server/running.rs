@@ -197,7 +197,7 @@ struct House<'a> {
 impl<'a> House<'a> {
     fn open(settings: &'a Settings, services: &'a Arc<Services>) -> Result<House<'a>, Refused> {
         let instance = Arc::new(settings.build(services)?);
-        let mut workers = Workers::start(settings.threads)?;
+        let mut workers = Workers::start(settings.threads, &services.panics)?;
         let mut pages = Pages::default();
         let sockets = workers.open(&instance)?;
         let listeners = pages.open(instance.routes())?;

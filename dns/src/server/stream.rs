@@ -15,7 +15,9 @@ use tokio::time::{timeout, timeout_at};
 use super::secure::Secure;
 use super::worker::{Ended, Slot};
 use super::{Address, Server, Timeouts, https, udp};
+use crate::caught;
 use crate::fast::{Fast, Plain, Step};
+use crate::metrics::Counter;
 use crate::query::{Request, Transport};
 
 /// Connections that are kept open at one address, by all threads together. More are closed at once.
@@ -42,13 +44,16 @@ thread_local!(static SCRATCH: RefCell<Box<Scratch>> = RefCell::new(Box::new(Scra
     random: fastrand::Rng::new(),
 })));
 
-/// The tasks of a thread, counted so that its end can wait for them.
+/// The tasks of a thread, counted so that its end can wait for them. A panic in one that listens ends the process, one
+/// in a question's or a connection's ends that alone.
 #[derive(Clone)]
 pub(super) struct Tasks(Rc<Counted>);
 
 struct Counted {
     /// How many threads there are, for this thread's share.
     threads: usize,
+    /// `coredns_panics_total`.
+    panics: Arc<Counter>,
     count: Cell<usize>,
     /// Those among them that are questions.
     waiting: Cell<usize>,
@@ -77,23 +82,38 @@ impl Drop for Place {
 
 impl Tasks {
     /// Of one of so many threads.
-    pub(super) fn of_one_of(threads: usize) -> Tasks {
-        Tasks(Rc::new(Counted { threads, count: Cell::new(0), waiting: Cell::new(0), none_left: Notify::new() }))
+    pub(super) fn of_one_of(threads: usize, panics: Arc<Counter>) -> Tasks {
+        let (count, waiting, none_left) = (Cell::new(0), Cell::new(0), Notify::new());
+        Tasks(Rc::new(Counted { threads, panics, count, waiting, none_left }))
     }
     /// What of `all` is this thread's.
     fn share(&self, all: usize) -> usize {
         (all / self.0.threads.max(1)).max(LEAST)
     }
-    /// Runs a task on this thread.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.0.count.set(self.0.count.get() + 1);
-        let ticket = Ticket(self.0.clone());
-        // In a box: the task around it would take its size twice, and each question that waits is one.
-        let task = Box::pin(task);
+    /// Runs what listens, on this thread: it is needed for as long as its listener is open.
+    pub(super) fn listen(&self, task: impl Future<Output = ()> + 'static) {
+        let ticket = self.ticket();
         tokio::task::spawn_local(async move {
             let _ticket = ticket;
             task.await;
         });
+    }
+    /// Runs the task of a question or a connection, on this thread.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let ticket = self.ticket();
+        caught::spawn_local(task, ticket, self.0.panics.clone());
+    }
+    fn ticket(&self) -> Ticket {
+        self.0.count.set(self.0.count.get() + 1);
+        Ticket(self.0.clone())
+    }
+    /// What comes of `work` for one question; None, and counted, if it panicked.
+    pub(super) fn catch<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let done = caught::catch(work);
+        if done.is_none() {
+            self.0.panics.inc();
+        }
+        done
     }
     /// A place for one more question that must wait; None where too many do.
     pub(super) fn enter(&self) -> Option<Place> {
@@ -147,17 +167,32 @@ pub(super) async fn accept(address: Address, listener: TcpListener, slot: Slot, 
         let ends = Ends { from: plain_address(peer), to: plain_address(to), transport };
         // Answers are written whole; waiting for more to fill a packet helps nobody.
         let _ = stream.set_nodelay(true);
-        open.set(open.get() + 1);
-        let (open, slot, ended, inner) = (open.clone(), slot.clone(), ended.clone(), tasks.clone());
+        let (open, slot, ended, inner) = (Open::one_of(&open), slot.clone(), ended.clone(), tasks.clone());
         tasks.spawn(async move {
+            let _open = open;
             let until = tokio::time::Instant::now() + slot.load().timeouts().read;
             match ends.transport {
                 Transport::Tcp => converse(stream, ends, slot, ended, inner, until).await,
                 // In a box: connections without TLS are the many, and need no room for a handshake.
                 _ => Box::pin(shake_hands(stream, address, ends, slot, ended, inner, until)).await,
             }
-            open.set(open.get() - 1);
         });
+    }
+}
+
+/// One of those that are open, until it is dropped.
+pub(super) struct Open(Rc<Cell<usize>>);
+
+impl Open {
+    pub(super) fn one_of(count: &Rc<Cell<usize>>) -> Open {
+        count.set(count.get() + 1);
+        Open(count.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -237,7 +272,9 @@ pub(super) async fn converse<S>(
         left -= u32::from(timeouts.questions.is_some());
         let Ok(permit) = room.clone().acquire_owned().await else { break };
         let server: Arc<Server> = slot.load_full();
-        if let Some(answer) = answer_at_once(&server, &message, ends, started) {
+        // Where the fast way panics, the other answers.
+        let answer = tasks.catch(|| answer_at_once(&server, &message, ends, started));
+        if let Some(answer) = answer.flatten() {
             if answers.send((answer, permit)).is_err() {
                 break;
             }

@@ -26,7 +26,7 @@ pub(super) async fn serve(address: Address, socket: std::net::UdpSocket, slot: S
         Err(error) => return tracing::error!(%address, %error, "the socket can't be watched"),
     };
     let outbox = Rc::new(Outbox { socket: socket.clone(), sender: RefCell::new(Sender::new()), filled: Notify::new() });
-    tasks.spawn(outbox.clone().flush());
+    tasks.listen(outbox.clone().flush());
     let mut batch = Batch {
         address: address.socket(),
         receiver: Receiver::new(),
@@ -97,11 +97,31 @@ impl Batch {
                 return Err(error);
             }
         };
+        let mut next = 0;
+        let tasks = self.tasks.clone();
+        while tasks.catch(|| self.answer(&mut next, server)).is_none() {
+            // The fast way has panicked: the other answers.
+            if let Some(datagram) = self.receiver.datagrams().nth(next.saturating_sub(1)).filter(|one| !one.is_cut) {
+                self.answer_later(datagram.path, datagram.bytes.to_vec(), server);
+            }
+        }
+        let sent = self.sender.send(&**socket);
+        if let Some(error) = sent.error {
+            tracing::debug!(address = %self.address, %error, failed = sent.failed, "answers could not be sent");
+        }
+        // A full buffer means that nobody takes answers as fast as we give them: what is left would be late.
+        self.sender.clear();
+        Ok(count)
+    }
+
+    /// Answers those that have come, from the `next` on.
+    fn answer(&mut self, next: &mut usize, server: &std::sync::Arc<Server>) {
         let began = Instant::now();
         // Looked at for every eighth answer: the clock takes as long as a few counters.
         let (mut seconds, mut answers) = (0.0, 0u32);
         let now = began.duration_since(self.started).as_secs_f64();
-        for datagram in self.receiver.datagrams() {
+        for datagram in self.receiver.datagrams().skip(*next) {
+            *next += 1;
             let path = datagram.path;
             let to = path.local.map_or(self.address, |local| SocketAddr::new(local.address, self.address.port()));
             if self.plain.read(datagram.bytes)
@@ -124,23 +144,22 @@ impl Batch {
             if datagram.is_cut {
                 continue;
             }
-            let Some(place) = self.tasks.enter() else { continue };
-            let request = Request::new(datagram.bytes.to_vec(), path.peer, to, Transport::Udp);
-            let (server, outbox) = (server.clone(), Held(self.outbox.0.clone()));
-            self.tasks.spawn(async move {
-                let _place = place;
-                if let Some(answer) = server.answer(request).await {
-                    outbox.0.push(&path, &answer).await;
-                }
-            });
+            self.answer_later(path, datagram.bytes.to_vec(), server);
         }
-        let sent = self.sender.send(&**socket);
-        if let Some(error) = sent.error {
-            tracing::debug!(address = %self.address, %error, failed = sent.failed, "answers could not be sent");
-        }
-        // A full buffer means that nobody takes answers as fast as we give them: what is left would be late.
-        self.sender.clear();
-        Ok(count)
+    }
+
+    /// Makes a task of a question.
+    fn answer_later(&self, path: Path, packet: Vec<u8>, server: &std::sync::Arc<Server>) {
+        let Some(place) = self.tasks.enter() else { return };
+        let to = path.local.map_or(self.address, |local| SocketAddr::new(local.address, self.address.port()));
+        let request = Request::new(packet, path.peer, to, Transport::Udp);
+        let (server, outbox) = (server.clone(), Held(self.outbox.0.clone()));
+        self.tasks.spawn(async move {
+            let _place = place;
+            if let Some(answer) = server.answer(request).await {
+                outbox.0.push(&path, &answer).await;
+            }
+        });
     }
 }
 

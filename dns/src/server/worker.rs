@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::{Address, Instance, Pulse, Server, listen, quic, stream, udp};
+use crate::metrics::Counter;
 use crate::query::Transport;
 
 /// A server that may be replaced while its sockets stay.
@@ -78,16 +79,17 @@ pub struct Workers {
 pub(super) struct Opened(Vec<(Address, Vec<Sockets>)>);
 
 impl Workers {
-    /// Starts so many threads (at least one).
+    /// Starts so many threads (at least one). Panics that end but one question are counted.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(count: usize) -> io::Result<Workers> {
+    pub fn start(count: usize, panics: &Arc<Counter>) -> io::Result<Workers> {
         let mut workers = Vec::new();
         for n in 0..count.max(1) {
             let (commands, inbox) = mpsc::unbounded_channel();
             let name = format!("bowline-dns-{n}");
-            let thread = std::thread::Builder::new().name(name).spawn(move || run(inbox, count.max(1)))?;
+            let panics = panics.clone();
+            let thread = std::thread::Builder::new().name(name).spawn(move || run(inbox, count.max(1), panics))?;
             workers.push(Worker { commands, thread: Some(thread) });
         }
         Ok(Workers { workers, slots: BTreeMap::new() })
@@ -159,7 +161,7 @@ impl Workers {
 /// How long questions that have come may take at the end.
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
-fn run(mut inbox: mpsc::UnboundedReceiver<Command>, threads: usize) {
+fn run(mut inbox: mpsc::UnboundedReceiver<Command>, threads: usize, panics: Arc<Counter>) {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "no runtime for a thread of the DNS server"),
@@ -168,7 +170,7 @@ fn run(mut inbox: mpsc::UnboundedReceiver<Command>, threads: usize) {
     runtime.block_on(local.run_until(async move {
         // A listener ends when its sender is dropped: it answers what it has read and closes.
         let mut listeners: BTreeMap<Address, tokio::sync::watch::Sender<()>> = BTreeMap::new();
-        let tasks = stream::Tasks::of_one_of(threads);
+        let tasks = stream::Tasks::of_one_of(threads, panics);
         while let Some(command) = inbox.recv().await {
             match command {
                 Command::Listen(address, sockets, slot) => {
@@ -193,10 +195,10 @@ pub(super) type Ended = tokio::sync::watch::Receiver<()>;
 fn listen_at(address: Address, sockets: Sockets, slot: Slot, ended: Ended, tasks: &stream::Tasks) {
     match sockets {
         Sockets::Plain(datagrams, streams) => {
-            tasks.spawn(udp::serve(address, datagrams, slot.clone(), ended.clone(), tasks.clone()));
-            tasks.spawn(stream::accept(address, streams, slot, ended, tasks.clone()));
+            tasks.listen(udp::serve(address, datagrams, slot.clone(), ended.clone(), tasks.clone()));
+            tasks.listen(stream::accept(address, streams, slot, ended, tasks.clone()));
         }
-        Sockets::Stream(streams) => tasks.spawn(stream::accept(address, streams, slot, ended, tasks.clone())),
-        Sockets::Quic(datagrams) => tasks.spawn(quic::serve(address, datagrams, slot, ended, tasks.clone())),
+        Sockets::Stream(streams) => tasks.listen(stream::accept(address, streams, slot, ended, tasks.clone())),
+        Sockets::Quic(datagrams) => tasks.listen(quic::serve(address, datagrams, slot, ended, tasks.clone())),
     }
 }

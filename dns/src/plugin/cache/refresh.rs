@@ -10,6 +10,7 @@ use super::flight::{self, Landed, Role};
 use super::judge::Judged;
 use super::settings::Mode;
 use super::{Asked, Inner, ask_next};
+use crate::caught;
 use crate::plugin::Next;
 use crate::query::Query;
 use crate::reply::{Body, Outcome, Reply};
@@ -59,7 +60,8 @@ impl Inner {
         let (done, verified) = oneshot::channel();
         let (inner, behind) = (self.clone(), Behind::new(query, next));
         let (asked, stale) = (again(asked), entry.clone());
-        tokio::task::spawn_local(async move {
+        let panics = query.server.services().panics.clone();
+        let work = async move {
             let Behind { mut query, block, at } = behind;
             let next = Next { plugins: block.plugins.get(at..).unwrap_or_default() };
             let outcome = inner.verify_once(&mut query, next, &asked).await;
@@ -69,7 +71,8 @@ impl Inner {
             inner.inherit(&asked, &stale);
             // Who asked may have got what is stale.
             let _ = done.send(outcome);
-        });
+        };
+        caught::spawn_local(work, (), panics);
         let outcome = tokio::time::timeout(time, verified).await.ok()?.ok()??;
         let _ = now;
         Some(outcome)
@@ -133,7 +136,8 @@ impl Inner {
         }
         let behind = Behind::new(query, next);
         let (inner, asked) = (self.clone(), Asked { authentic: true, ..again(asked) });
-        tokio::task::spawn_local(async move {
+        let panics = query.server.services().panics.clone();
+        let work = async move {
             let Behind { mut query, block, at } = behind;
             let next = Next { plugins: block.plugins.get(at..).unwrap_or_default() };
             refresh.succeeded = if is_stale {
@@ -144,7 +148,8 @@ impl Inner {
             if refresh.succeeded {
                 inner.inherit(&asked, &refresh.entry);
             }
-        });
+        };
+        caught::spawn_local(work, (), panics);
     }
 
     /// What took an entry's place goes on with its count of questions.
