@@ -179,7 +179,8 @@ impl ConfArgs {
         if state.is_none()
             && let Some(wish) = names::wish(corefile)?
         {
-            state = Some(State { name: "local".to_owned(), place: Place::Kubernetes(self.states.reach(wish)) });
+            let (place, sync_period) = (Place::Kubernetes(self.states.reach(wish)), self.states.config_sync_period);
+            state = Some(State { name: "local".to_owned(), place, sync_period });
         }
         if let Some(State { place: Place::Kubernetes(access), .. }) = &mut state {
             allow_service_address(access);

@@ -14,6 +14,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bowline_cluster::etcd::{Location, LocationError};
+use bowline_cluster::source::SYNC_PERIOD;
 use bowline_cluster::source::Source;
 use bowline_cluster::source::etcd::Etcd;
 use bowline_cluster::source::files::Files;
@@ -47,6 +48,8 @@ pub(crate) struct State {
     pub(crate) name: String,
     /// Where its objects come from.
     pub(crate) place: Place,
+    /// How often what is known of a server is compared with what it has.
+    pub(crate) sync_period: Duration,
 }
 
 impl State {
@@ -89,8 +92,10 @@ impl State {
     pub(crate) fn source(&self, wanted: Wanted) -> Box<dyn Source> {
         match &self.place {
             Place::Files(folder) => Box::new(Files::new(folder.clone())),
-            Place::Etcd(location) => Box::new(Etcd::new(location.clone())),
-            Place::Kubernetes(access) => Box::new(Kubernetes::new(access.clone(), wanted)),
+            Place::Etcd(location) => Box::new(Etcd::new(location.clone()).compared_every(self.sync_period)),
+            Place::Kubernetes(access) => {
+                Box::new(Kubernetes::new(access.clone(), wanted).compared_every(self.sync_period))
+            }
         }
     }
 }
@@ -118,7 +123,7 @@ impl FromStr for State {
                 return Err(format!("`{kind}` is no source; write files:DIR, etcd:URL,URL or kubernetes[:KUBECONFIG]"));
             }
         };
-        Ok(State { name: name.to_owned(), place })
+        Ok(State { name: name.to_owned(), place, sync_period: SYNC_PERIOD })
     }
 }
 
@@ -211,12 +216,12 @@ pub(crate) struct StateArgs {
     /// Service's, which has no one behind it before Bowline has read the state.
     #[arg(long, value_name = "URL,URL", value_parser = apiservers)]
     apiserver: Option<Apiservers>,
-    /// How often what is known of a Kubernetes cluster is compared with what its API server has, and mended
+    /// How often what is known of a cluster is compared with what its API server or etcd has, and mended
     ///
     /// Names and versions are asked for, in pages. Spans are written as Go has them: 15m0s, 1h30m, 500ms. More often
     /// than once a second nothing is compared.
     #[arg(long, value_name = "SPAN", default_value = "15m", value_parser = span)]
-    config_sync_period: Duration,
+    pub(crate) config_sync_period: Duration,
     /// Ranges for Service addresses that manifests leave out, one a family; the first gives the default
     /// family
     #[arg(long, value_name = "CIDR", value_delimiter = ',', default_value = "10.96.0.0/12,fd00:10:96::/112")]
@@ -232,7 +237,7 @@ impl StateArgs {
     /// A way to Kubernetes, with what the flags add where it doesn't say it itself.
     pub(crate) fn reach(&self, access: Access) -> Access {
         let urls = self.apiserver.as_ref().map_or(&[][..], |urls| &urls.0);
-        Access { sync_period: Some(self.config_sync_period), ..access.or(self.kubeconfig.as_deref(), urls) }
+        access.or(self.kubeconfig.as_deref(), urls)
     }
 
     /// The states, this node's own first.
@@ -243,6 +248,7 @@ impl StateArgs {
         let mut states = self.states.clone();
         let mut used = false;
         for state in &mut states {
+            state.sync_period = self.config_sync_period;
             if let Place::Kubernetes(access) = &mut state.place {
                 *access = self.reach(std::mem::take(access));
                 used = true;

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "../cluster/tests/kubernetes/crooked.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared by test programs")]
+mod crooked;
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -12,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
 use common::manifest::simple;
 use common::{Ended, Ground, at, bowline_in, server, tcp1};
+use crooked::{Act, Crooked};
 use rustix::process::Signal;
 
 const STALE: &str = "bowline_source_away_seconds{cluster=\"local\"}";
@@ -187,6 +191,32 @@ fn an_agent_on_kubernetes_serves_its_services_and_goes_on_while_the_api_server_i
     api.apply(&changed).unwrap();
     ground.agent.wait("the change is counted", |agent| agent.metric(count).unwrap() > before);
     assert_eq!(tcp1(&ground.client, at("10.96.1.2", 80)), "s-1");
+}
+
+/// Behind a proxy that loses changes, by the command's own flag.
+#[test]
+fn what_the_watch_of_an_agent_has_lost_is_served_within_the_period_counted_and_said() {
+    let mut ground = Ground::without_agent("drift", 1);
+    let place = Place::host(&ground.lab, &ground.node).unwrap();
+    let etcd = Etcd::start(&place, &EtcdOptions::default()).unwrap();
+    let api = ApiServer::start(&place, &etcd, &ApiServerOptions::default()).unwrap();
+    api.apply(&simple("goes", at("10.96.1.1", 80)).to([server(1)]).yaml()).unwrap();
+    let crooked = Crooked::at(&api, Some(&ground.node.netns()), |path| match path {
+        // In pages: a watch of its own follows.
+        path if path.contains("sendInitialEvents") => Act::Refuse(400, String::new()),
+        path if path.contains("watch=true") => Act::Only(|line| !line.contains("\"name\":\"goes\"")),
+        _ => Act::Pass,
+    });
+    let kubeconfig = crooked.access().kubeconfig.unwrap();
+    ground.agent.state(&format!("kubernetes:{}", kubeconfig.display()));
+    ground.agent.flags(&["--state-dir", "", "--config-sync-period", "1s"]);
+    ground.agent.start();
+    assert_eq!(tcp1(&ground.client, at("10.96.1.1", 80)), "s-1");
+    api.kubectl(&["delete", "service", "goes", "--wait=false"]).unwrap();
+    ground.agent.wait("it is gone", |agent| !agent.get().is_there("goes"));
+    assert_eq!(ground.agent.metric("bowline_source_drift_total{cluster=\"local\",kind=\"services\"}"), Some(1.0));
+    assert!(ground.agent.has_line(&["what is known is not what the server has", "services", "default/goes"]));
+    assert!(ground.agent.readyz().is_ok_and(|page| page == "ok\n"));
 }
 
 #[test]

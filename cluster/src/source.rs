@@ -87,6 +87,9 @@ pub enum Update {
     Back,
 }
 
+/// How often what is held is compared with what a server has, unless told otherwise: kube-proxy's.
+pub const SYNC_PERIOD: Duration = Duration::from_secs(15 * 60);
+
 /// A request to a server over HTTP that was answered, or failed. All are GETs.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {

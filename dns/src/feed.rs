@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bowline_cluster::snapshot::Snapshot;
-use bowline_cluster::source::{Asked, Triggered};
+use bowline_cluster::source::{Asked, Drift, Triggered};
 use bowline_cluster::state::Applied;
 use tokio::sync::watch;
 
@@ -135,6 +135,13 @@ impl Feed {
         let help = "Request latency in seconds. Broken down by verb and host.";
         let took = self.metrics.histogram(name, help, SECONDS, &[("verb", "GET"), ("host", request.host)]);
         took.observe(request.took.as_secs_f64());
+    }
+
+    /// Counts objects that were found otherwise than the server has them.
+    pub fn drifted(&self, drift: &Drift) {
+        let help = "Objects that were known otherwise than the server has them, found by comparing, by kind; they were \
+                    read again.";
+        self.metrics.counter("bowline_dns_state_drift_total", help, &[("kind", drift.kind)]).add(drift.objects as u64);
     }
 
     /// Adds a follower, and tells it what is known. It is forgotten when it is dropped.

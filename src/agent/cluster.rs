@@ -236,7 +236,7 @@ impl Cluster {
                 // Never older than the machine's clock can say.
                 inner.stale_since = Instant::now().checked_sub(age).or(inner.stale_since);
                 tracing::warn!(
-                    cluster = %self.name, path = %path.display(), age_seconds = age.as_secs(),
+                    cluster = %self.name, path = %path.display(), age = span::human(age),
                     services = inner.state.snapshot().services.len(),
                     "the state cannot be read: serving the snapshot on disk"
                 );
@@ -305,6 +305,9 @@ impl Sink for Cluster {
 
     fn drifted(&self, drift: &Drift) {
         self.metrics.count_drift(&self.name, drift.kind, drift.objects);
+        if let Some(feed) = self.feed.get() {
+            feed.drifted(drift);
+        }
         tracing::warn!(
             cluster = %self.name, kind = drift.kind, objects = drift.objects, some = drift.names.join(", "),
             "what is known is not what the server has: its watch has lost changes; reading them again"

@@ -4,6 +4,10 @@
 
 mod away;
 mod cookies;
+#[path = "../../cluster/tests/kubernetes/crooked.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared by test programs")]
+mod crooked;
+mod drift;
 mod errors;
 mod flood;
 mod forged;

@@ -26,10 +26,12 @@ use super::remote::Mirror;
 use super::{Origin, Problem, Sink, Source, Stop};
 use crate::etcd::{Connection, Error, ErrorKind, Location};
 
+mod compare;
 mod list;
 mod past;
 mod watch;
 
+use compare::Comparing;
 use past::Past;
 
 /// How late a stop is seen at most.
@@ -45,12 +47,20 @@ const OBJECTS: usize = 0;
 #[derive(Clone, Debug)]
 pub struct Etcd {
     location: Location,
+    sync_period: Duration,
 }
 
 impl Etcd {
     /// The etcd at this place; it need not be there yet.
     pub fn new(location: Location) -> Etcd {
-        Etcd { location }
+        Etcd { location, sync_period: super::SYNC_PERIOD }
+    }
+
+    /// Compares what is held with what etcd has at least this often, but not more often than once a second.
+    #[must_use]
+    pub fn compared_every(mut self, period: Duration) -> Etcd {
+        self.sync_period = period;
+        self
     }
 }
 
@@ -72,6 +82,7 @@ impl Source for Etcd {
             past: Past::default(),
             works_since: None,
             excused: false,
+            comparing: Comparing::every(self.sync_period),
         };
         runtime.block_on(async {
             tokio::select! {
@@ -100,6 +111,7 @@ struct Follower<'a> {
     works_since: Option<Instant>,
     /// The last connection's end was not told.
     excused: bool,
+    comparing: Comparing,
 }
 
 impl Follower<'_> {
@@ -167,7 +179,9 @@ impl Follower<'_> {
     fn put(&mut self, kv: &etcd_client::KeyValue) {
         let origin = Origin::from(String::from_utf8_lossy(kv.key()));
         match self.location.keys().read(kv.key()) {
-            Ok(Some(key)) => drop(self.mirror.put(OBJECTS, &origin, Some(key), kv.value(), None)),
+            Ok(Some(key)) => {
+                self.mirror.put_at(OBJECTS, &origin, key, kv.value(), kv.mod_revision().unsigned_abs());
+            }
             Ok(None) => {
                 let path = origin.strip_prefix(&self.location.keys().objects()).unwrap_or_default();
                 crate::left_out::say(path.split('/').next().unwrap_or_default());

@@ -40,9 +40,6 @@ use resource::Resource;
 /// How late [`Stop`] is seen.
 const NAP: Duration = Duration::from_millis(200);
 
-/// How often what is held is compared with what the server has, unless told otherwise: kube-proxy's.
-pub const SYNC_PERIOD: Duration = Duration::from_secs(15 * 60);
-
 /// Which Pods are read: they are many, and change all the time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pods {
@@ -83,8 +80,7 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// The cluster that `access` leads to.
     pub fn new(access: Access, wanted: Wanted) -> Kubernetes {
-        let sync_period = access.sync_period.unwrap_or(SYNC_PERIOD);
-        Kubernetes { access, wanted, sync_period }
+        Kubernetes { access, wanted, sync_period: super::SYNC_PERIOD }
     }
 
     /// Compares what is held with what the server has at least this often, but not more often than once a second.

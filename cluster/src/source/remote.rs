@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
-use super::{Change, Origin, Problem, Sink, Triggered, Update};
+use super::{Change, Drift, Origin, Problem, Sink, Triggered, Update};
 use crate::intern::Strings;
 use crate::object::{Object, ObjectKey};
 use crate::parse::{self, Envelope, Sent};
@@ -167,12 +167,24 @@ impl<'s> Mirror<'s> {
         text: &[u8],
         list: Option<&Envelope>,
     ) -> Option<Box<str>> {
+        let sent = parse::stored(text, list, &self.strings);
+        let version = sent.version.clone();
+        self.take(c, origin, key, sent, number(version.as_deref()));
+        version
+    }
+
+    /// The same of a server that tells an object's place and version beside it.
+    pub(crate) fn put_at(&mut self, c: Collection, origin: &Origin, key: ObjectKey, text: &[u8], version: u64) {
+        let sent = parse::stored(text, None, &self.strings);
+        self.take(c, origin, Some(key), sent, version);
+    }
+
+    fn take(&mut self, c: Collection, origin: &Origin, key: Option<ObjectKey>, sent: Sent, number: u64) {
         self.read_at.get_or_insert_with(Instant::now);
-        let Sent { found, version, triggered } = parse::sent(text, list, &self.strings);
+        let Sent { found, triggered, .. } = sent;
         let mut problems: Vec<Problem> = found.faults().iter().map(|fault| fault.problem_at(origin.clone())).collect();
         let refused = found.trouble.as_ref().and_then(|trouble| trouble.refused.first().cloned());
         let refused: Option<ObjectKey> = key.clone().or(refused);
-        let number = number(version.as_deref());
         if let Some(key) = key.as_ref().filter(|_| found.others > 0) {
             let message = format!("is of a kind that is not read, at the key of {key}; store it at its own");
             problems.push(problem(origin, None, &message));
@@ -191,7 +203,7 @@ impl<'s> Mirror<'s> {
                     problems.push(problem(origin, Some(own.to_string()), &message));
                     self.see(c, key.clone(), number);
                     self.refuse(Subject::Object(key), problems);
-                    return version;
+                    return;
                 }
                 self.see(c, own.clone(), number);
                 self.refuse(Subject::Object(own), problems);
@@ -213,7 +225,6 @@ impl<'s> Mirror<'s> {
                 None => self.misplace(c, origin, problems),
             },
         }
-        version
     }
 
     /// Something stands there that can be nobody's object, whatever it says.
@@ -247,7 +258,7 @@ impl<'s> Mirror<'s> {
 
     /// The object is gone, says a watch, and sends it as it was last; returns its `resourceVersion`.
     pub(crate) fn delete_sent(&mut self, c: Collection, text: &[u8]) -> Option<Box<str>> {
-        let Sent { found, version, .. } = parse::sent(text, None, &self.strings);
+        let Sent { found, version, .. } = parse::stored(text, None, &self.strings);
         let refused = found.trouble.into_iter().flat_map(|trouble| trouble.refused);
         for key in found.objects.iter().map(Object::key).chain(refused) {
             self.delete(c, &key);
@@ -319,8 +330,8 @@ impl<'s> Mirror<'s> {
     }
 
     /// The server has this object in this version; what there is to say where it is known otherwise.
-    pub(crate) fn compare(&mut self, c: Collection, key: ObjectKey, version: &str) -> Option<Difference> {
-        let (shelf, theirs) = (&mut self.shelves[c], number(Some(version)));
+    pub(crate) fn compare(&mut self, c: Collection, key: ObjectKey, theirs: u64) -> Option<Difference> {
+        let shelf = &mut self.shelves[c];
         let ours = shelf.known.get_mut(&key).map(|known| {
             known.comparison = shelf.comparison;
             known.version
@@ -345,6 +356,11 @@ impl<'s> Mirror<'s> {
             None => difference.ours.is_none(),
             Some(known) => Some(known.version) != difference.theirs && known.version <= revision,
         }
+    }
+
+    /// Tells of a difference to what the server has.
+    pub(crate) fn drifted(&self, drift: &Drift) {
+        self.sink.drifted(drift);
     }
 
     /// The server does not have this collection, or not for us: it counts as listed and empty until it is.

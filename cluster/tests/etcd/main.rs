@@ -5,6 +5,7 @@
 #[path = "../battery/mod.rs"]
 mod battery;
 mod changes;
+mod drift;
 mod faults;
 mod login;
 mod place;

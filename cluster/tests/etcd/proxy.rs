@@ -1,4 +1,5 @@
-//! A way to etcd that can be cut, stopped while it stays open, or made to tell of a change before it tells the change.
+//! A way to etcd that can be cut, stopped while it stays open, made to tell of a change before it tells the change, or to lose
+//! changes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,6 +19,7 @@ struct Shared {
     brought: AtomicU64,
     refusing: AtomicBool,
     overtaking: AtomicBool,
+    losing: AtomicBool,
     ended: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -72,6 +74,11 @@ impl Proxy {
     /// refused. As with etcd 3.4.23, which sends a notice that was asked for ahead of changes that wait to be sent.
     pub fn overtake(&self) {
         self.shared.overtaking.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on changes are lost on the way, and nothing tells so; or no longer.
+    pub fn lose(&self, lose: bool) {
+        self.shared.losing.store(lose, Ordering::Relaxed);
     }
 
     /// Whether that has happened.
@@ -150,6 +157,11 @@ fn pass(mut from: TcpStream, mut to: TcpStream, is_answer: bool, shared: &Shared
                 frames.extend(&buffer[..bytes]);
                 let mut has_overtaken = false;
                 while let Some(mut frame) = next_frame(&mut frames) {
+                    if shared.losing.load(Ordering::Relaxed)
+                        && let Some(notice) = without_changes(&frame)
+                    {
+                        frame = notice;
+                    }
                     if shared.overtaking.load(Ordering::Relaxed)
                         && let Some(notice) = without_changes(&frame)
                     {

@@ -2,15 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bowline_cluster::source::kubernetes::{Access, Kubernetes, Wanted};
-use bowline_lab::kubernetes::Server;
-
-use crate::place::Site;
+use bowline_lab::kubernetes::{ApiServer, Server};
 
 /// How often its threads look whether they should end.
 const NAP: Duration = Duration::from_millis(20);
@@ -58,12 +57,17 @@ pub struct Crooked {
 
 impl Crooked {
     /// With a rule for the path and query of each request.
-    pub fn new(site: &Site, rule: impl FnMut(&str) -> Act + Send + 'static) -> Crooked {
-        let folder = site.api.folder().to_owned();
+    pub fn new(api: &ApiServer, rule: impl FnMut(&str) -> Act + Send + 'static) -> Crooked {
+        Crooked::at(api, None, rule)
+    }
+
+    /// The same in another network namespace, of which this is the file: where the API server is.
+    pub fn at(api: &ApiServer, netns: Option<&Path>, rule: impl FnMut(&str) -> Act + Send + 'static) -> Crooked {
+        let folder = api.folder().to_owned();
         let log = folder.join("kubectl-proxy.log");
         let mut kubectl = Server::new("kubectl proxy", log.clone());
         let _ = std::fs::remove_file(&log);
-        kubectl.start(&mut site.api.kubectl_command(&["proxy", "--port=0"]).unwrap()).unwrap();
+        kubectl.start(&mut api.kubectl_command(&["proxy", "--port=0"]).unwrap()).unwrap();
         let mut upstream = None;
         kubectl
             .wait_until("its address", || {
@@ -72,8 +76,6 @@ impl Crooked {
                 upstream.is_some()
             })
             .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let shared = Shared {
             upstream: upstream.unwrap(),
             rule: Mutex::new(Box::new(rule)),
@@ -82,16 +84,8 @@ impl Crooked {
         };
         let shared = Arc::new(shared);
         let inner = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let inner = inner.clone();
-                if inner.ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                // Who goes away is not waited for.
-                std::thread::spawn(move || stream.and_then(|stream| serve(stream, &inner)));
-            }
-        });
+        // Threads are in the namespace of who starts them.
+        let address = std::thread::scope(|scope| scope.spawn(|| listen(netns, inner)).join().unwrap());
         Crooked { address, shared, folder, _kubectl: kubectl }
     }
 
@@ -130,6 +124,28 @@ impl Drop for Crooked {
         self.shared.ended.store(true, Ordering::Relaxed);
         let _ = TcpStream::connect(self.address);
     }
+}
+
+/// Takes connections, in this namespace.
+fn listen(netns: Option<&Path>, shared: Arc<Shared>) -> SocketAddr {
+    if let Some(netns) = netns {
+        let netns = std::fs::File::open(netns).unwrap();
+        let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+        rustix::thread::move_into_link_name_space(netns.as_fd(), kind).unwrap();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let inner = shared.clone();
+            if inner.ended.load(Ordering::Relaxed) {
+                return;
+            }
+            // Who goes away is not waited for.
+            std::thread::spawn(move || stream.and_then(|stream| serve(stream, &inner)));
+        }
+    });
+    address
 }
 
 /// One request, and its answer; the connection ends with it.

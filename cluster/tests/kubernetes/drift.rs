@@ -98,12 +98,12 @@ fn an_etcd_restored_from_a_snapshot_whose_revisions_have_grown_past_ours() {
 fn an_etcd_taken_back_to_a_copy_whose_revisions_have_grown_past_ours() {
     let copy = |site: &Site| site.place.folder("copy").unwrap();
     let member = |data: &Path, to: &Path| run(Command::new("cp").arg("-a").arg(data.join("member")).arg(to));
+    // As it is on disk, as after a crash.
     let save = |site: &mut Site| {
-        site.take_away();
-        site.etcd.members_mut()[0].stop().unwrap();
+        let etcd = site.etcd.members()[0].server();
+        etcd.signal(rustix::process::Signal::STOP).unwrap();
         member(site.etcd.members()[0].data(), &copy(site));
-        site.etcd.members_mut()[0].start().unwrap();
-        site.bring_back();
+        etcd.signal(rustix::process::Signal::CONT).unwrap();
     };
     restored(Site::new(), save, |site| {
         let data = copy(site);
@@ -126,7 +126,7 @@ fn what_a_watch_has_lost_is_found_by_comparing() {
         if is_watch { Act::Only(keep) } else { Act::Pass }
     };
     // In pages: a watch of its own follows.
-    let crooked = Crooked::new(&site, move |path| match path.contains("sendInitialEvents") {
+    let crooked = Crooked::new(&site.api, move |path| match path.contains("sendInitialEvents") {
         true => Act::Refuse(400, String::new()),
         false => lossy(path),
     });
@@ -156,7 +156,7 @@ fn what_a_watch_has_lost_is_found_by_comparing() {
 #[test]
 fn where_nothing_is_lost_nothing_is_found() {
     let site = Site::new();
-    let crooked = Crooked::new(&site, |_| Act::Pass);
+    let crooked = Crooked::new(&site.api, |_| Act::Pass);
     let running = Running::synced(Box::new(crooked.source().compared_every(OFTEN)));
     let compared = |crooked: &Crooked| {
         let is_compared = |path: &&String| path.starts_with("/api/v1/services?limit=");

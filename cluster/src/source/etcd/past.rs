@@ -141,6 +141,11 @@ impl Past {
         }
     }
 
+    /// The newest revision that the cluster has shown.
+    pub(super) fn seen(&self) -> i64 {
+        self.seen.map_or(0, |(_, revision)| revision)
+    }
+
     /// The revision up to which everything was taken in.
     pub(super) fn whole(&self) -> i64 {
         self.whole

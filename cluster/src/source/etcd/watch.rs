@@ -14,7 +14,7 @@ use super::past::{From, Mark, Verdict, judge};
 use super::{Follower, answer};
 use crate::etcd::{Connection, Error, ErrorKind, MAX_MESSAGE};
 
-/// After so long without a word the server is asked for one, again and again.
+/// After so long without a word the server is asked for one, again and again; sooner where it is compared more often.
 const ASK: Duration = Duration::from_secs(3);
 
 /// After so long without a word it is given up.
@@ -74,6 +74,9 @@ impl Follower<'_> {
                 self.take(&response, from);
             }
             self.works();
+            if wanted.is_none() {
+                self.compare(connection).await?;
+            }
         }
     }
 
@@ -101,7 +104,7 @@ impl Follower<'_> {
                 }
                 None => {}
             }
-            message = tokio::time::timeout(ASK, stream.message()).await.ok();
+            message = tokio::time::timeout(ASK.min(self.comparing.period()), stream.message()).await.ok();
             if message.is_none() {
                 if since.elapsed() >= SILENCE {
                     return Err(Error::silent(&connection.endpoint, SILENCE));

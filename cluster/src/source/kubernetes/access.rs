@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -44,8 +44,6 @@ pub struct Access {
     pub apiservers: Vec<Uri>,
     /// Certificate, key and CA to reach `apiservers` with, without a kubeconfig.
     pub tls: Option<[PathBuf; 3]>,
-    /// How often what is held is compared with what the server has; None for [`super::SYNC_PERIOD`].
-    pub sync_period: Option<Duration>,
     /// In a pod, whether the address of the Service `kubernetes` will do. Not for what makes that address
     /// work.
     pub allow_service_address: bool,

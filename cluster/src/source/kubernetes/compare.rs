@@ -21,7 +21,7 @@ use crate::source::remote::{Collection, Difference, Mirror, number};
 
 /// Comparisons of one collection are at least so far apart.
 const LEAST: Duration = Duration::from_secs(1);
-/// A watch that was quiet for so long has nothing more on its way.
+/// A watch that was quiet for so long has nothing more on its way; less where it is compared more often.
 const QUIET: Duration = Duration::from_secs(3);
 /// How often it is looked whether it is.
 const LOOK: Duration = Duration::from_millis(250);
@@ -111,7 +111,7 @@ impl Comparer<'_, '_> {
         }
         let names = differences.iter().take(NAMED).map(|difference| difference.key.name.to_string()).collect();
         let drift = Drift { kind: self.resource.kind.plural(), objects: differences.len(), names };
-        self.servers.drifted(&drift);
+        self.mirror.borrow().drifted(&drift);
         self.known.append(&mut differences);
         self.progress.again.notify_one();
         Ok(())
@@ -132,7 +132,7 @@ impl Comparer<'_, '_> {
             for item in page.items.into_iter().flatten() {
                 let (namespace, name) = (Str::from(&*item.metadata.namespace), Str::from(&*item.metadata.name));
                 let key = ObjectKey { kind: self.resource.kind, name: ObjectName { namespace, name } };
-                let difference = mirror.compare(self.c, key, &item.metadata.resource_version);
+                let difference = mirror.compare(self.c, key, number(Some(&item.metadata.resource_version)));
                 differences.extend(difference.filter(|_| differences.len() < MOST));
             }
             let before = next.take();
@@ -161,7 +161,7 @@ impl Comparer<'_, '_> {
             differences.retain(differ);
             let heard = self.progress.heard.get().map_or(began, |heard| heard.max(began));
             let is_past = revision > 0 && self.progress.revision.get() >= revision;
-            if differences.is_empty() || is_past || heard.elapsed() > QUIET {
+            if differences.is_empty() || is_past || heard.elapsed() > QUIET.min(self.period.max(LEAST)) {
                 return;
             }
             sleep(LOOK).await;

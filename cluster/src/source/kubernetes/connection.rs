@@ -37,7 +37,8 @@ use super::resource::Resource;
 use super::wire::{Identity, Names, Status};
 use crate::source::backoff::chance;
 use crate::source::remote::{Mirror, number};
-use crate::source::{Asked, Drift, Sink};
+use crate::source::{Asked, Sink};
+use crate::span::human;
 
 #[cfg(test)]
 mod tests;
@@ -244,11 +245,6 @@ impl<'m, 's> Servers<'m, 's> {
         self.paged.borrow_mut().insert(link.url.clone(), Instant::now());
     }
 
-    /// Tells of a difference to what the server has.
-    pub(super) fn drifted(&self, drift: &Drift) {
-        self.sink.drifted(drift);
-    }
-
     /// The newest revision that was seen.
     pub(super) fn newest(&self) -> u64 {
         self.newest.get()
@@ -331,7 +327,7 @@ impl<'m, 's> Servers<'m, 's> {
             Ok(Err(_)) => return Err("reading the credentials has failed".to_owned()),
             Err(_) => {
                 state.hung.push(handle);
-                return Err(format!("the credentials were not to be had within {} s", LOGIN.as_secs()));
+                return Err(format!("the credentials were not to be had within {}", human(LOGIN)));
             }
         };
         state.urls = count;
@@ -469,7 +465,7 @@ async fn request(client: &Client, path: &str, form: &'static str) -> Result<Resp
         .map_err(|error| Failure::Broken(error.to_string()))?;
     match timeout(ANSWER, client.send(request)).await {
         Ok(response) => response.map_err(|error| Failure::Broken(explain(&error))),
-        Err(_) => Err(Failure::Broken(format!("no answer within {} s", ANSWER.as_secs()))),
+        Err(_) => Err(Failure::Broken(format!("no answer within {}", human(ANSWER)))),
     }
 }
 
@@ -494,7 +490,7 @@ async fn read_whole(body: Body) -> Result<Vec<u8>, Failure> {
             Ok(None) => return Ok(whole),
             Ok(Some(Ok(frame))) => whole.extend(frame.data_ref().into_iter().flatten()),
             Ok(Some(Err(error))) => return Err(Failure::Broken(explain(&*error))),
-            Err(_) => return Err(Failure::Broken(format!("the answer stopped for {} s", ANSWER.as_secs()))),
+            Err(_) => return Err(Failure::Broken(format!("the answer stopped for {}", human(ANSWER)))),
         }
     }
 }
