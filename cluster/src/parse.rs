@@ -74,6 +74,15 @@ pub(crate) struct Envelope {
     pub(crate) version: String,
 }
 
+/// Who has written an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    /// Somebody who is told what is wrong with it: all of it must be understood.
+    Person,
+    /// A server has checked and stored it. What this version doesn't know of it is of a newer API.
+    Server,
+}
+
 /// What a piece holds.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -111,6 +120,11 @@ impl Found {
         found
     }
 
+    /// Something of an object is not understood that is served all the same.
+    fn note(&mut self, fault: Fault) {
+        self.trouble.get_or_insert_default().faults.push(fault);
+    }
+
     fn refuse(&mut self, fault: Fault, object: Option<ObjectKey>) {
         // Whose it is can't be told, so it may be anyone's.
         self.unreadable |= object.is_none();
@@ -123,7 +137,7 @@ impl Found {
 /// Reads one piece.
 fn piece(text: &[u8], format: Format, item: bool, list: Option<&Envelope>, strings: &Strings) -> Found {
     match tape(text, format) {
-        Ok(tape) => object::read(&tape, item, list, strings),
+        Ok(tape) => object::read(&tape, item, list, Writer::Person, strings),
         Err(unreadable) => Found::malformed(&unreadable),
     }
 }
@@ -145,8 +159,18 @@ pub(crate) struct Sent {
     pub(crate) triggered: Option<SystemTime>,
 }
 
-/// Reads one object, JSON or YAML. `list` is what it is an item of, for those that don't say what they are.
+/// Reads one object, JSON or YAML, that is not stored yet. `list` is what it is an item of, for those that don't say what
+/// they are.
 pub(crate) fn sent(text: &[u8], list: Option<&Envelope>, strings: &Strings) -> Sent {
+    one(text, list, Writer::Person, strings)
+}
+
+/// The same of an object that a server has stored: what isn't known of it is told, and the rest is served.
+pub(crate) fn stored(text: &[u8], list: Option<&Envelope>, strings: &Strings) -> Sent {
+    one(text, list, Writer::Server, strings)
+}
+
+fn one(text: &[u8], list: Option<&Envelope>, writer: Writer, strings: &Strings) -> Sent {
     let format = match text.trim_ascii_start().first() {
         Some(b'{') => Format::Json,
         _ => Format::Yaml,
@@ -154,7 +178,7 @@ pub(crate) fn sent(text: &[u8], list: Option<&Envelope>, strings: &Strings) -> S
     match tape(text, format) {
         Ok(tape) => {
             let (version, triggered) = object::marks(&tape);
-            Sent { found: object::read(&tape, false, list, strings), version, triggered }
+            Sent { found: object::read(&tape, false, list, writer, strings), version, triggered }
         }
         Err(unreadable) => Sent { found: Found::malformed(&unreadable), version: None, triggered: None },
     }

@@ -1,5 +1,6 @@
 //! Reads fields out of a [`Node`], and says which one is wrong: the checks that kinds share.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -44,13 +45,39 @@ pub(super) struct Field<'p, 't, 'a> {
 
 #[derive(Clone, Copy)]
 enum Step<'p> {
+    /// With what is noted of an object that a server has stored; None where it was written by hand.
+    Root(Option<&'p RefCell<Vec<Refusal>>>),
     Key(&'p str),
     Index(usize),
 }
 
 impl<'p, 't, 'a> Field<'p, 't, 'a> {
-    pub(super) fn root(node: Node<'t, 'a>) -> Field<'p, 't, 'a> {
-        Field { node, step: Step::Key(""), above: None }
+    pub(super) fn root(node: Node<'t, 'a>, notes: Option<&'p RefCell<Vec<Refusal>>>) -> Field<'p, 't, 'a> {
+        Field { node, step: Step::Root(notes), above: None }
+    }
+
+    /// Where notes go; None where nothing may be left at a note.
+    fn notes(&self) -> Option<&'p RefCell<Vec<Refusal>>> {
+        match (self.above, self.step) {
+            (Some(above), _) => above.notes(),
+            (None, Step::Root(notes)) => notes,
+            (None, _) => None,
+        }
+    }
+
+    /// This field has a value of which this version doesn't know what it means. Written by hand it is refused. What a
+    /// server has stored is of a newer API: that is noted, and the rest is served, as if `known` were written there.
+    pub(super) fn unknown<T>(&self, written: &str, allowed: &str, known: T, instead: &str) -> Read<T> {
+        let Some(notes) = self.notes() else { return self.err(format!("is {written:?}; write {allowed}")) };
+        let message = format!("is {written:?}, which this version doesn't know; {instead}, and the rest is served");
+        notes.borrow_mut().push(self.refuse(message));
+        Ok(known)
+    }
+
+    /// The same of a field of this one.
+    pub(super) fn unknown_at<T>(&self, key: &str, written: &str, allowed: &str, known: T, instead: &str) -> Read<T> {
+        let node = self.get(key).map_or(self.node, |field| field.node);
+        Field { node, step: Step::Key(key), above: Some(self) }.unknown(written, allowed, known, instead)
     }
 
     /// The field of this name; None where it is left out or null. Of two (JSON allows it), the last.
@@ -73,6 +100,7 @@ impl<'p, 't, 'a> Field<'p, 't, 'a> {
         let Some(above) = self.above else { return };
         above.path(out);
         match self.step {
+            Step::Root(_) => {}
             Step::Key(key) => {
                 if !out.is_empty() {
                     out.push('.');
@@ -210,18 +238,20 @@ impl<'p, 't, 'a> Field<'p, 't, 'a> {
         Ok(labels.into())
     }
 
-    pub(super) fn protocol(&self) -> Read<Protocol> {
+    /// None where it isn't known.
+    fn protocol(&self) -> Read<Option<Protocol>> {
         match self.text()? {
-            "TCP" => Ok(Protocol::Tcp),
-            "UDP" => Ok(Protocol::Udp),
-            "SCTP" => Ok(Protocol::Sctp),
-            other => self.err(format!("is {other:?}; write TCP, UDP or SCTP")),
+            "TCP" => Ok(Some(Protocol::Tcp)),
+            "UDP" => Ok(Some(Protocol::Udp)),
+            "SCTP" => Ok(Some(Protocol::Sctp)),
+            other => self.unknown(other, "TCP, UDP or SCTP", None, "the port is left out"),
         }
     }
 
-    pub(super) fn protocol_at(&self) -> Read<Protocol> {
+    /// The protocol of a port; None where it isn't known and the port is to be left out.
+    pub(super) fn protocol_at(&self) -> Read<Option<Protocol>> {
         let written = self.get("protocol").filter(|field| !field.is_empty_text());
-        written.map_or(Ok(Protocol::Tcp), |field| field.protocol())
+        written.map_or(Ok(Some(Protocol::Tcp)), |field| field.protocol())
     }
 
     /// A name by the rules of `form`.

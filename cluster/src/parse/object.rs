@@ -1,11 +1,12 @@
 //! One document into objects: what kind it is, whose name it bears, and lists.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::fields::{Field, Form, Read, Refusal, rfc3339};
 use super::tape::{Node, Tape, Value};
-use super::{Envelope, Fault, Found, endpoints, others, service, slice};
+use super::{Envelope, Fault, Found, Writer, endpoints, others, service, slice};
 use crate::intern::Strings;
 use crate::object::{Kind, Labels, NetworkPolicy, Object, ObjectKey, ObjectName, Str};
 
@@ -15,7 +16,7 @@ const TRIGGERED: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 /// What a watch needs of an object besides what it is: its `resourceVersion`, and when the change that
 /// made it began, as Kubernetes' network programming latency counts.
 pub(super) fn marks(tape: &Tape<'_>) -> (Option<Box<str>>, Option<SystemTime>) {
-    let root = tape.root().map(Field::root);
+    let root = tape.root().map(|root| Field::root(root, None));
     let metadata = root.as_ref().and_then(|root| root.map_at("metadata").ok()?);
     let Some(metadata) = metadata else { return (None, None) };
     let version = metadata.text_at("resourceVersion").ok().flatten().map(Box::from);
@@ -48,27 +49,39 @@ impl Metadata<'_, '_, '_> {
 }
 
 /// Reads what is on a tape; `list` is the list it is an item of.
-pub(super) fn read(tape: &Tape<'_>, item: bool, list: Option<&Envelope>, strings: &Strings) -> Found {
+pub(super) fn read(tape: &Tape<'_>, item: bool, list: Option<&Envelope>, writer: Writer, strings: &Strings) -> Found {
     let mut found = Found::default();
     let Some(root) = tape.root() else { return found };
     if item && *root.value() == Value::Seq {
         // An item of a YAML list is read with its dash.
         for element in root.elements() {
-            document(element, list, 1, strings, &mut found);
+            document(element, list, 1, writer, strings, &mut found);
         }
     } else {
-        document(root, list, 0, strings, &mut found);
+        document(root, list, 0, writer, strings, &mut found);
     }
     found
 }
 
-fn document(node: Node<'_, '_>, list: Option<&Envelope>, depth: u32, strings: &Strings, found: &mut Found) {
+fn document(
+    node: Node<'_, '_>,
+    list: Option<&Envelope>,
+    depth: u32,
+    writer: Writer,
+    strings: &Strings,
+    found: &mut Found,
+) {
     if *node.value() == Value::Null {
         return;
     }
-    let root = Field::root(node);
+    let notes = RefCell::default();
+    let root = Field::root(node, (writer == Writer::Server).then_some(&notes));
     let mut object = None;
-    if let Err(refusal) = classify(&root, list, depth, strings, found, &mut object) {
+    let refused = classify(&root, list, depth, writer, strings, found, &mut object).err();
+    for note in notes.take() {
+        found.note(fault(note, object.as_ref(), node.line()));
+    }
+    if let Some(refusal) = refused {
         let fault = fault(refusal, object.as_ref(), node.line());
         found.refuse(fault, object);
     }
@@ -79,6 +92,7 @@ fn classify(
     root: &Field<'_, '_, '_>,
     list: Option<&Envelope>,
     depth: u32,
+    writer: Writer,
     strings: &Strings,
     found: &mut Found,
     named: &mut Option<ObjectKey>,
@@ -112,7 +126,7 @@ fn classify(
         }
         let envelope = Envelope { kind: kind.to_string(), version: version.to_string() };
         for element in items.list()? {
-            document(element.node(), Some(&envelope), depth + 1, strings, found);
+            document(element.node(), Some(&envelope), depth + 1, writer, strings, found);
         }
         return Ok(());
     }

@@ -54,8 +54,10 @@ fn container_ports(spec: &Field<'_, '_, '_>, key: &str, strings: &Strings, ports
                 return port.missing("containerPort", "is missing; write a number from 1 to 65535");
             };
             let number = number.port()?;
-            if let Some(name) = port.shared_at("name", strings)? {
-                ports.push(ContainerPort { name, protocol: port.protocol_at()?, port: number });
+            if let Some(name) = port.shared_at("name", strings)?
+                && let Some(protocol) = port.protocol_at()?
+            {
+                ports.push(ContainerPort { name, protocol, port: number });
             }
         }
     }
@@ -151,9 +153,9 @@ pub(super) fn service_import(
     let headless = match spec.text_at("type")? {
         Some("ClusterSetIP") => false,
         Some("Headless") => true,
-        other => {
-            let message = format!("is {:?}; write ClusterSetIP or Headless", other.unwrap_or_default());
-            return spec.missing("type", message);
+        None => return spec.missing("type", "is missing; write ClusterSetIP or Headless"),
+        Some(other) => {
+            spec.unknown_at("type", other, "ClusterSetIP or Headless", false, "it is taken for ClusterSetIP")?
         }
     };
     let mut ips = Vec::new();

@@ -37,8 +37,8 @@ pub(super) fn read(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, st
         Some("LoadBalancer") => ServiceType::LoadBalancer,
         Some("ExternalName") => ServiceType::ExternalName,
         Some(other) => {
-            let message = format!("is {other:?}; write ClusterIP, NodePort, LoadBalancer or ExternalName");
-            return spec.missing("type", message);
+            let allowed = "ClusterIP, NodePort, LoadBalancer or ExternalName";
+            spec.unknown_at("type", other, allowed, ServiceType::ClusterIp, "it is taken for ClusterIP")?
         }
     };
     let external_name = external_name(&spec, kind)?;
@@ -54,12 +54,12 @@ pub(super) fn read(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, st
         Some("PreferDualStack") => Some(FamilyPolicy::PreferDualStack),
         Some("RequireDualStack") => Some(FamilyPolicy::RequireDualStack),
         Some(other) => {
-            let message = format!("is {other:?}; write SingleStack, PreferDualStack or RequireDualStack");
-            return spec.missing("ipFamilyPolicy", message);
+            let allowed = "SingleStack, PreferDualStack or RequireDualStack";
+            spec.unknown_at("ipFamilyPolicy", other, allowed, None, "it is left out")?
         }
     };
-    let ports = ports(&spec, strings)?;
-    if ports.is_empty() && !headless && kind != ServiceType::ExternalName {
+    let (ports, written) = ports(&spec, strings)?;
+    if written == 0 && !headless && kind != ServiceType::ExternalName {
         return spec.missing("ports", "is empty; a Service needs a port, unless clusterIP is None");
     }
     Ok(Service {
@@ -95,7 +95,7 @@ fn policy_is_local(spec: &Field<'_, '_, '_>, key: &str) -> Read<bool> {
     match spec.text_at(key)? {
         None | Some("Cluster") => Ok(false),
         Some("Local") => Ok(true),
-        Some(other) => spec.missing(key, format!("is {other:?}; write Cluster or Local")),
+        Some(other) => spec.unknown_at(key, other, "Cluster or Local", false, "it is taken for Cluster"),
     }
 }
 
@@ -137,7 +137,7 @@ fn scheduler(metadata: &Metadata<'_, '_, '_>) -> Read<Option<Scheduler>> {
     match Scheduler::named(name) {
         None => {
             let known: Vec<&str> = Scheduler::ALL.iter().map(|scheduler| scheduler.as_str()).collect();
-            field.err(format!("is {name:?}; write one of {}", known.join(", ")))
+            field.unknown(name, &format!("one of {}", known.join(", ")), None, "it is left out")
         }
         scheduler => Ok(scheduler),
     }
@@ -211,7 +211,7 @@ fn families(spec: &Field<'_, '_, '_>, cluster_ips: &[IpAddr]) -> Read<Vec<Family
         let family = match element.text()? {
             "IPv4" => Family::V4,
             "IPv6" => Family::V6,
-            other => return element.err(format!("is {other:?}; write IPv4 or IPv6")),
+            other => return element.unknown(other, "IPv4 or IPv6", Vec::new(), "ipFamilies is left out"),
         };
         if families.contains(&family) {
             return element.err(format!("{family} is there twice; write each family once"));
@@ -228,8 +228,9 @@ fn families(spec: &Field<'_, '_, '_>, cluster_ips: &[IpAddr]) -> Read<Vec<Family
     Ok(families)
 }
 
-fn ports(spec: &Field<'_, '_, '_>, strings: &Strings) -> Read<Box<[ServicePort]>> {
-    let Some(list) = spec.get("ports") else { return Ok(Box::default()) };
+/// The ports, and how many are written: one of an unknown protocol is left out.
+fn ports(spec: &Field<'_, '_, '_>, strings: &Strings) -> Read<(Box<[ServicePort]>, usize)> {
+    let Some(list) = spec.get("ports") else { return Ok(Default::default()) };
     let count = list.list()?.count();
     let mut ports: Vec<ServicePort> = Vec::with_capacity(count);
     for element in list.list()? {
@@ -238,7 +239,7 @@ fn ports(spec: &Field<'_, '_, '_>, strings: &Strings) -> Read<Box<[ServicePort]>
             Some(field) => field.port()?,
             None => return element.missing("port", "is missing; write a number from 1 to 65535"),
         };
-        let protocol = element.protocol_at()?;
+        let Some(protocol) = element.protocol_at()? else { continue };
         let name = match element.get("name").filter(|field| !field.is_empty_text()) {
             Some(field) => field.name(Form::Label)?,
             None if count > 1 => {
@@ -263,14 +264,16 @@ fn ports(spec: &Field<'_, '_, '_>, strings: &Strings) -> Read<Box<[ServicePort]>
         let node_port = element.get("nodePort").map_or(Ok(0), |field| field.number(0, 65535))? as u16;
         ports.push(ServicePort { name: strings.get(name), protocol, port, target, node_port });
     }
-    Ok(ports.into())
+    Ok((ports.into(), count))
 }
 
 fn affinity(spec: &Field<'_, '_, '_>) -> Read<Option<u32>> {
     match spec.text_at("sessionAffinity")? {
         None | Some("None") => return Ok(None),
         Some("ClientIP") => {}
-        Some(other) => return spec.missing("sessionAffinity", format!("is {other:?}; write None or ClientIP")),
+        Some(other) => {
+            return spec.unknown_at("sessionAffinity", other, "None or ClientIP", None, "it is taken for None");
+        }
     }
     let Some(config) = spec.map_at("sessionAffinityConfig")? else { return Ok(Some(AFFINITY_SECONDS)) };
     let Some(client) = config.map_at("clientIP")? else { return Ok(Some(AFFINITY_SECONDS)) };

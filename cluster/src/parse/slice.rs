@@ -24,7 +24,10 @@ pub(super) fn read(
         Some("IPv4") => Some(Family::V4),
         Some("IPv6") => Some(Family::V6),
         Some("FQDN") => None,
-        Some(other) => return root.missing("addressType", format!("is {other:?}; write IPv4, IPv6 or FQDN")),
+        Some(other) => {
+            let instead = "no endpoint of the slice is taken";
+            root.unknown_at("addressType", other, "IPv4, IPv6 or FQDN", None, instead)?
+        }
         None => return root.missing("addressType", "is missing; write IPv4, IPv6 or FQDN"),
     };
     let endpoints = match family {
@@ -47,7 +50,7 @@ pub(super) fn ports(root: &Field<'_, '_, '_>, strings: &Strings) -> Read<Box<[En
         if ports.iter().any(|other| &*other.name == name) {
             return element.missing("name", format!("{name:?} is there twice; write another name"));
         }
-        let protocol = element.protocol_at()?;
+        let Some(protocol) = element.protocol_at()? else { continue };
         let port = element.get("port").map(|field| field.port()).transpose()?;
         ports.push(EndpointPort { name: strings.get(name), protocol, port });
     }

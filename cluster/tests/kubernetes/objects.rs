@@ -114,3 +114,70 @@ fn endpoints_come_from_slices_and_pods_from_this_node() {
     site.remove("/api/v1/namespaces/default/pods/here?gracePeriodSeconds=0");
     running.until("no Pod", |snapshot| snapshot.pods.is_empty());
 }
+
+/// As after the API server has gone back to an older version, or is newer than the agent.
+#[test]
+fn what_a_newer_api_has_stored_is_served_as_far_as_it_is_understood() {
+    let mut site = Site::new();
+    let metadata = |name: &str| {
+        serde_json::json!({
+            "name": name, "namespace": "default", "uid": format!("0b0f0000-0000-4000-8000-{:012}", name.len()),
+            "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": {"bowline.dev/scheduler": "fastest"},
+        })
+    };
+    site.store(
+        "services/specs",
+        &serde_json::json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": metadata("newer"),
+            "spec": {
+                "type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"], "selector": {"app": "newer"},
+                "sessionAffinity": "Cookie", "internalTrafficPolicy": "Near",
+                "ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81, "protocol": "QUIC"}],
+            },
+        }),
+    );
+    let mut slice = serde_json::json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata("newer-a"),
+        "addressType": "IPv4", "endpoints": [{"addresses": ["10.1.0.1"]}],
+        "ports": [{"name": "a", "port": 80, "protocol": "TCP"}, {"name": "b", "port": 81, "protocol": "QUIC"}],
+    });
+    slice["metadata"]["labels"] = serde_json::json!({"kubernetes.io/service-name": "newer"});
+    site.store("endpointslices", &slice);
+    slice["addressType"] = "Name".into();
+    slice["metadata"]["name"] = "newer-bb".into();
+    site.store("endpointslices", &slice);
+    let running = Running::synced(site.source());
+    let snapshot = running.snapshot();
+    let service = &snapshot.services[&name("newer")];
+    assert_eq!((service.ports.len(), service.ports[0].port, service.affinity), (1, 80, None));
+    assert_eq!((service.internal_local, service.scheduler), (false, None));
+    assert_eq!(snapshot.slices_of(&name("newer")).flat_map(|slice| &slice.endpoints).count(), 1);
+    let told: Vec<_> =
+        running.problems().iter().map(|problem| (problem.object.clone(), problem.field.clone())).collect();
+    let mut fields: Vec<_> = told.iter().map(|(_, field)| field.as_deref().unwrap()).collect();
+    fields.sort_unstable();
+    let expected = [
+        "addressType",
+        "metadata.annotations.bowline.dev/scheduler",
+        "ports[1].protocol",
+        "ports[1].protocol",
+        "spec.internalTrafficPolicy",
+        "spec.ports[1].protocol",
+        "spec.sessionAffinity",
+    ];
+    assert_eq!(fields, expected, "{:?}", running.problems());
+    assert!(running.problems().iter().all(|problem| problem.message.contains("and the rest is served")));
+    // Changes of it are served as well, and what is mended is no longer told.
+    let wrong = service_of("known", "10.0.0.1", "bowline.dev/scheduler: fastest");
+    site.put("known", &wrong);
+    running.until_ip("known", Some("10.0.0.1"));
+    site.put("known", &wrong.replace("10.0.0.1", "10.0.0.2"));
+    running.until_ip("known", Some("10.0.0.2"));
+    running.until_problems("one more", |problems| problems.len() == expected.len() + 1);
+    site.put("known", &wrong.replace("fastest", "random"));
+    running.until_problems("it is mended", |problems| problems.len() == expected.len());
+}
+
+fn service_of(name: &str, ip: &str, annotation: &str) -> String {
+    service(name, ip).replace("metadata:\n", &format!("metadata:\n  annotations: {{{annotation}}}\n"))
+}

@@ -276,3 +276,50 @@ status: {loadBalancer: {ingress: [null, {}, {ip: '::ffff:192.000.002.1'}]}}
         other => panic!("{other:?}"),
     }
 }
+
+/// Written by hand they are refused, with the line; what a server has stored is served without them.
+#[test]
+fn values_of_a_newer_api_are_noted_and_the_rest_is_served() {
+    let service = |spec: &str| format!("apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
+    let slice =
+        |text: &str| format!("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: a}}\n{text}\n");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{ports: [{name: x, containerPort: 1, protocol: QUIC}]}]}\n";
+    let import =
+        "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata: {name: a}\nspec: {type: Wide}\n";
+    let endpoints = "apiVersion: v1\nkind: Endpoints\nmetadata: {name: a}\nsubsets: [{addresses: [{ip: 10.0.0.1}], ports: [{port: 1, protocol: QUIC}]}]\n";
+    for (text, fields) in [
+        (service("type: Mesh, ports: [{port: 80}]"), &["spec.type"][..]),
+        (service("ipFamilyPolicy: Triple, ports: [{port: 80}]"), &["spec.ipFamilyPolicy"]),
+        (service("ipFamilies: [IPv4, IPv9], ports: [{port: 80}]"), &["spec.ipFamilies[1]"]),
+        (service("sessionAffinity: Cookie, ports: [{port: 80}]"), &["spec.sessionAffinity"]),
+        (
+            service("internalTrafficPolicy: Near, externalTrafficPolicy: Far, ports: [{port: 80}]"),
+            &["spec.internalTrafficPolicy", "spec.externalTrafficPolicy"],
+        ),
+        (service("ports: [{port: 80, protocol: QUIC}]"), &["spec.ports[0].protocol"]),
+        (
+            service("ports: [{port: 80}]")
+                .replace("{name: a}", "{name: a, annotations: {bowline.dev/scheduler: best}}"),
+            &["metadata.annotations.bowline.dev/scheduler"],
+        ),
+        (slice("addressType: MAC\nendpoints: [{addresses: [aa-bb]}]"), &["addressType"]),
+        (slice("addressType: IPv4\nports: [{port: 1, protocol: QUIC}]"), &["ports[0].protocol"]),
+        (pod.to_owned(), &["spec.containers[0].ports[0].protocol"]),
+        (endpoints.to_owned(), &["subsets[0].ports[0].protocol"]),
+        (import.to_owned(), &["spec.type"]),
+    ] {
+        let refused = manifest("a.yaml", text.as_bytes(), &Strings::default());
+        assert!(refused.objects.is_empty() && refused.problems.len() == 1, "{text}: {refused:?}");
+        assert!(refused.problems[0].origin.starts_with("a.yaml:"), "{text}: {refused:?}");
+        let stored = stored(text.as_bytes(), None, &Strings::default()).found;
+        let noted: Vec<_> = stored.faults().iter().map(|fault| fault.field.as_deref().unwrap()).collect();
+        assert_eq!((stored.objects.len(), noted), (1, fields.to_vec()), "{text}: {stored:?}");
+        assert!(stored.faults().iter().all(|fault| fault.object.is_some()), "{text}: {stored:?}");
+        let refused = &stored.trouble.as_ref().unwrap().refused;
+        assert!(refused.is_empty() && !stored.unreadable, "{text}: {stored:?}");
+    }
+    // What is wrong in any version is refused all the same, beside what is noted.
+    let both = service("sessionAffinity: Cookie, ports: [{port: 0}]");
+    let stored = stored(both.as_bytes(), None, &Strings::default()).found;
+    assert!(stored.objects.is_empty() && stored.trouble.unwrap().refused.len() == 1);
+}
