@@ -204,13 +204,6 @@ impl Running {
         self.wait(&what, |seen| seen.events.iter().filter(|other| **other == event).count() >= count);
     }
 
-    /// Waits until so many more updates have come.
-    #[allow(dead_code, reason = "only a server's tests have that many")]
-    pub fn until_updates(&self, count: usize) {
-        let until = self.shared.lock().events.len() + count;
-        self.wait(&format!("{count} more updates"), |seen| seen.events.len() >= until);
-    }
-
     /// What was found otherwise than the server has it.
     #[allow(dead_code, reason = "only where something is lost")]
     pub fn drifts(&self) -> Vec<Drift> {

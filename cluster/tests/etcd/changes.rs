@@ -16,7 +16,9 @@ use crate::proxy::Proxy;
 const SERVICES: usize = 150;
 
 /// So many changes are made from one fault to the next; half of them during the fault.
-const CHANGES: u64 = 400;
+fn changes() -> u64 {
+    bowline_lab::amount(400, 150)
+}
 
 /// What happens while changes are made.
 #[derive(Clone, Copy, Debug)]
@@ -101,17 +103,18 @@ fn no_change_is_lost_or_taken_back_whatever_happens() {
     site.put("first", &service("first", "10.9.9.9"));
     let proxies = [Proxy::to(&site.etcd.urls()[0]), Proxy::to(&site.etcd.urls()[0])];
     let cut = |refuse| proxies.iter().for_each(|proxy| proxy.cut(refuse));
-    let running = Running::synced(site.source_at(&format!("{},{}", proxies[0].url(), proxies[1].url())));
+    let running = Running::synced(crate::drift::compared(&format!("{},{}", proxies[0].url(), proxies[1].url())));
     let (made, wanted) = (AtomicU64::new(0), AtomicU64::new(1));
     let until_made = |count| wait_for("changes", PATIENCE, || made.load(Ordering::Relaxed) >= count).unwrap();
     let (urls, keys) = (site.etcd.urls(), site.location.keys().clone());
     std::thread::scope(|scope| {
         let _no_more = NoMore(&wanted);
         scope.spawn(|| write(&Writer::new(urls, None), &keys, &made, &wanted));
-        for fault in [Cut, Kill, Compact, Cut, Cut, Kill, Stop, Compact, Kill, Kill, Compact, Compact] {
+        let faults = [Cut, Kill, Compact, Cut, Cut, Kill, Stop, Compact, Kill, Kill, Compact, Compact];
+        for (n, fault) in faults.into_iter().enumerate() {
             let (so_far, away) = (made.load(Ordering::Relaxed), running.reasons().len());
-            wanted.store(so_far + CHANGES, Ordering::Relaxed);
-            until_made(so_far + CHANGES / 2);
+            wanted.store(so_far + changes(), Ordering::Relaxed);
+            until_made(so_far + changes() / 2);
             match fault {
                 Cut => cut(false),
                 Kill => {
@@ -125,14 +128,16 @@ fn no_change_is_lost_or_taken_back_whatever_happens() {
                 }
                 Compact => {
                     cut(true);
-                    until_made(so_far + CHANGES * 3 / 4);
+                    until_made(so_far + changes() * 3 / 4);
                     let newest = site.writer.put("/elsewhere", "");
                     site.writer.compact(newest);
                     cut(false);
                 }
             }
             // It follows before the next one comes.
-            running.until_updates(1);
+            let ip = format!("10.9.9.{}", n + 10);
+            site.put("first", &service("first", &ip));
+            running.until_ip("first", Some(&ip));
         }
     });
 
@@ -151,6 +156,8 @@ fn no_change_is_lost_or_taken_back_whatever_happens() {
     }
     let made = made.load(Ordering::Relaxed);
     eprintln!("{made} changes, {steps} seen as steps in {} snapshots; away: {:?}", history.len(), running.reasons());
-    assert!(made > 4000 && steps > 1000, "{made} changes, {steps} steps");
+    assert!(made > changes() * 10 && steps as u64 > changes(), "{made} changes, {steps} steps");
     assert!(running.problems().is_empty(), "{:?}", running.problems());
+    // It was compared all the time.
+    assert_eq!(running.drifts(), []);
 }

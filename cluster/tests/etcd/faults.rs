@@ -195,10 +195,12 @@ fn a_compaction_while_it_lists_begins_the_list_again() {
     bowline_lab::wait_for("half a list", crate::place::PATIENCE, || proxy.is_stopped()).unwrap();
     let newest = site.writer.delete(&keys.any_object("services", "default", "s-2999"));
     site.writer.compact(newest);
-    assert_eq!(running.events(), [], "half a list is not told");
+    // On a slow machine it may have given up by now, and say that it is away.
+    let told = || running.events().into_iter().filter(|event| !matches!(event, Event::Away | Event::Back));
+    assert_eq!(told().count(), 0, "half a list is not told");
     proxy.go_on();
     running.until("2999 Services", |snapshot| snapshot.services.len() == 2999);
-    assert_eq!(running.events(), [Event::All(2999)], "{:?}", running.reasons());
+    assert_eq!(told().collect::<Vec<_>>(), [Event::All(2999)], "{:?}", running.reasons());
 }
 
 #[test]

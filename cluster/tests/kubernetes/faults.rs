@@ -150,14 +150,13 @@ fn a_server_with_other_data_is_believed() {
 fn a_server_restored_to_an_earlier_state_is_believed() {
     let mut site = Site::new();
     site.put("a", &service("a", "10.0.0.1"));
-    site.take_away();
-    site.etcd.members_mut()[0].stop().unwrap();
-    let (now, earlier) = (site.place.folder("etcd-0").unwrap().join("data"), site.place.folder("earlier").unwrap());
-    assert!(
-        std::process::Command::new("cp").arg("-a").arg(now.join("member")).arg(&earlier).status().unwrap().success()
-    );
-    site.etcd.members_mut()[0].start().unwrap();
-    site.bring_back();
+    let earlier = site.place.folder("earlier").unwrap();
+    let etcd = &site.etcd.members()[0];
+    // As it is on disk, as after a crash.
+    etcd.server().signal(Signal::STOP).unwrap();
+    let mut copy = std::process::Command::new("cp");
+    assert!(copy.arg("-a").arg(etcd.data().join("member")).arg(&earlier).status().unwrap().success());
+    etcd.server().signal(Signal::CONT).unwrap();
     for n in 0..50 {
         site.put("lost", &service(&format!("lost-{n}"), &ip(n)));
     }
