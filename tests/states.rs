@@ -89,3 +89,27 @@ fn check_lists_what_needs_kube_proxy_and_what_is_not_enforced() {
     assert!(row("default/deny").contains("not enforced"));
     assert!(!said.contains("default/plain") && !said.contains("refused"), "{said}");
 }
+
+/// A kind that nobody reads is said once, however many objects of it there are and however often they are read.
+#[test]
+fn kinds_that_nobody_reads_are_said_once_each() {
+    let mut ground = Ground::without_agent("left-out", 0);
+    let other = |version: &str, kind: &str, name: &str| {
+        format!("---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{}}\n")
+    };
+    let ingress = |name: &str| other("networking.k8s.io/v1", "Ingress", name);
+    ground.agent.put("a.yaml", &(ingress("a") + &ingress("b") + &other("apps/v1", "Deployment", "a")));
+    ground.agent.start();
+    let said = |agent: &common::Agent, kind: &str| {
+        let line = format!("objects of kind {kind} are left out: Bowline doesn't read them");
+        agent.log().lines().filter(|found| found.contains(&line)).count()
+    };
+    let kinds = ["networking.k8s.io/v1 Ingress", "apps/v1 Deployment", "apps/v1 DaemonSet"];
+    assert_eq!(kinds.map(|kind| said(&ground.agent, kind)), [1, 1, 0], "{}", ground.agent.log());
+    // Read again, as a file that has changed and as a new one; another kind has a line of its own.
+    ground.agent.put("a.yaml", &(ingress("a") + &ingress("c") + &other("apps/v1", "Deployment", "b")));
+    ground.agent.put("b.yaml", &(ingress("d") + &other("apps/v1", "DaemonSet", "a")));
+    ground.agent.barrier();
+    assert_eq!(kinds.map(|kind| said(&ground.agent, kind)), [1, 1, 1], "{}", ground.agent.log());
+    assert_eq!(ground.agent.metric("bowline_problems{cluster=\"local\"}"), Some(0.0));
+}
