@@ -14,6 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::Listener;
+use bowline_cluster::span::human;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -141,7 +142,7 @@ pub(crate) async fn serve(place: Place, what: &'static str, router: Router) {
                 let error = error.to_string();
                 if said.as_ref().is_none_or(|(before, when)| *before != error || when.elapsed() >= SAY) {
                     tracing::warn!(
-                        %address, %error, again_seconds = AGAIN.as_secs(),
+                        %address, %error, again_after = human(AGAIN),
                         "cannot serve {what}; free the address, or give another by {flag}"
                     );
                     said = Some((error, Instant::now()));

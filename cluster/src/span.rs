@@ -35,3 +35,29 @@ pub fn ago(seconds: i64) -> String {
         Err(_) => "<invalid>".to_owned(),
     }
 }
+
+/// A span of time to the millisecond, where more than two digits count: `1h30m`, `1.5s`, `100ms`.
+pub fn exact(span: Duration) -> String {
+    let milliseconds = span.as_millis();
+    match milliseconds {
+        0 => return "0s".to_owned(),
+        1..1000 => return format!("{milliseconds}ms"),
+        _ => {}
+    }
+    let seconds = milliseconds / 1000;
+    let mut text = String::new();
+    for (count, unit) in [(seconds / 3600, "h"), (seconds / 60 % 60, "m")] {
+        if count > 0 {
+            text.push_str(&format!("{count}{unit}"));
+        }
+    }
+    match (seconds % 60, milliseconds % 1000) {
+        (0, 0) => {}
+        (seconds, 0) => text.push_str(&format!("{seconds}s")),
+        (seconds, rest) => {
+            text.push_str(format!("{seconds}.{rest:03}").trim_end_matches('0'));
+            text.push('s');
+        }
+    }
+    text
+}

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bowline_cluster::span::exact;
 use rustls::pki_types::ServerName;
 
 use crate::wire::WireError;
@@ -83,7 +84,7 @@ pub enum By {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Trouble {
     /// None came in time.
-    #[error("{0}: no answer within {1:?}")]
+    #[error("{0}: no answer within {within}", within = exact(*.1))]
     Silent(SocketAddr, Duration),
     /// The system or the network refused.
     #[error("{0}: {1}")]

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use bowline_cluster::object::ObjectName;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::Triggered;
+use bowline_cluster::span::exact;
 use bowline_dataplane::node::Dataplane;
 use tokio::sync::mpsc;
 
@@ -155,7 +156,7 @@ impl Kernel {
         }
         tracing::debug!(
             services = changed.len(),
-            microseconds = begun.elapsed().as_micros() as u64,
+            took = exact(begun.elapsed()),
             since_event_us = since_event.map(|t| t.as_micros() as u64),
             "programmed"
         );
@@ -175,8 +176,8 @@ impl Kernel {
                     services = snapshot.services.len(),
                     ports = usage.services.0,
                     backends = usage.backends.0,
-                    programming_ms = programmed.as_millis() as u64,
-                    since_start_ms = self.started.elapsed().as_millis() as u64,
+                    took = exact(programmed),
+                    since_start = exact(self.started.elapsed()),
                     "ready: the first whole read is in the kernel"
                 );
             }

@@ -37,3 +37,26 @@ fn what_is_yet_to_come_is_invalid() {
         assert_eq!(ago(seconds), text);
     }
 }
+
+#[test]
+fn exact_spans_lose_no_millisecond() {
+    for (milliseconds, text) in [
+        (0, "0s"),
+        (1, "1ms"),
+        (999, "999ms"),
+        (1000, "1s"),
+        (1500, "1.5s"),
+        (1005, "1.005s"),
+        (59_999, "59.999s"),
+        (60_000, "1m"),
+        (60_001, "1m0.001s"),
+        (90_000, "1m30s"),
+        (3_600_000, "1h"),
+        (3_601_000, "1h1s"),
+        (5_400_000, "1h30m"),
+        (90_061_250, "25h1m1.25s"),
+    ] {
+        assert_eq!(exact(Duration::from_millis(milliseconds)), text);
+    }
+    assert_eq!(exact(Duration::from_micros(1500)), "1ms");
+}

@@ -15,6 +15,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use bowline_cluster::span::exact;
+
 use super::zones::Zones;
 use super::{Next, Plugin};
 use crate::fast::{Fast, Step};
@@ -223,7 +225,7 @@ impl Inner {
         drop(found);
         if query.is_dry() {
             query.note(|| match &chosen {
-                Some((entry, _)) => format!("has it, for {} s more", entry.left(now)),
+                Some((entry, _)) => format!("has it, for {} more", left(entry, now)),
                 None => "does not have it".to_owned(),
             });
             return next.run(query).await;
@@ -266,7 +268,7 @@ impl Inner {
 
     /// The answer to a query from what is kept and lives.
     fn reply_now(&self, query: &mut Query, entry: &Entry, now: Instant) -> Reply {
-        query.note(|| format!("has it, for {} s more", entry.left(now)));
+        query.note(|| format!("has it, for {} more", left(entry, now)));
         let ttl = if self.settings.keep_ttl { entry.ttl } else { entry.left(now).max(0) as u32 };
         reply(query, entry, ttl)
     }
@@ -426,4 +428,9 @@ fn reply(query: &Query, entry: &Entry, ttl: u32) -> Reply {
         at.copy_from_slice(&count.to_be_bytes());
     }
     Reply::relayed(bytes, NAME)
+}
+
+/// How much longer an entry is good.
+fn left(entry: &Entry, now: Instant) -> String {
+    exact(std::time::Duration::from_secs(u64::try_from(entry.left(now)).unwrap_or_default()))
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_cluster::span::exact;
+
 use super::{Next, Plugin};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
@@ -54,6 +56,6 @@ impl Plugin for Cancel {
     }
 
     fn describe(&self) -> String {
-        format!("gives up after {:?}", self.after)
+        format!("gives up after {}", exact(self.after))
     }
 }

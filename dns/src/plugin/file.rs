@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bowline_cluster::span::exact;
+
 use super::zones::{Fallthrough, Zones};
 use super::{Next, Plugin, Transferable, WholeZone};
 use crate::corefile::{Directive, Problem};
@@ -103,7 +105,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                 if path.exists() || reload.is_zero() {
                     return Err(directive.problem(error));
                 }
-                tracing::warn!(path = %path.display(), "the zone file is not there yet; looking again in {reload:?}");
+                tracing::warn!(path = %path.display(), "the zone file is not there yet; looking again in {}", exact(reload));
             }
             // The last directive for a zone counts.
             file.zones.retain(|other| other.origin != *name);

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bowline_cluster::span::exact;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc as channel;
 
@@ -253,7 +254,7 @@ impl<'a> House<'a> {
         self.services.is_ending.store(true, Ordering::Relaxed);
         let lameduck = self.current.load().lameduck;
         if lameduck > Duration::ZERO {
-            tracing::info!(seconds = lameduck.as_secs_f64(), "the end was asked for; going on for lameduck's time");
+            tracing::info!(lameduck = exact(lameduck), "the end was asked for; going on for lameduck's time");
             tokio::time::sleep(lameduck).await;
         }
         let workers = self.workers;

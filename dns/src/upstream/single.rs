@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bowline_cluster::span::exact;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -33,7 +34,7 @@ pub async fn ask(
         }
     };
     timeout(time, asking).await.unwrap_or_else(|_| {
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("{}: no answer within {time:?}", endpoint.address)))
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("{}: no answer within {}", endpoint.address, exact(time))))
     })
 }
 

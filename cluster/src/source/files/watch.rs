@@ -44,7 +44,7 @@ impl Watches {
     pub(super) fn open(root: &Path) -> Watches {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
         if let Err(error) = &inotify {
-            tracing::warn!(%error, "no inotify: changes of the folder are looked for every 2 s");
+            tracing::warn!(%error, "no inotify: changes of the folder are looked for every 2s");
         }
         Watches {
             inotify: inotify.ok(),

@@ -18,6 +18,7 @@ use super::wire::{Bookmark, Event, Lines, MAX_LINE, Page, Status};
 use crate::parse::Envelope;
 use crate::source::remote::{Collection, Mirror, number};
 use crate::source::{Origin, Problem};
+use crate::span::{exact, human};
 
 /// How many objects a page has.
 pub(super) const PAGE: u32 = 500;
@@ -167,7 +168,7 @@ impl<'m, 's> Follower<'m, 's> {
                     self.take(body, link, &mut listing).await
                 }
                 Ok(Err(failure)) => Err(failure),
-                Err(_) => Err(Failure::Broken(format!("no answer within {} s", LIST_SILENCE.as_secs()))),
+                Err(_) => Err(Failure::Broken(format!("no answer within {}", human(LIST_SILENCE)))),
             };
             if listing.is_none() {
                 return end.map(|end| in_time(end, began, life));
@@ -231,8 +232,7 @@ impl<'m, 's> Follower<'m, 's> {
                 Ok(Some(frame)) => frame.map_err(|error| Failure::Broken(explain(&error)))?,
                 Ok(None) => break,
                 Err(_) if listing.is_some() => {
-                    let seconds = LIST_SILENCE.as_secs();
-                    return Err(Failure::Broken(format!("the list had no end {seconds} s after its last object")));
+                    return Err(endless());
                 }
                 Err(_) => {
                     tracing::debug!(resource = self.resource.name(), url = %link.url, "silent");
@@ -254,8 +254,7 @@ impl<'m, 's> Follower<'m, 's> {
                 return Err(Failure::Broken(format!("a line of more than {MAX_LINE} bytes")));
             }
             if listing.is_some() && longer.elapsed() > LIST_SILENCE {
-                let seconds = LIST_SILENCE.as_secs();
-                return Err(Failure::Broken(format!("the list had no end {seconds} s after its last object")));
+                return Err(endless());
             }
             if turn.is_multiple_of(FRAMES) {
                 tokio::task::yield_now().await;
@@ -367,7 +366,7 @@ impl<'m, 's> Follower<'m, 's> {
 
     fn listed(&self, mirror: &Mirror<'_>, began: Instant, how: &str) {
         let (resource, objects) = (mirror.name(self.c), mirror.count(self.c));
-        tracing::info!(resource, objects, how, milliseconds = began.elapsed().as_millis() as u64, "listed");
+        tracing::info!(resource, objects, how, took = exact(began.elapsed()), "listed");
     }
 
     /// Does what a failure asks for, and waits as long as it should.
@@ -446,6 +445,11 @@ impl Pages {
         let (number, epoch) = (link.number, link.epoch);
         Pages { began: Instant::now(), number, epoch, revision: 0, next: None, whole: false, failures: 0 }
     }
+}
+
+/// A list as a stream that gets no longer.
+fn endless() -> Failure {
+    Failure::Broken(format!("the list had no end {} after its last object", human(LIST_SILENCE)))
 }
 
 /// A watch that ended, as it should be or not.

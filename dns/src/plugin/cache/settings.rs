@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use bowline_cluster::span::exact;
+
 use super::entry::{Entry, Kind};
 use super::judge::Judged;
 use crate::fast::Fast;
@@ -133,16 +135,23 @@ impl Settings {
     }
 }
 
+fn seconds(count: u32) -> String {
+    exact(Duration::from_secs(count.into()))
+}
+
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Settings { success, denial, .. } = self;
         write!(
             f,
-            "answers for {} to {} s, denials for {} to {} s",
-            success.least, success.most, denial.least, denial.most
+            "answers for {} to {}, denials for {} to {}",
+            seconds(success.least),
+            seconds(success.most),
+            seconds(denial.least),
+            seconds(denial.most)
         )?;
         match self.stale {
-            Some(stale) => write!(f, "; stale ones for {stale:?} more"),
+            Some(stale) => write!(f, "; stale ones for {} more", exact(stale)),
             None => Ok(()),
         }
     }

@@ -24,8 +24,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     let mut args = &directive.args[..];
     if let Some(number) = args.first().and_then(|arg| arg.parse::<i64>().ok()) {
         let ttl = u32::try_from(number).ok().filter(|ttl| *ttl > 0);
-        let ttl =
-            ttl.ok_or_else(|| directive.problem(format!("a TTL of {number} s is not possible; use 1 or more")))?;
+        let ttl = ttl.ok_or_else(|| directive.problem(format!("a TTL of {number}s is not possible; use 1 or more")))?;
         (settings.success.most, settings.denial.most) = (ttl, ttl);
         args = &args[1..];
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use bowline_cluster::span::exact;
 use bowline_cluster::tls::Files;
 use rustls::pki_types::ServerName;
 
@@ -201,7 +202,11 @@ fn options(building: &Building<'_>, directive: &Directive) -> Result<Read, Probl
     if let Some(age) = max_age
         && age < idle
     {
-        return Err(directive.problem(format!("max_age {age:?} is less than expire {idle:?}; make it longer")));
+        return Err(directive.problem(format!(
+            "max_age {} is less than expire {}; make it longer",
+            exact(age),
+            exact(idle)
+        )));
     }
     Ok(read)
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bowline_cluster::span::exact;
 
 use super::{part, place};
 use crate::wire::{Name, Record, Type};
@@ -43,7 +44,7 @@ impl Weights {
             Ok(read) => read,
             Err(Unread::Open(error)) if !reload.is_zero() => {
                 let path = path.display();
-                tracing::warn!("plugin/loadbalance: {path} can't be read ({error}); trying again in {reload:?}");
+                tracing::warn!("plugin/loadbalance: {path} can't be read ({error}); trying again in {}", exact(reload));
                 Read::default()
             }
             Err(unread) => return Err(unread.tell(&path)),

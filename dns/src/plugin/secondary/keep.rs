@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bowline_cluster::span::exact;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::book::Book;
@@ -25,7 +26,7 @@ pub(super) async fn run(copy: Arc<Copy>, book: Option<Arc<Book>>) {
     while copy.held.last().is_none() {
         match fetch(&copy, book).await {
             Ok(()) => break,
-            Err(reason) => tracing::warn!(%zone, %reason, "no primary gave the zone; trying again in {pause:?}"),
+            Err(reason) => tracing::warn!(%zone, %reason, "no primary gave the zone; trying again in {}", exact(pause)),
         }
         let _ = timeout(pause, copy.news.notified()).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -48,7 +49,7 @@ pub(super) async fn run(copy: Arc<Copy>, book: Option<Arc<Book>>) {
                 (good, has_failed) = (Instant::now(), false);
             }
             Err(reason) => {
-                tracing::warn!(%zone, %reason, "no primary tells of the zone; trying again in {retry:?}");
+                tracing::warn!(%zone, %reason, "no primary tells of the zone; trying again in {}", exact(retry));
                 has_failed = true;
                 if good.elapsed() >= expire {
                     tracing::error!(%zone, "the zone has expired: it is served no more");
