@@ -57,6 +57,21 @@ impl Files {
         }
     }
 
+    /// Why our own certificate can't be shown by a library that reads it first, as etcd's does.
+    pub(crate) fn unshowable(&self) -> Option<String> {
+        let (certificate, _) = self.own.as_ref()?;
+        let chain = certificates(certificate).ok()?;
+        let first = Certificate::read(chain.first()?)?;
+        (first.version < 3).then(|| {
+            format!(
+                "{} is of X.509 version {}, which can't be shown to etcd; make one of version 3: \
+                 openssl x509 -req -extfile FILE, with extendedKeyUsage=clientAuth in FILE",
+                certificate.display(),
+                first.version
+            )
+        })
+    }
+
     /// What can be read and will not do: certificates whose time is over, or has not come.
     pub fn doubts(&self) -> Vec<String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

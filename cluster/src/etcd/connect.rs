@@ -139,6 +139,9 @@ impl Secured {
                 if reason.starts_with(&*key.to_string_lossy()) { "key" } else { "cert" }
             };
             files.load().map_err(|reason| format!("{}={reason}", parameter(&reason)))?;
+            if let Some(reason) = files.unshowable() {
+                return Err(format!("cert={reason}"));
+            }
             let read = |file: &Path| std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()));
             tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
         }

@@ -162,3 +162,23 @@ fn the_server_s_own_certificate_may_be_the_authority() {
     let refusal = secured.refusal(&secured.location(url, "old.crt", Some("own")));
     assert!(refusal.contains("expired"), "{refusal}");
 }
+
+/// etcd takes it, and the library that asks etcd does not: it is said, with what to do.
+#[test]
+fn a_client_s_certificate_of_version_1_is_told_with_what_to_do() {
+    let secured = Secured::new();
+    let folder = secured.site.servers.folder("etcd-certificates").unwrap();
+    for words in [
+        "req -new -newkey rsa:2048 -nodes -keyout v1.key -out v1.csr -subj /CN=root",
+        "x509 -req -in v1.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out v1.crt -days 2",
+    ] {
+        let ran = std::process::Command::new("openssl").args(words.split(' ')).current_dir(&folder).output().unwrap();
+        assert!(ran.status.success(), "{words}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+    for name in ["v1.crt", "v1.key"] {
+        fs::copy(folder.join(name), secured.files.join(name)).unwrap();
+    }
+    let refusal = secured.refusal(&secured.location(&secured.site.etcd.urls()[0], "ca.crt", Some("v1")));
+    assert!(refusal.contains("cert=") && refusal.contains("v1.crt is of X.509 version 1"), "{refusal}");
+    assert!(refusal.contains("make one of version 3"), "{refusal}");
+}
