@@ -134,6 +134,8 @@ fn what_a_watch_has_lost_is_found_by_comparing() {
     site.delete("goes");
     site.put("changes", &service("changes", "10.0.0.2"));
     site.put("comes", &service("comes", "10.0.0.1"));
+    // By what comes later the watch is seen to have passed those by.
+    site.put("later", &service("later", "10.0.0.1"));
     running.until_ip("goes", None);
     running.until_ip("changes", Some("10.0.0.2"));
     running.until_ip("comes", Some("10.0.0.1"));
@@ -146,8 +148,10 @@ fn what_a_watch_has_lost_is_found_by_comparing() {
     assert!(!names.iter().any(|name| name.contains("stays")), "{drifts:?}");
     // The same once more: it was lost again.
     site.put("goes", &service("goes", "10.0.0.1"));
+    site.put("later", &service("later", "10.0.0.2"));
     running.until_ip("goes", Some("10.0.0.1"));
     site.delete("goes");
+    site.put("later", &service("later", "10.0.0.3"));
     running.until_ip("goes", None);
     assert_eq!(running.past_ips("stays"), [Some("10.0.0.1".to_owned())]);
     assert!(!running.events().contains(&Event::Away), "{:?}", running.reasons());

@@ -113,12 +113,17 @@ fn a_list_in_pages_that_fails_midway_is_read_all_the_same() {
         ("/api/v1/namespaces/default/services".to_owned(), text)
     }));
     // And how many pages were asked for then, and how many of them were first ones.
-    let ways: Vec<(&str, MakeAct, (usize, usize))> = vec![
-        ("status 500", || Act::Refuse(500, String::new()), (4, 1)),
-        ("status 503", || Act::Refuse(503, String::new()), (4, 1)),
-        // At another connection there may be other data.
-        ("an end in the middle", || Act::Say("{\"kind\":\"ServiceList\",".to_owned(), Then::Cut), (5, 2)),
-        ("what is no list", || Act::Say("<html>".to_owned(), Then::Close), (5, 2)),
+    const ON: (usize, usize) = (4, 1);
+    // At another connection there may be other data: the list goes on where an object that changed later proves that
+    // there isn't, else it begins anew.
+    const ANEW: (usize, usize) = (5, 2);
+    const AT_ONCE: (usize, usize) = (3, 2);
+    type Way = (&'static str, MakeAct, &'static [(usize, usize)]);
+    let ways: Vec<Way> = vec![
+        ("status 500", || Act::Refuse(500, String::new()), &[ON]),
+        ("status 503", || Act::Refuse(503, String::new()), &[ON]),
+        ("an end in the middle", || Act::Say("{\"kind\":\"ServiceList\",".to_owned(), Then::Cut), &[ANEW, ON]),
+        ("what is no list", || Act::Say("<html>".to_owned(), Then::Close), &[ANEW, ON]),
         (
             "no version",
             || {
@@ -128,10 +133,10 @@ fn a_list_in_pages_that_fails_midway_is_read_all_the_same() {
                     Then::Close,
                 )
             },
-            (5, 2),
+            &[ANEW, ON],
         ),
         // The rest is forgotten: all at once, as client-go does.
-        ("status 410", || Act::Refuse(410, String::new()), (3, 2)),
+        ("status 410", || Act::Refuse(410, String::new()), &[AT_ONCE]),
     ];
     for (way, act, asked) in ways {
         let mut failed = false;
@@ -144,8 +149,8 @@ fn a_list_in_pages_that_fails_midway_is_read_all_the_same() {
         assert_eq!(running.snapshot().services.len(), 1011, "{way}");
         let pages: Vec<_> = crooked.asked().into_iter().filter(|path| is_page(path)).collect();
         let firsts = pages.iter().filter(|path| !path.contains("continue=")).count();
-        assert_eq!((pages.len(), firsts), asked, "{way}: {pages:?}");
-        assert_eq!(pages.last().unwrap().contains("limit=0"), asked == (3, 2), "{way}: {pages:?}");
+        assert!(asked.contains(&(pages.len(), firsts)), "{way}: {pages:?}");
+        assert_eq!(pages.last().unwrap().contains("limit=0"), asked == [AT_ONCE], "{way}: {pages:?}");
     }
 }
 

@@ -21,7 +21,7 @@ use crate::source::remote::{Collection, Difference, Mirror, number};
 
 /// Comparisons of one collection are at least so far apart.
 const LEAST: Duration = Duration::from_secs(1);
-/// A watch that was quiet for so long has nothing more on its way; less where it is compared more often.
+/// A watch that was quiet for so long has nothing more on its way.
 const QUIET: Duration = Duration::from_secs(3);
 /// How often it is looked whether it is.
 const LOOK: Duration = Duration::from_millis(250);
@@ -161,7 +161,7 @@ impl Comparer<'_, '_> {
             differences.retain(differ);
             let heard = self.progress.heard.get().map_or(began, |heard| heard.max(began));
             let is_past = revision > 0 && self.progress.revision.get() >= revision;
-            if differences.is_empty() || is_past || heard.elapsed() > QUIET.min(self.period.max(LEAST)) {
+            if differences.is_empty() || is_past || heard.elapsed() > QUIET {
                 return;
             }
             sleep(LOOK).await;
