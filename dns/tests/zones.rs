@@ -26,7 +26,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn ask(port: u16, name: &Name, rtype: Type, dnssec: bool) -> Option<Message> {
+fn ask(port: u16, name: &Name, rtype: Type, dnssec: bool) -> Option<Vec<u8>> {
     let mut message = Message { id: fastrand::u16(..), edns: Some(Edns::new(4096, dnssec)), ..Message::default() };
     message.questions.push(Question::new(name.clone(), rtype));
     let mut bytes = Vec::new();
@@ -37,7 +37,31 @@ fn ask(port: u16, name: &Name, rtype: Type, dnssec: bool) -> Option<Message> {
     socket.send(&bytes).ok()?;
     let mut answer = vec![0; 65_536];
     let length = socket.recv(&mut answer).ok()?;
-    Some(Message::read(&answer[..length]).unwrap())
+    answer.truncate(length);
+    Some(answer)
+}
+
+fn read(bytes: &[u8]) -> Message {
+    Message::read(bytes).unwrap()
+}
+
+/// A second opinion: what hickory-proto reads of an answer is what we wrote.
+fn is_read_alike(bytes: &[u8], ours: &Message) -> Result<(), String> {
+    let theirs = hickory_proto::op::Message::from_vec(bytes).map_err(|error| format!("hickory-proto: {error}"))?;
+    let counts = [&theirs.answers, &theirs.authorities, &theirs.additionals].map(Vec::len);
+    let own = [&ours.answers, &ours.authorities, &ours.additionals].map(Vec::len);
+    if counts != own {
+        return Err(format!("hickory-proto counts {counts:?} records, we {own:?}"));
+    }
+    let of_theirs = theirs.answers.iter().chain(&theirs.authorities).chain(&theirs.additionals);
+    for (record, own) in of_theirs.zip(ours.records()) {
+        let read = (record.name.to_string().to_lowercase(), u16::from(record.record_type()), record.ttl);
+        let written = (own.name.to_string().to_lowercase(), own.rtype.0, own.ttl);
+        if read != written {
+            return Err(format!("hickory-proto reads {read:?}, we wrote {written:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// Records as a set of lines in lower case: their order within a section is free.
@@ -112,7 +136,7 @@ fn answers_are_those_of_coredns() {
     let running = Running::start(settings, Arc::new(services)).unwrap();
     let soa = Name::parse("example.org.").unwrap();
     bowline_lab::wait_for("CoreDNS answers", Duration::from_secs(60), || {
-        ask(theirs, &soa, Type::SOA, false).is_some_and(|answer| answer.rcode() == Rcode::NOERROR)
+        ask(theirs, &soa, Type::SOA, false).is_some_and(|answer| read(&answer).rcode() == Rcode::NOERROR)
     })
     .unwrap();
     let types = [
@@ -141,8 +165,12 @@ fn answers_are_those_of_coredns() {
         for rtype in types {
             for dnssec in [false, true] {
                 let at = Name::parse(&name).unwrap();
-                let our = ask(ours, &at, rtype, dnssec).unwrap();
-                let Some(their) = ask(theirs, &at, rtype, dnssec) else {
+                let bytes = ask(ours, &at, rtype, dnssec).unwrap();
+                let our = read(&bytes);
+                if let Err(why) = is_read_alike(&bytes, &our) {
+                    wrong.push(format!("{name} {rtype} DO={dnssec}: {why}"));
+                }
+                let Some(their) = ask(theirs, &at, rtype, dnssec).map(|bytes| read(&bytes)) else {
                     panic!("CoreDNS does not answer {name} {rtype} DO={dnssec}; ours {}", told(&our));
                 };
                 asked += 1;
