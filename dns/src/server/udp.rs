@@ -99,11 +99,13 @@ impl Batch {
         };
         let mut next = 0;
         let tasks = self.tasks.clone();
-        while tasks.catch(|| self.answer(&mut next, server)).is_none() {
-            // The fast way has panicked: the other answers.
-            if let Some(datagram) = self.receiver.datagrams().nth(next.saturating_sub(1)).filter(|one| !one.is_cut) {
+        let mut before = 0;
+        while tasks.catch(|| self.answer(&mut next, server)).is_none() && next > before {
+            // The fast way has panicked: the other answers, and the rest of the batch has its turn.
+            if let Some(datagram) = self.receiver.datagrams().nth(next - 1).filter(|one| !one.is_cut) {
                 self.answer_later(datagram.path, datagram.bytes.to_vec(), server);
             }
+            before = next;
         }
         let sent = self.sender.send(&**socket);
         if let Some(error) = sent.error {
