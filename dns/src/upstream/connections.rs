@@ -88,7 +88,7 @@ pub(super) struct Connections {
     /// Those at which nothing waits. The last used is the next taken, so that those too many grow old and go.
     idle: Vec<Rc<Connection>>,
     queue: VecDeque<Wanting>,
-    /// Questions that wait at a new connection, and take any other that is free.
+    /// Questions that wait at a new connection, and take any that has answered and is free.
     stalled: VecDeque<Give>,
     opening: usize,
     /// New ones in a row that brought nothing.
@@ -110,11 +110,11 @@ pub(super) async fn take(upstream: &Arc<Upstream>, fresh: bool) -> Result<Rc<Con
     }
 }
 
-/// A connection that is free, as soon as there is one; none is opened for it.
+/// A connection that has answered and is free, as soon as there is one; none is opened for it.
 pub(super) async fn free(upstream: &Arc<Upstream>) -> Option<Rc<Connection>> {
     let given = pool::with(upstream, |pool| {
         let (give, given) = oneshot::channel();
-        match pool.connections.pop_idle(upstream, Instant::now()) {
+        match pool.connections.pop_proved(upstream, Instant::now()) {
             Some(idle) => drop(give.send(Ok(idle))),
             None => {
                 let stalled = &mut pool.connections.stalled;
@@ -194,6 +194,14 @@ impl Connections {
         None
     }
 
+    /// One that has answered: at another that is new, a question might wait as it does at its own.
+    fn pop_proved(&mut self, upstream: &Upstream, now: Instant) -> Option<Rc<Connection>> {
+        let fit = |connection: &&Rc<Connection>| connection.has_answered() && connection.is_fit(upstream, now);
+        let proved = self.idle.iter().rfind(fit)?.clone();
+        self.remove_idle(upstream, &proved);
+        Some(proved)
+    }
+
     fn remove_idle(&mut self, upstream: &Upstream, connection: &Rc<Connection>) {
         if let Some(at) = self.idle.iter().rposition(|other| Rc::ptr_eq(other, connection)) {
             self.idle.remove(at);
@@ -255,7 +263,9 @@ impl Connections {
                 _ => return,
             }
         }
-        while let Some(give) = self.stalled.pop_front() {
+        while connection.has_answered()
+            && let Some(give) = self.stalled.pop_front()
+        {
             match give.send(Ok(connection)) {
                 Err(Ok(back)) => connection = back,
                 _ => return,

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use bowline_lab::kubernetes::Authority;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -243,6 +243,51 @@ fn slow_names_hold_up_no_other_and_connections_are_used_again() {
             assert!(peer.state.connections.get() <= most + 10, "{}", peer.state.connections.get());
         });
     }
+}
+
+/// That a slow name is asked by another connection besides, and that one given up, says nothing of what a server takes.
+#[test]
+fn slow_names_at_new_connections_do_not_bound_them() {
+    run(async {
+        let peer = Peer::start(End::Never, None);
+        let upstream = peer.upstream(None);
+        let slow = |range: std::ops::Range<usize>| -> Vec<_> {
+            let ask = |n| {
+                let asked = bytes(&question(&format!("slow-{n}.example.org."), Type::A));
+                let upstream = upstream.clone();
+                tokio::task::spawn_local(async move { upstream.ask(&asked, By::Tcp).await })
+            };
+            range.map(ask).collect()
+        };
+        let held = &peer.state.held;
+        // One connection has answered. Others are open, but those for whom they were are gone.
+        assert!(ask_many(&upstream, 1, 1).await.is_empty());
+        let mut slow_ones = slow(0..1);
+        until("the first is held", || held.get() == 1).await;
+        for n in 0..10 {
+            let asked = bytes(&question(&format!("gone-{n}.example.org."), Type::A));
+            assert!(upstream.ask(&asked, By::Tcp).now_or_never().is_none());
+        }
+        until("they are open", || upstream.idle.load(Ordering::Relaxed) == 10).await;
+        slow_ones.extend(slow(1..5));
+        let began = std::time::Instant::now();
+        while held.get() < 9 {
+            assert!(began.elapsed() < Duration::from_secs(20), "{} are held", held.get());
+            assert!(ask_many(&upstream, 1, 1).await.is_empty());
+        }
+        peer.state.released.send_replace(true);
+        for slow in slow_ones {
+            assert!(slow.await.unwrap().is_ok());
+        }
+        peer.state.released.send_replace(false);
+        let (before, slow_ones) = (held.get(), slow(5..35));
+        until("each has a connection", || held.get() >= before + 30).await;
+        assert!(ask_many(&upstream, 100, 20).await.is_empty());
+        peer.state.released.send_replace(true);
+        for slow in slow_ones {
+            assert!(slow.await.unwrap().is_ok());
+        }
+    });
 }
 
 #[test]
