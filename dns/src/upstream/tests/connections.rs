@@ -46,7 +46,8 @@ struct Inside {
     /// How many connections are served at a time, and whether further ones are closed, or left standing.
     room: Semaphore,
     closes_others: Cell<bool>,
-    released: watch::Sender<bool>,
+    /// So many of those that were held.
+    released: watch::Sender<usize>,
     connections: Cell<usize>,
     held: Cell<usize>,
     resumed: Cell<usize>,
@@ -64,7 +65,7 @@ impl Peer {
             refused: Cell::new(0),
             room: Semaphore::new(Semaphore::MAX_PERMITS),
             closes_others: Cell::new(false),
-            released: watch::channel(false).0,
+            released: watch::channel(0).0,
             connections: Cell::new(0),
             held: Cell::new(0),
             resumed: Cell::new(0),
@@ -136,9 +137,10 @@ impl Peer {
             }
             let message = Message::read(&message).unwrap();
             if message.questions[0].name.to_string().starts_with("slow") {
-                state.held.set(state.held.get() + 1);
+                let turn = state.held.get() + 1;
+                state.held.set(turn);
                 let mut released = state.released.subscribe();
-                if released.wait_for(|released| *released).await.is_err() {
+                if released.wait_for(|released| *released >= turn).await.is_err() {
                     return;
                 }
             }
@@ -234,7 +236,7 @@ fn slow_names_hold_up_no_other_and_connections_are_used_again() {
             let most = 10 + 20 + 10;
             assert!(peer.state.connections.get() <= most, "{}", peer.state.connections.get());
             assert!(ask_many(&upstream, 200, 20).await.is_empty() && ask_many(&upstream, 50, 1).await.is_empty());
-            peer.state.released.send_replace(true);
+            peer.state.released.send_replace(usize::MAX);
             for slow in slow {
                 assert!(slow.await.unwrap().is_ok());
             }
@@ -275,15 +277,15 @@ fn slow_names_at_new_connections_do_not_bound_them() {
             assert!(began.elapsed() < Duration::from_secs(20), "{} are held", held.get());
             assert!(ask_many(&upstream, 1, 1).await.is_empty());
         }
-        peer.state.released.send_replace(true);
+        // By their first connections they are answered, by their second ones not.
+        peer.state.released.send_replace(5);
         for slow in slow_ones {
             assert!(slow.await.unwrap().is_ok());
         }
-        peer.state.released.send_replace(false);
         let (before, slow_ones) = (held.get(), slow(5..35));
         until("each has a connection", || held.get() >= before + 30).await;
         assert!(ask_many(&upstream, 100, 20).await.is_empty());
-        peer.state.released.send_replace(true);
+        peer.state.released.send_replace(usize::MAX);
         for slow in slow_ones {
             assert!(slow.await.unwrap().is_ok());
         }
@@ -391,7 +393,7 @@ fn there_is_an_end_to_connections_and_all_questions_are_answered() {
             .collect();
         // Other tests have connections too, and take part of what may be open.
         until("many are open", || peer.state.held.get() >= most / 2).await;
-        peer.state.released.send_replace(true);
+        peer.state.released.send_replace(usize::MAX);
         for one in asking {
             one.await.unwrap().unwrap();
         }
