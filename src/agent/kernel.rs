@@ -156,7 +156,7 @@ impl Kernel {
         }
         tracing::debug!(
             services = changed.len(),
-            took = exact(begun.elapsed()),
+            microseconds = begun.elapsed().as_micros() as u64,
             since_event_us = since_event.map(|t| t.as_micros() as u64),
             "programmed"
         );

@@ -58,6 +58,7 @@ const RULES: &[Rule] = &[
     Rule { name: UNDER_MINIMAL, correct: |seen, theirs| under_minimal(seen, theirs?) },
     Rule { name: "The server's address", correct: |seen, theirs| server_address(seen, theirs?) },
     Rule { name: "Messages that end before the question", correct: |seen, theirs| without_question(seen, theirs?) },
+    Rule { name: "Copies of what is no zone", correct: |seen, theirs| no_zone(seen, theirs?) },
     Rule { name: "Copies of a zone that has not changed", correct: |seen, theirs| unchanged(seen, theirs?) },
     Rule { name: TOO_LONG, correct: |_, _| None },
 ];
@@ -437,6 +438,15 @@ fn unchanged(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
         && ours.answers.iter().all(is_soa)
         && theirs.answers.first().is_some_and(is_soa);
     is_meant.then(|| ours.clone())
+}
+
+/// A transfer of a name below the cluster's zone, which CoreDNS gives with that name behind all others.
+fn no_zone(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
+    let (asked, ours) = (seen.ask.question(), seen.ours?);
+    let is_zone = |zone: &String| Name::parse(zone).is_ok_and(|zone| zone == asked.name);
+    let is_meant = matches!(asked.rtype, Type::AXFR | Type::IXFR)
+        && (ours.rcode(), theirs.rcode()) == (Rcode::REFUSED, Rcode::NOERROR);
+    (is_meant && !seen.case.zones.iter().any(is_zone)).then(|| ours.clone())
 }
 
 fn without_question(seen: &Seen<'_>, theirs: &Message) -> Option<Message> {
