@@ -25,7 +25,6 @@ use crate::states::State;
 mod args;
 mod guard;
 pub(crate) mod interface;
-mod netlink;
 mod template;
 
 pub(crate) use args::NodeLocalArgs;

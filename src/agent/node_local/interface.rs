@@ -1,13 +1,11 @@
 //! The dummy interface that has the node-local addresses. Who made it is noted in its alias, so that nothing else is
 //! ever removed.
 
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-
-use super::netlink::Netlink;
+use bowline_net::{Kind, Net};
 
 /// EOPNOTSUPP: the kernel has no interfaces of this kind.
 const NOT_SUPPORTED: i32 = 95;
@@ -38,26 +36,22 @@ impl Interface {
         self.try_ensure().with_context(|| format!("interface {} for the node-local DNS server", self.name))
     }
 
-    fn try_ensure(&self) -> io::Result<()> {
-        let mut netlink = Netlink::open()?;
-        let find = |netlink: &mut Netlink| -> io::Result<_> {
-            Ok(netlink.links()?.into_iter().find(|link| link.name == self.name))
-        };
-        let (link, alias) = match find(&mut netlink)? {
+    fn try_ensure(&self) -> anyhow::Result<()> {
+        let net = Net::open()?;
+        let (link, alias) = match net.link(&self.name)? {
             Some(link) => (link, String::new()),
             None => {
                 // Some kernels have no dummies; a bridge without ports holds addresses as well.
-                netlink.add(&self.name, "dummy").or_else(|error| match error.raw_os_error() {
-                    Some(NOT_SUPPORTED) => netlink.add(&self.name, "bridge"),
+                net.add(&self.name, Kind::Dummy).or_else(|error| match error.errno() {
+                    Some(NOT_SUPPORTED) => net.add(&self.name, Kind::Bridge),
                     _ => Err(error),
                 })?;
                 tracing::info!(interface = %self.name, addresses = ?self.addresses, "made the node-local interface");
-                let gone = || io::Error::other("it was removed as soon as it was made");
-                (find(&mut netlink)?.ok_or_else(gone)?, note(&self.bpf_root))
+                (net.link(&self.name)?.context("it was removed as soon as it was made")?, note(&self.bpf_root))
             }
         };
-        netlink.set_up(link.index, &alias)?;
-        self.addresses.iter().try_for_each(|address| netlink.add_address(link.index, *address))
+        net.set_up(link.index, &alias)?;
+        Ok(self.addresses.iter().try_for_each(|address| net.add_address(link.index, *address))?)
     }
 }
 
@@ -67,11 +61,11 @@ impl Interface {
 /// What the kernel says.
 pub(crate) fn remove(bpf_root: &Path) -> anyhow::Result<Vec<String>> {
     let mine = note(bpf_root);
-    let remove = || -> io::Result<Vec<String>> {
-        let mut netlink = Netlink::open()?;
+    let remove = || -> anyhow::Result<Vec<String>> {
+        let net = Net::open()?;
         let mut removed = Vec::new();
-        for link in netlink.links()?.into_iter().filter(|link| link.alias == mine) {
-            netlink.remove(link.index)?;
+        for link in net.links()?.into_iter().filter(|link| link.alias == mine) {
+            net.remove(link.index)?;
             removed.push(link.name);
         }
         Ok(removed)
