@@ -49,8 +49,11 @@ fn crates_know_those_that_the_architecture_names() {
 fn there_is_no_circle() {
     let mut left = are();
     while !left.is_empty() {
-        let free: Vec<String> =
-            left.iter().filter(|(_, known)| known.iter().all(|one| !left.contains_key(one))).map(|(name, _)| name.clone()).collect();
+        let free: Vec<String> = left
+            .iter()
+            .filter(|(_, known)| known.iter().all(|one| !left.contains_key(one)))
+            .map(|(name, _)| name.clone())
+            .collect();
         assert!(!free.is_empty(), "a circle among {:?}", left.keys());
         free.iter().for_each(|name| drop(left.remove(name)));
     }
