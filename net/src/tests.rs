@@ -8,9 +8,10 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::*;
 
-/// EEXIST and ENODEV.
+/// EEXIST, ENODEV and EOPNOTSUPP.
 const EXISTS: i32 = 17;
 const GONE: i32 = 19;
+const NOT_SUPPORTED: i32 = 95;
 
 #[test]
 fn interfaces_come_get_addresses_and_go() {
@@ -27,7 +28,11 @@ fn interfaces_come_get_addresses_and_go() {
     assert_eq!(net.link("lo").unwrap().map(|link| link.index), Some(1));
     for (name, kind) in [("dummy7", Kind::Dummy), ("bridge7", Kind::Bridge)] {
         assert_eq!(net.link(name).unwrap(), None);
-        net.add(name, kind).unwrap();
+        if let Err(error) = net.add(name, kind) {
+            // Some kernels have no dummies.
+            assert_eq!((error.errno(), kind), (Some(NOT_SUPPORTED), Kind::Dummy), "{error}");
+            continue;
+        }
         assert_eq!(net.add(name, kind).unwrap_err().errno(), Some(EXISTS));
         let link = net.link(name).unwrap().unwrap();
         net.set_up(link.index, "ours").unwrap();
@@ -58,7 +63,7 @@ fn many_interfaces_are_listed() {
     std::thread::spawn(move || {
         move_into_link_name_space(std::os::fd::AsFd::as_fd(&netns), Some(LinkNameSpaceType::Network)).unwrap();
         let net = Net::open().unwrap();
-        (0..200).for_each(|n| net.add(&format!("many{n}"), Kind::Dummy).unwrap());
+        (0..200).for_each(|n| net.add(&format!("many{n}"), Kind::Bridge).unwrap());
         let links = net.links().unwrap();
         assert!((0..200).all(|n| links.iter().any(|link| link.name == format!("many{n}"))));
     })
