@@ -53,6 +53,12 @@ pub(super) fn bound() -> usize {
     share_of_files().min(MOST)
 }
 
+/// Whether each question that this thread has for it has a connection, alone or with others, and no more is opened.
+#[cfg(test)]
+pub(super) fn is_settled(upstream: &Arc<Upstream>) -> bool {
+    pool::with(upstream, |pool| pool.connections.queue.is_empty() && pool.connections.opening == 0)
+}
+
 /// A connection that is open or being opened, as it is counted.
 pub(super) struct Counted(Arc<Upstream>);
 
