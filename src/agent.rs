@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bowline_cluster::source::Stop;
-use bowline_cluster::source::kubernetes::Wanted;
 use bowline_dataplane::node::{Config, Dataplane};
+use bowline_sources::kubernetes::Wanted;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 

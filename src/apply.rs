@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bowline_cluster::store::apply::{DryRun, Outcome};
-use bowline_cluster::store::delete::Only;
-use bowline_cluster::store::{Error, LAST_APPLIED, Resource, Selector, Store};
+use bowline_cluster::selector::Selector;
+use bowline_sources::store::apply::{DryRun, Outcome};
+use bowline_sources::store::delete::Only;
+use bowline_sources::store::{Error, LAST_APPLIED, Resource, Store};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
@@ -104,7 +105,11 @@ pub(crate) fn run(args: &ApplyArgs) -> anyhow::Result<()> {
         tell(&format!("bowline: {problem}"));
     }
     let mut failed = read.problems.len();
-    let documents: Vec<_> = read.documents.into_iter().filter(|document| selector.fits(&document.value)).collect();
+    let documents: Vec<_> = read
+        .documents
+        .into_iter()
+        .filter(|document| bowline_sources::store::fits(&selector, &document.value))
+        .collect();
     block_on(async {
         let (mut applied, mut namespaces, mut unread) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for document in documents {
@@ -201,7 +206,7 @@ async fn prune(
         let was_applied = object["metadata"]["annotations"][LAST_APPLIED].is_string();
         let here = !resource.namespaced || namespaces.contains(namespace(&object));
         let kept = keep.contains(&(namespace(&object).to_owned(), label(&object)));
-        if !may_go || !was_applied || !here || kept || !selector.fits(&object) {
+        if !may_go || !was_applied || !here || kept || !bowline_sources::store::fits(&selector, &object) {
             continue;
         }
         let only = Only { uid: object["metadata"]["uid"].as_str().map(ToOwned::to_owned), version: None };

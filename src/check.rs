@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bowline_cluster::snapshot::Snapshot;
-use bowline_cluster::source::kubernetes::Wanted;
 use bowline_cluster::source::{Problem, Sink, Stop, Update};
 use bowline_cluster::{span, state};
 use bowline_dataplane::check::{Fitness, check};
 use bowline_dataplane::plan::not_served;
+use bowline_sources::kubernetes::Wanted;
 use ipnet::IpNet;
 
 use crate::cli::CheckArgs;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use bowline_cluster::store::delete::Only;
-use bowline_cluster::store::{Error, Resource, Selector, Store};
+use bowline_cluster::selector::Selector;
+use bowline_sources::store::delete::Only;
+use bowline_sources::store::{Error, Resource, Store};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
@@ -145,7 +146,10 @@ async fn named(store: &Store, args: &DeleteArgs) -> anyhow::Result<Vec<Object>> 
         if selects {
             let within = (!args.all_namespaces).then_some(&*namespace);
             let listed = store.list(&resource, within).await?;
-            let fit = listed.objects.iter().filter(|object| args.selector.as_ref().is_none_or(|s| s.fits(object)));
+            let fit = listed
+                .objects
+                .iter()
+                .filter(|object| args.selector.as_ref().is_none_or(|s| bowline_sources::store::fits(s, object)));
             objects.extend(fit.map(|found| Object {
                 resource: resource.clone(),
                 namespace: crate::store::namespace(found).to_owned(),

@@ -4,8 +4,8 @@ mod lines;
 
 use std::process::ExitCode;
 
-use bowline_cluster::store::LAST_APPLIED;
-use bowline_cluster::store::apply::DryRun;
+use bowline_sources::store::LAST_APPLIED;
+use bowline_sources::store::apply::DryRun;
 use clap::Args;
 use serde_json::Value;
 

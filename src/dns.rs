@@ -13,10 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use bowline_cluster::source::kubernetes::{Access, Pods, Wanted};
 use bowline_dns::corefile::Corefile;
 use bowline_dns::feed::Feed;
 use bowline_dns::server::{Ahead, Instance, Running, Services, Settings};
+use bowline_sources::kubernetes::{Access, Pods, Wanted};
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};

@@ -4,7 +4,7 @@ mod kernel;
 mod state;
 mod table;
 
-use bowline_cluster::store::Selector;
+use bowline_cluster::selector::Selector;
 use clap::{Args, ValueEnum};
 
 use crate::cli::Place;

@@ -13,14 +13,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bowline_cluster::etcd::{Location, LocationError};
 use bowline_cluster::source::SYNC_PERIOD;
 use bowline_cluster::source::Source;
-use bowline_cluster::source::etcd::Etcd;
-use bowline_cluster::source::files::Files;
-use bowline_cluster::source::kubernetes::{self, Access, Kubernetes, Wanted};
 use bowline_cluster::state::Options;
-use bowline_cluster::tls;
+use bowline_etcd::{Location, LocationError};
+use bowline_sources::etcd::Etcd;
+use bowline_sources::files::Files;
+use bowline_sources::kubernetes::{self, Access, Kubernetes, Wanted};
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Command};
@@ -78,7 +77,7 @@ impl State {
         let files = match &self.place {
             Place::Etcd(location) => location.files(),
             Place::Kubernetes(Access { kubeconfig: None, tls: Some([certificate, key, ca]), .. }) => {
-                tls::Files { authority: Some(ca.clone()), own: Some((certificate.clone(), key.clone())) }
+                bowline_tls::Files { authority: Some(ca.clone()), own: Some((certificate.clone(), key.clone())) }
             }
             _ => return Vec::new(),
         };

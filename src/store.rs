@@ -6,8 +6,8 @@ mod output;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_cluster::etcd::Location;
-use bowline_cluster::store::{Resource, Settings, Store};
+use bowline_etcd::Location;
+use bowline_sources::store::{Resource, Settings, Store};
 use clap::Args;
 use ipnet::IpNet;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
-#[path = "../cluster/tests/kubernetes/crooked.rs"]
+#[path = "../sources/tests/kubernetes/crooked.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared by test programs")]
 mod crooked;
 

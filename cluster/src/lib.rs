@@ -1,27 +1,20 @@
-//! What the cluster is: its objects, one snapshot of them, and the sources they come from.
+//! What the cluster is: its objects, one snapshot of them, and what changes.
 //!
 //! ```text
-//! folder ─> parse ─> Change ─┐
-//! etcd   ──────────> Change ─┼─> State (defaults, addresses, endpoints) ─> Snapshot + names of what changed
-//! k8s    ──────────> Change ─┘
+//! source ─> Update ─> State (defaults, addresses, endpoints) ─> Snapshot + names of what changed
 //! ```
 //!
-//! A [`source::Source`] turns what it watches into [`source::Update`]s and hands them to a
-//! [`source::Sink`]. A [`state::State`] applies them, does what an API server would have done where
-//! there is none, and gives out immutable [`snapshot::Snapshot`]s. It knows nobody: the dataplane and
-//! the DNS server read snapshots.
+//! A [`source::Source`] (they stand in `bowline-sources`) turns what it watches into [`source::Update`]s and hands
+//! them to a [`source::Sink`]. A [`state::State`] applies them, does what an API server would have done where there is
+//! none, and gives out immutable [`snapshot::Snapshot`]s. This crate reads nothing and knows nobody: whoever follows
+//! the cluster (the dataplane, the DNS server, the plugin for pods) needs no more than this.
 
 pub mod address;
-pub mod etcd;
 pub mod intern;
-mod left_out;
-pub mod manifest;
+pub mod label;
 pub mod object;
-pub mod parse;
-pub mod saved;
+pub mod selector;
 pub mod snapshot;
 pub mod source;
 pub mod span;
 pub mod state;
-pub mod store;
-pub mod tls;

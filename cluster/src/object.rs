@@ -432,7 +432,7 @@ impl Service {
 }
 
 /// Whether a label of this key hides an object from the dataplane, as from kube-proxy (whatever its value).
-pub(crate) fn is_hiding(key: &str) -> bool {
+pub fn is_hiding(key: &str) -> bool {
     matches!(key, "service.kubernetes.io/service-proxy-name" | "service.kubernetes.io/headless")
 }
 
@@ -495,6 +495,10 @@ pub struct Mirror {
 }
 
 impl Mirror {
+    /// The label of a slice that was made from an Endpoints, by the controller or as it does.
+    pub const MANAGED_BY: (&str, &str) =
+        ("endpointslice.kubernetes.io/managed-by", "endpointslicemirroring-controller.k8s.io");
+
     /// How many addresses of a subset are mirrored.
     pub const MAX: usize = 1000;
 }

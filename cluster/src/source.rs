@@ -1,4 +1,5 @@
-//! Where objects come from: one trait for every source.
+//! What a source tells, and to whom: the contract between whatever reads the cluster (`bowline-sources`) and whatever
+//! keeps it.
 //!
 //! A source reads the whole first, says so, and then tells every change as it comes. It recovers by
 //! itself from whatever happens to what it reads; while that is away it says so and takes nothing back.
@@ -8,12 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::object::{EndpointSlice, Object, ObjectKey};
-
-mod backoff;
-pub mod etcd;
-pub mod files;
-pub mod kubernetes;
-pub(crate) mod remote;
 
 /// Where in a source an object stands: `dir/file.yaml`, for a problem with the line
 /// (`dir/file.yaml:12`), or an etcd key.

@@ -27,7 +27,7 @@ mod tests;
 
 use claims::{Age, Claims};
 use endpoints::Labelled;
-pub(crate) use endpoints::is_made;
+pub use endpoints::is_made;
 use namespaces::Implied;
 
 /// What a [`State`] does besides keeping objects.

@@ -137,8 +137,8 @@ pub fn parse(text: &str, file: &str, folder: &Path, env: &dyn Fn(&str) -> Option
     parser::parse(text, file, folder, env)
 }
 
-/// What the fuzzers call: reads any bytes as a Corefile, a template of NodeLocal DNSCache, and a manifest of
-/// kube-dns.
+/// What the fuzzers call: reads any bytes as a Corefile, a template of NodeLocal DNSCache, and a ConfigMap of
+/// kube-dns in JSON.
 ///
 /// # Panics
 /// Never, or there is a defect: what it checks is that what is accepted is whole, and the same each time.
@@ -155,7 +155,9 @@ pub fn fuzz(bytes: &[u8]) {
             let _ = (directive.duration(0), directive.unknown_option(&["forward", "cache"]), directive.no_args());
         }
     }
-    let asked = kube_dns::KubeDns::from_manifest("fuzz.yaml", bytes).unwrap_or_default();
+    let object = serde_json::from_slice(bytes).map(|object| ("fuzz.json".to_owned(), object));
+    let asked = object.map(|object| kube_dns::KubeDns::from_objects("fuzz.json", &[object]));
+    let asked = asked.ok().and_then(Result::ok).unwrap_or_default();
     if let Ok(corefile) = asked.corefile("cluster.local") {
         assert!(read(&corefile).is_ok(), "what kube-dns becomes is no Corefile:\n{corefile}");
     }

@@ -193,7 +193,7 @@ impl Upstream {
     }
 
     fn trouble(&self, error: io::Error) -> Trouble {
-        Trouble::Io(self.address(), Arc::new(bowline_cluster::tls::explain(error)))
+        Trouble::Io(self.address(), Arc::new(bowline_tls::explain(error)))
     }
 }
 

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bowline_cluster::object::ObjectName;
-use bowline_cluster::saved;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::{Asked, Drift, Problem, Sink, Update};
 use bowline_cluster::span;
 use bowline_cluster::state::{Applied, Options, State};
 use bowline_dns::feed::Feed;
+use bowline_sources::saved;
 
 use super::kernel::{Heard, Kernel};
 use crate::metrics::{Metrics, OfCluster};

@@ -13,11 +13,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
-use bowline_cluster::source::kubernetes::{Pods, Wanted};
 use bowline_dataplane::stand_in;
 use bowline_dns::corefile::{self, Corefile};
 use bowline_dns::feed::Feed;
 use bowline_dns::server::{Ahead, Running, Services, Settings};
+use bowline_sources::kubernetes::{Pods, Wanted};
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::states::State;

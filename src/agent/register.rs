@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use bowline_cluster::etcd::Location;
 use bowline_cluster::source::Stop;
-use bowline_cluster::store::Settings;
-use bowline_cluster::store::node::{Event, Registration, TTL};
+use bowline_etcd::Location;
+use bowline_sources::store::Settings;
+use bowline_sources::store::node::{Event, Registration, TTL};
 use clap::Args;
 use ipnet::IpNet;
 

@@ -10,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bowline_cluster::source::Stop;
-use bowline_cluster::source::kubernetes::{Pods, Wanted};
 use bowline_dns::corefile::Corefile;
 use bowline_dns::feed::Feed;
 use bowline_dns::server::Refused;
+use bowline_sources::kubernetes::{Pods, Wanted};
 use tokio::sync::mpsc;
 
 use super::{ConfArgs, ServeArgs, wanted};

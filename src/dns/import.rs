@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use bowline_dns::corefile::kube_dns::KubeDns;
+use bowline_sources::parse::document;
 use clap::Args;
 
 use crate::log::tell;
@@ -33,7 +34,12 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     } else {
         text = std::fs::read(&args.file).with_context(|| name.clone())?;
     }
-    let asked = KubeDns::from_manifest(&name, &text).map_err(anyhow::Error::msg)?;
+    let read = document::documents(&name, &text);
+    if let Some(problem) = read.problems.first() {
+        anyhow::bail!("{problem}");
+    }
+    let objects: Vec<_> = read.documents.into_iter().map(|one| (one.origin.to_string(), one.value)).collect();
+    let asked = KubeDns::from_objects(&name, &objects).map_err(anyhow::Error::msg)?;
     for warning in &asked.warnings {
         tell(&format!("warning: {warning}"));
     }

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use bowline_cluster::source::kubernetes::Access;
 use bowline_dns::corefile::{Corefile, Directive};
+use bowline_sources::kubernetes::Access;
 
 /// Flags of CoreDNS and node-cache, which write them with one dash.
 const FLAGS: [&str; 20] = [
@@ -70,7 +70,7 @@ pub(crate) fn wish(corefile: &Corefile) -> anyhow::Result<Option<Access>> {
                 }
                 ("endpoint", Some(_)) => {
                     let urls = line.args.join(",");
-                    let read = bowline_cluster::source::kubernetes::apiservers(&urls);
+                    let read = bowline_sources::kubernetes::apiservers(&urls);
                     access.apiservers = read.map_err(|error| anyhow::anyhow!("{}", line.problem(error)))?;
                 }
                 ("tls", _) => {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use bowline_cluster::object::ObjectName;
 use bowline_cluster::snapshot::Snapshot;
-use bowline_cluster::source::kubernetes::Pods;
 use bowline_dns::query::{Query, Request, Trace, Transport};
 use bowline_dns::reply::Outcome;
 use bowline_dns::server::{Instance, Server};
 use bowline_dns::wire::{Edns, Message, Name, Question, Type};
+use bowline_sources::kubernetes::Pods;
 use clap::Args;
 
 use super::look::LookArgs;

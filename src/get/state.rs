@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use bowline_cluster::store::list::Event;
-use bowline_cluster::store::node::Alive;
-use bowline_cluster::store::{Error, Resource, Store};
+use bowline_sources::store::list::Event;
+use bowline_sources::store::node::Alive;
+use bowline_sources::store::{Error, Resource, Store};
 use serde_json::Value;
 
 use super::table::{Table, cells, columns};
@@ -87,7 +87,7 @@ async fn objects(args: &GetArgs, store: &Store, wanted: &Wanted) -> Result<(Vec<
     let mut listed = store.list(&wanted.resource, namespace(args)).await?;
     failed.extend(listed.problems.iter().map(ToString::to_string));
     if let Some(selector) = &args.selector {
-        listed.objects.retain(|object| selector.fits(object));
+        listed.objects.retain(|object| bowline_sources::store::fits(selector, object));
     }
     Ok((listed.objects, failed, listed.revision))
 }
@@ -147,7 +147,7 @@ async fn watch(args: &GetArgs, store: &Store, wanted: &Wanted) -> anyhow::Result
     let (mut found, unreadable, revision) = objects(args, store, &every).await?;
     unreadable.iter().for_each(|problem| tell(&format!("bowline: {problem}")));
     let is_wanted = |object: &Value| {
-        let fits = args.selector.as_ref().is_none_or(|selector| selector.fits(object));
+        let fits = args.selector.as_ref().is_none_or(|selector| bowline_sources::store::fits(selector, object));
         fits && (wanted.names.is_empty() || wanted.names.iter().any(|name| name == crate::store::name(object)))
     };
     found.retain(|object| is_wanted(object));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bowline_cluster::span;
-use bowline_cluster::store::Resource;
-use bowline_cluster::store::node::{Alive, seconds};
+use bowline_sources::store::Resource;
+use bowline_sources::store::node::{Alive, seconds};
 use serde_json::Value;
 
 use crate::store::{name, namespace};

@@ -5,9 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use bowline_cluster::parse::document::{self, Document, Documents};
 use bowline_cluster::source::Problem;
-use bowline_cluster::store::Resource;
+use bowline_sources::parse::document::{self, Document, Documents};
+use bowline_sources::store::Resource;
 use clap::Args;
 use serde_json::Value;
 

@@ -167,8 +167,8 @@ fn a_node_is_ready_while_its_lease_lives() {
     wait_for("no lease is left", PATIENCE, || words(&ground.bowline("get nodes").ok())[1][1] == "NotReady").unwrap();
 }
 
-fn registration(ground: &Ground) -> bowline_cluster::store::node::Registration {
-    bowline_cluster::store::node::Registration {
+fn registration(ground: &Ground) -> bowline_sources::store::node::Registration {
+    bowline_sources::store::node::Registration {
         location: ground.state.parse().unwrap(),
         name: "node".to_string(),
         labels: Default::default(),

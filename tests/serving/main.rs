@@ -4,7 +4,7 @@
 
 mod away;
 mod cookies;
-#[path = "../../cluster/tests/kubernetes/crooked.rs"]
+#[path = "../../sources/tests/kubernetes/crooked.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared by test programs")]
 mod crooked;
 mod drift;

@@ -9,11 +9,9 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::parse::endpoints::MANAGED_BY;
-
 use crate::object::endpoints::{Builder, Conditions, Endpoint};
 use crate::object::{
-    ContainerPort, EndpointPort, EndpointSlice, Family, Labels, ObjectName, Pod, Service, Str, TargetPort,
+    ContainerPort, EndpointPort, EndpointSlice, Family, Labels, Mirror, ObjectName, Pod, Service, Str, TargetPort,
 };
 
 /// Names by namespace and label: one ordered set, so that a label costs one entry and nothing else.
@@ -89,13 +87,13 @@ pub(super) fn selects(selector: &[(Str, Str)], labels: &[(Str, Str)]) -> bool {
 }
 
 /// Whether a slice was made here. No object can have such a name: Kubernetes allows no colon in it.
-pub(crate) fn is_made(slice: &EndpointSlice) -> bool {
+pub fn is_made(slice: &EndpointSlice) -> bool {
     slice.name.name.contains(':')
 }
 
 /// Whether a slice is what Kubernetes' mirroring controller made of an Endpoints.
 pub(super) fn is_mirrored(slice: &EndpointSlice) -> bool {
-    slice.labels.iter().any(|(key, value)| (&**key, &**value) == MANAGED_BY)
+    slice.labels.iter().any(|(key, value)| (&**key, &**value) == Mirror::MANAGED_BY)
 }
 
 /// The slices of a Service from the Pods it selects (sorted by name): in the order of their names,

@@ -6,7 +6,6 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
-use bowline_cluster::parse::document;
 use serde_json::{Map, Value};
 
 use super::file;
@@ -31,33 +30,29 @@ pub struct KubeDns {
 }
 
 impl KubeDns {
-    /// Reads a manifest, YAML or JSON, that holds the ConfigMap; `file` stands in messages. Other objects
-    /// don't matter. Of several ConfigMaps the one called `kube-dns` is meant.
+    /// Reads the objects of a manifest, each with where it stands; `file` is where all of them stand. Those that are no
+    /// ConfigMaps don't matter; of several ConfigMaps the one called `kube-dns` is meant.
     ///
     /// # Errors
-    /// It holds none, or what is wrong with it.
-    pub fn from_manifest(file: &str, text: &[u8]) -> Result<KubeDns, String> {
-        let read = document::documents(file, text);
-        if let Some(problem) = read.problems.first() {
-            return Err(problem.to_string());
-        }
-        let maps: Vec<_> = read.documents.iter().filter(|document| document.value["kind"] == "ConfigMap").collect();
-        let named = maps.iter().find(|document| document.value["metadata"]["name"] == "kube-dns");
-        let Some(map) = named.or(maps.first().filter(|_| maps.len() == 1)) else {
+    /// There is none, or what is wrong with it.
+    pub fn from_objects(file: &str, objects: &[(String, Value)]) -> Result<KubeDns, String> {
+        let maps: Vec<_> = objects.iter().filter(|(_, object)| object["kind"] == "ConfigMap").collect();
+        let named = maps.iter().find(|(_, map)| map["metadata"]["name"] == "kube-dns");
+        let Some((origin, map)) = named.or(maps.first().filter(|_| maps.len() == 1)) else {
             return Err(format!("{file}: holds no ConfigMap called kube-dns"));
         };
         let mut data = BTreeMap::new();
-        for (key, value) in map.value["data"].as_object().unwrap_or(&Map::new()) {
+        for (key, value) in map["data"].as_object().unwrap_or(&Map::new()) {
             if !KEYS.contains(&key.as_str()) || value.is_null() {
                 data.insert(key.clone(), String::new());
                 continue;
             }
             let Some(value) = value.as_str() else {
-                return Err(format!("{}: data.{key} is not a string; ConfigMaps hold JSON as a string", map.origin));
+                return Err(format!("{}: data.{key} is not a string; ConfigMaps hold JSON as a string", origin));
             };
             data.insert(key.clone(), value.to_string());
         }
-        KubeDns::from_data(&data).map_err(|reason| format!("{}: {reason}", map.origin))
+        KubeDns::from_data(&data).map_err(|reason| format!("{}: {reason}", origin))
     }
 
     /// Reads a folder into which the ConfigMap is mounted. A folder that isn't there asks for nothing.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bowline_cluster::etcd::{Access, Reader};
+use bowline_etcd::{Access, Reader};
 
 use self::lookup::Missing;
 use super::zones::{Fallthrough, Zones};

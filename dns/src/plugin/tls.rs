@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bowline_cluster::tls;
 use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::SingleCertAndKey;
@@ -89,14 +88,14 @@ fn config(
     authority: Option<&Path>,
     client_auth: ClientAuth,
 ) -> Result<ServerConfig, String> {
-    let builder = ServerConfig::builder_with_provider(tls::provider())
+    let builder = ServerConfig::builder_with_provider(bowline_tls::provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| format!("TLS can't be set up: {error}"))?;
     let builder = match verifier(authority, client_auth)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let own = tls::own(certificate, key)?;
+    let own = bowline_tls::own(certificate, key)?;
     Ok(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own))))
 }
 
@@ -104,21 +103,21 @@ fn verifier(authority: Option<&Path>, client_auth: ClientAuth) -> Result<Option<
     // Read in any case: a file that is wrong is told.
     let named = authority.map(|path| {
         let told = |reason| format!("{}: {reason}", path.display());
-        let named = tls::certificates(path)?;
-        tls::clients(named.clone(), false).map_err(told).map(|_| named)
+        let named = bowline_tls::certificates(path)?;
+        bowline_tls::clients(named.clone(), false).map_err(told).map(|_| named)
     });
     let named = named.transpose()?;
     let checked = |may_be_missing: bool| {
         let named = match named.clone() {
             Some(named) => named,
-            None => tls::of_the_system().map_err(|reason| format!("{reason}: tls CERT KEY CA"))?,
+            None => bowline_tls::of_the_system().map_err(|reason| format!("{reason}: tls CERT KEY CA"))?,
         };
-        tls::clients(named, may_be_missing)
+        bowline_tls::clients(named, may_be_missing)
     };
     Ok(match client_auth {
         ClientAuth::None => None,
-        ClientAuth::Request => Some(tls::any_client(true)),
-        ClientAuth::Require => Some(tls::any_client(false)),
+        ClientAuth::Request => Some(bowline_tls::any_client(true)),
+        ClientAuth::Require => Some(bowline_tls::any_client(false)),
         ClientAuth::VerifyIfGiven => Some(checked(true)?),
         ClientAuth::RequireAndVerify => Some(checked(false)?),
     })
@@ -148,8 +147,8 @@ pub(super) fn of_listener(paths: &[std::path::PathBuf], skips: bool) -> Result<S
 /// # Errors
 /// This host trusts nobody.
 pub(super) fn of_client(skips: bool) -> Result<rustls::ClientConfig, String> {
-    let verifier = if skips { tls::anybody() } else { tls::named(tls::of_the_system()?)? };
-    tls::client(verifier, None)
+    let verifier = if skips { bowline_tls::anybody() } else { bowline_tls::named(bowline_tls::of_the_system()?)? };
+    bowline_tls::client(verifier, None)
 }
 
 /// Writes keys for programs that decrypt what they have recorded (`SSLKEYLOGFILE`'s form).

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use bowline_cluster::object::{EndpointSlice, Namespace, ObjectName, Pod, Service};
+use bowline_cluster::selector::Selector;
 use bowline_cluster::snapshot::Snapshot;
-use bowline_cluster::store::selector::Selector;
 
 use crate::wire::Name;
 

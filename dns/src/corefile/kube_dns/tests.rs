@@ -15,9 +15,20 @@ fn read(text: &str) -> Corefile {
     parse(text, "Corefile", Path::new(""), &|_| None).unwrap()
 }
 
+fn from_manifest(file: &str, text: &[u8]) -> Result<KubeDns, String> {
+    let read = bowline_sources::parse::document::documents(file, text);
+    match read.problems.first() {
+        Some(problem) => Err(problem.to_string()),
+        None => {
+            let objects = read.documents.into_iter().map(|one| (one.origin.to_string(), one.value));
+            KubeDns::from_objects(file, &objects.collect::<Vec<_>>())
+        }
+    }
+}
+
 #[test]
 fn a_config_map_becomes_a_corefile() {
-    let asked = KubeDns::from_manifest("kube-dns.yaml", MANIFEST.as_bytes()).unwrap();
+    let asked = from_manifest("kube-dns.yaml", MANIFEST.as_bytes()).unwrap();
     assert_eq!(asked.warnings.len(), 4, "{:?}", asked.warnings);
     assert!(asked.warnings[0].starts_with("federations: cluster-east (east.example.com) is left out"));
     let text = asked.corefile("cluster.local").unwrap();
@@ -41,7 +52,7 @@ fn a_config_map_becomes_a_corefile() {
 #[test]
 fn an_empty_one_becomes_kubeadms_corefile() {
     let json = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"kube-dns"}}"#;
-    let asked = KubeDns::from_manifest("kube-dns.json", json.as_bytes()).unwrap();
+    let asked = from_manifest("kube-dns.json", json.as_bytes()).unwrap();
     assert_eq!(asked, KubeDns::default());
     let corefile = read(&asked.corefile("k8s.example").unwrap());
     assert_eq!(corefile.blocks.len(), 1);
@@ -69,7 +80,7 @@ fn federations_are_left_out_as_map_and_as_kube_dnss_flag() {
     {
         let manifest =
             format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: kube-dns}}\ndata:\n  federations: '{text}'\n");
-        let asked = KubeDns::from_manifest("kube-dns.yaml", manifest.as_bytes()).unwrap();
+        let asked = from_manifest("kube-dns.yaml", manifest.as_bytes()).unwrap();
         assert_eq!(asked.federations["west"], "west.example.com", "{text}");
         assert_eq!((asked.federations.len(), asked.warnings.len()), (2, 2), "{text}");
     }
@@ -81,7 +92,7 @@ fn keys_that_kube_dns_ignores_are_left_out_with_a_note() {
                 notes: just some text\n  enabled: 'true'\n  list: '[1, 2'\n  number: 7\n  nested: {a: b}\n  \
                 stubdomains: '{'\n  Corefile: '. { }'\n  'a {': x\n";
     let manifest = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: kube-dns\ndata:\n{data}");
-    let asked = KubeDns::from_manifest("kube-dns.yaml", manifest.as_bytes()).unwrap();
+    let asked = from_manifest("kube-dns.yaml", manifest.as_bytes()).unwrap();
     assert_eq!(asked.stub_domains["acme.local"], ["1.2.3.4"]);
     assert!(asked.upstream_nameservers.is_empty() && asked.federations.is_empty());
     for key in ["notes", "enabled", "list", "number", "nested", "stubdomains", "Corefile", "a {"] {
@@ -96,7 +107,7 @@ fn keys_that_kube_dns_ignores_are_left_out_with_a_note() {
 fn what_is_wrong_is_told_with_file_and_line() {
     let map = |data: &str| {
         let text = format!("# x\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: kube-dns\ndata:\n{data}\n");
-        KubeDns::from_manifest("kube-dns.yaml", text.as_bytes()).map(|_| ()).unwrap_err()
+        from_manifest("kube-dns.yaml", text.as_bytes()).map(|_| ()).unwrap_err()
     };
     for (data, reason) in [
         ("  stubDomains: '[]'", "stubDomains is not a map of domains"),
@@ -113,7 +124,7 @@ fn what_is_wrong_is_told_with_file_and_line() {
         let told = map(data);
         assert!(told.starts_with("kube-dns.yaml:") && told.contains(reason), "{data}: {told}");
     }
-    let told = KubeDns::from_manifest("x.yaml", b"apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n").unwrap_err();
+    let told = from_manifest("x.yaml", b"apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n").unwrap_err();
     assert!(told.contains("x.yaml"), "{told}");
     let asked = KubeDns {
         stub_domains: [("Cluster.local.".to_string(), vec!["1.2.3.4".to_string()])].into(),

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use bowline_cluster::intern::Strings;
-use bowline_cluster::parse;
 use bowline_cluster::source::{Change, Origin, Update};
 use bowline_cluster::state::{Options as StateOptions, State};
+use bowline_sources::parse;
 
 use super::*;
 use crate::plugin::testing::{ask, ask_fast, build, question, refused, services, shown};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use bowline_cluster::etcd::Entry;
+use bowline_etcd::Entry;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 

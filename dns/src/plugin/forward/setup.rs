@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bowline_cluster::span::exact;
-use bowline_cluster::tls::Files;
+use bowline_tls::Files;
 use rustls::pki_types::ServerName;
 
 use super::metrics::{Counts, Series};

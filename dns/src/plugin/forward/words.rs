@@ -63,7 +63,7 @@ fn of_io(to: SocketAddr, error: &io::Error, by: By) -> String {
             // An ICMP error that came without its number.
             io::ErrorKind::ConnectionRefused => format!("read {}: read: connection refused", way(by, to)),
             _ => match error.to_string().strip_prefix("invalid peer certificate: ") {
-                // As `bowline_cluster::tls` explains it.
+                // As `bowline_tls` explains it.
                 Some(why) if why.starts_with("UnknownIssuer") => certificate(UNKNOWN_ISSUER),
                 Some(why) => certificate(why),
                 None => format!("dial {net} {to}: {error}"),

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use bowline_cluster::intern::Strings;
-use bowline_cluster::parse;
 use bowline_cluster::source::{Change, Origin, Update};
 use bowline_cluster::state::{Options as StateOptions, State};
+use bowline_sources::parse;
 
 use super::*;
 use crate::plugin::testing::{ask, ask_by, build, question, refused, services, shown};

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use bowline_cluster::intern::Strings;
 use bowline_cluster::object::Object;
-use bowline_cluster::parse;
 use bowline_cluster::source::{Asked, Change, Origin, Triggered, Update};
 use bowline_cluster::state::{Options as StateOptions, State};
+use bowline_sources::parse;
 
 use super::*;
 use crate::plugin::testing::{ask, ask_fast, build, dnssec_question, question, refused, services, shown};

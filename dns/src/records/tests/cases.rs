@@ -1,7 +1,7 @@
 //! The specification (kubernetes/dns, schema 1.1.0) section by section, KEP-1645, and what CoreDNS has beyond them.
 
 use bowline_cluster::intern::Strings;
-use bowline_cluster::parse;
+use bowline_sources::parse;
 
 use super::*;
 

@@ -75,7 +75,7 @@ fn stub_domains_of_kube_dns_become_blocks() {
 fn a_reload_that_needs_pods_that_are_not_read_says_what_to_do() {
     use crate::agent::node_local::NodeLocal;
     use crate::states::State;
-    use bowline_cluster::source::kubernetes::Wanted;
+    use bowline_sources::kubernetes::Wanted;
 
     let folder = std::env::temp_dir().join(format!("bowline-reload-pods-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();

@@ -52,7 +52,7 @@ fn causes_are_told_as_go_tells_them() {
     let issuer =
         io::Error::new(io::ErrorKind::InvalidData, TlsError::InvalidCertificate(CertificateError::UnknownIssuer));
     assert_eq!(
-        io(bowline_cluster::tls::explain(issuer), By::Tcp),
+        io(bowline_tls::explain(issuer), By::Tcp),
         "tls: failed to verify certificate: x509: certificate signed by unknown authority"
     );
     let expired = tls(TlsError::InvalidCertificate(CertificateError::Expired));

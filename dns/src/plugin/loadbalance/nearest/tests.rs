@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bowline_cluster::intern::Strings;
-use bowline_cluster::parse;
 use bowline_cluster::source::{Change, Origin, Update};
 use bowline_cluster::state::{Options, State};
+use bowline_sources::parse;
 
 use crate::plugin::testing::{ask_fast, build, question, server, services};
 use crate::query::{Request, Transport};
