@@ -206,7 +206,7 @@ async fn prune(
         let was_applied = object["metadata"]["annotations"][LAST_APPLIED].is_string();
         let here = !resource.namespaced || namespaces.contains(namespace(&object));
         let kept = keep.contains(&(namespace(&object).to_owned(), label(&object)));
-        if !may_go || !was_applied || !here || kept || !bowline_sources::store::fits(&selector, &object) {
+        if !may_go || !was_applied || !here || kept || !bowline_sources::store::fits(selector, &object) {
             continue;
         }
         let only = Only { uid: object["metadata"]["uid"].as_str().map(ToOwned::to_owned), version: None };
