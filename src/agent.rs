@@ -22,7 +22,8 @@ mod kernel;
 mod node_local;
 mod register;
 
-use cluster::{Cluster, Served};
+use bowline_cluster::follow::Row;
+use cluster::Cluster;
 use kernel::Kernel;
 pub(crate) use node_local::NodeLocalArgs;
 pub(crate) use node_local::Template;
@@ -123,8 +124,12 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     let mut watchers = Vec::new();
     for (index, (state, mut source)) in states.iter().zip(sources).enumerate() {
         let own = index == 0;
-        let served = Served { kernel: own.then(|| kernel.clone()), feed: own.then(|| feed.clone()).flatten() };
-        let cluster = Arc::new(follow(state, source.name(), &args, served, agent.metrics.clone()));
+        let mut row = Row::default();
+        if own {
+            row.push(kernel.clone());
+            feed.iter().for_each(|feed| row.push(feed.clone()));
+        }
+        let cluster = Arc::new(follow(state, source.name(), &args, row, agent.metrics.clone()));
         agent.clusters.push(cluster.clone());
         let (stop, fatal) = (stop.clone(), fatal.clone());
         let watch = move || {
@@ -150,16 +155,11 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
         let mut reload = signal(SignalKind::user_defined1())?;
         tokio::spawn(http::serve(metrics_place, "metrics", http::metrics(agent.clone())));
         tokio::spawn(http::serve(healthz_place, "health", http::health(agent.clone())));
+        // They wait for locks, the disk and the kernel: not on the thread that serves, and not for each other.
+        let kernel = agent.kernel.clone();
+        tokio::spawn(often(move || kernel.tend()));
         for cluster in agent.clusters.clone() {
-            tokio::spawn(async move {
-                let mut ticks = tokio::time::interval(TEND);
-                loop {
-                    ticks.tick().await;
-                    let cluster = cluster.clone();
-                    // It waits for locks, the disk and the kernel: not on the thread that serves.
-                    let _ = tokio::task::spawn_blocking(move || cluster.tend()).await;
-                }
-            });
+            tokio::spawn(often(move || cluster.save(false)));
         }
         loop {
             tokio::select! {
@@ -190,14 +190,24 @@ pub(crate) fn run(args: NodeArgs) -> anyhow::Result<()> {
     ended
 }
 
+/// Looks after something every [`TEND`].
+async fn often(look: impl Fn() + Clone + Send + 'static) {
+    let mut ticks = tokio::time::interval(TEND);
+    loop {
+        ticks.tick().await;
+        // It ends badly only with the process.
+        let _ = tokio::task::spawn_blocking(look.clone()).await;
+    }
+}
+
 /// What follows a state; its source is not started here.
-fn follow(state: &State, source: String, args: &NodeArgs, served: Served, metrics: Arc<Metrics>) -> Cluster {
+fn follow(state: &State, source: String, args: &NodeArgs, row: Row, metrics: Arc<Metrics>) -> Cluster {
     let options = state.options(&args.states.service_cluster_ip_range);
     // A folder is on a disk already.
     let is_kept = state.is_remote() && !args.state_dir.is_empty();
     let max_age = args.state_max_age;
     let disk = is_kept.then(|| cluster::disk(Path::new(&args.state_dir), &state.name, max_age));
-    Cluster::new(&state.name, source, options, disk, served, metrics)
+    Cluster::new(&state.name, source, options, disk, row, metrics)
 }
 
 impl Agent {
@@ -206,7 +216,10 @@ impl Agent {
     /// # Errors
     /// Never in practice.
     pub(crate) fn metrics_page(&self) -> Result<String, std::fmt::Error> {
-        self.clusters.iter().for_each(|cluster| cluster.measure());
+        let remarks = self.kernel.measure();
+        for (index, cluster) in self.clusters.iter().enumerate() {
+            cluster.measure(if index == 0 { remarks } else { 0 });
+        }
         self.metrics.page()
     }
 

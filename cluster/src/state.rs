@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::follow::Changed;
 use crate::object::{
     EndpointSlice, Family, Kind, Mirror, Node, Object, ObjectKey, ObjectName, Pod, Service, ServiceType, Str,
 };
@@ -40,15 +41,11 @@ pub struct Options {
     pub complete: bool,
 }
 
-/// What one update changed.
+/// What one update brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
-    /// Services that changed or went, or whose slices or front ends did; by name, as some have gone.
-    pub services: BTreeSet<ObjectName>,
-    /// Whether a Node changed, came or went.
-    pub nodes_changed: bool,
-    /// NetworkPolicies that were told of.
-    pub policies: BTreeSet<ObjectName>,
+    /// What differs from before.
+    pub changed: Changed,
     /// Problems that did not stand before.
     pub reported: Vec<Problem>,
     /// Problems that stood before and no longer do.
@@ -228,24 +225,28 @@ impl State {
 
     fn put(&mut self, object: Object, origin: Origin, marks: &mut Marks, applied: &mut Applied) {
         match object {
-            Object::Service(service) => self.put_service(service, origin, marks),
+            Object::Service(service) => self.put_service(service, origin, marks, applied),
             Object::EndpointSlice(slice) => self.put_slice(slice, marks, applied),
             Object::Endpoints(mirror) => {
                 marks.services.insert(mirror.name.clone());
                 self.mirrors.insert(mirror.name.clone(), origin);
-                self.keep(|s| &mut s.endpoints, mirror.name.clone(), mirror);
+                self.keep(|s| &mut s.endpoints, mirror.name.clone(), mirror, None);
             }
-            Object::Pod(pod) => self.put_pod(pod, marks),
+            Object::Pod(pod) => self.put_pod(pod, marks, applied),
             Object::Node(node) => self.put_node(node, applied),
             Object::Namespace(o) if self.options.complete => {
-                self.implied.write(&o.name.name.clone(), Some(o), &mut self.snapshot);
+                let namespaces = &mut applied.changed.namespaces;
+                self.implied.write(&o.name.name.clone(), Some(o), &mut self.snapshot, namespaces);
             }
-            Object::Namespace(o) => self.keep(|s| &mut s.namespaces, o.name.clone(), o),
-            Object::ServiceImport(o) => self.keep(|s| &mut s.service_imports, o.name.clone(), o),
-            Object::ServiceCidr(o) => self.keep(|s| &mut s.service_cidrs, o.name.clone(), o),
+            Object::Namespace(o) => {
+                self.keep(|s| &mut s.namespaces, o.name.clone(), o, Some(&mut applied.changed.namespaces));
+            }
+            Object::ServiceImport(o) => {
+                self.keep(|s| &mut s.service_imports, o.name.clone(), o, Some(&mut applied.changed.imports));
+            }
+            Object::ServiceCidr(o) => self.keep(|s| &mut s.service_cidrs, o.name.clone(), o, None),
             Object::NetworkPolicy(o) => {
-                applied.policies.insert(o.name.clone());
-                self.keep(|s| &mut s.network_policies, o.name.clone(), o);
+                self.keep(|s| &mut s.network_policies, o.name.clone(), o, Some(&mut applied.changed.policies));
             }
         }
     }
@@ -256,12 +257,12 @@ impl State {
             Kind::Service => {
                 if let Some(old) = self.services.remove(name) {
                     self.forget_service(&old, marks);
-                    self.left(&name.namespace);
+                    self.left(&name.namespace, applied);
                     marks.services.insert(name.clone());
                 }
             }
             Kind::EndpointSlice => {
-                self.import_slice(name, None);
+                self.import_slice(name, None, applied);
                 if let Some(service) = self.slices.remove(name) {
                     self.drop_slice(name, service, marks, applied);
                 }
@@ -269,49 +270,57 @@ impl State {
             Kind::Endpoints => {
                 marks.services.insert(name.clone());
                 self.mirrors.remove(name);
-                self.drop_kept(|s| &mut s.endpoints, name);
+                self.drop_kept(|s| &mut s.endpoints, name, None);
             }
             Kind::Pod => {
                 if let Some(old) = self.snapshot.pods.remove(name) {
                     self.snapshot.revision += 1;
                     self.mark_selecting(&old, marks);
                     self.pods.remove(&name.namespace, &old.labels, &name.name);
-                    self.left(&name.namespace);
+                    self.left(&name.namespace, applied);
+                    applied.changed.pods.insert(name.clone());
                 }
             }
             Kind::Node => {
                 if self.snapshot.nodes.remove(name).is_some() {
                     self.snapshot.revision += 1;
-                    applied.nodes_changed = true;
+                    applied.changed.nodes.insert(name.clone());
                 }
             }
-            Kind::Namespace if self.options.complete => self.implied.write(&name.name, None, &mut self.snapshot),
-            Kind::Namespace => self.drop_kept(|s| &mut s.namespaces, name),
-            Kind::ServiceImport => self.drop_kept(|s| &mut s.service_imports, name),
-            Kind::ServiceCidr => self.drop_kept(|s| &mut s.service_cidrs, name),
+            Kind::Namespace if self.options.complete => {
+                self.implied.write(&name.name, None, &mut self.snapshot, &mut applied.changed.namespaces);
+            }
+            Kind::Namespace => {
+                self.drop_kept(|s| &mut s.namespaces, name, Some(&mut applied.changed.namespaces));
+            }
+            Kind::ServiceImport => {
+                self.drop_kept(|s| &mut s.service_imports, name, Some(&mut applied.changed.imports));
+            }
+            Kind::ServiceCidr => self.drop_kept(|s| &mut s.service_cidrs, name, None),
             Kind::NetworkPolicy => {
-                applied.policies.insert(name.clone());
-                self.drop_kept(|s| &mut s.network_policies, name);
+                self.drop_kept(|s| &mut s.network_policies, name, Some(&mut applied.changed.policies));
             }
         }
     }
 
     /// Puts an object into the snapshot from which nothing else is made.
-    fn keep<T: PartialEq>(&mut self, of: Kept<T>, name: ObjectName, object: Arc<T>) {
+    fn keep<T: PartialEq>(&mut self, of: Kept<T>, name: ObjectName, object: Arc<T>, changed: Names<'_>) {
         let kept = of(&mut self.snapshot);
         if kept.get(&name) != Some(&object) {
-            kept.insert(name, object);
+            kept.insert(name.clone(), object);
             self.snapshot.revision += 1;
+            changed.map(|changed| changed.insert(name));
         }
     }
 
-    fn drop_kept<T>(&mut self, of: Kept<T>, name: &ObjectName) {
+    fn drop_kept<T>(&mut self, of: Kept<T>, name: &ObjectName, changed: Names<'_>) {
         if of(&mut self.snapshot).remove(name).is_some() {
             self.snapshot.revision += 1;
+            changed.map(|changed| changed.insert(name.clone()));
         }
     }
 
-    fn put_service(&mut self, service: Arc<Service>, origin: Origin, marks: &mut Marks) {
+    fn put_service(&mut self, service: Arc<Service>, origin: Origin, marks: &mut Marks, applied: &mut Applied) {
         let name = service.name.clone();
         if let Some(old) = self.services.get(&name)
             && old.origin == origin
@@ -321,7 +330,7 @@ impl State {
         }
         match self.services.remove(&name) {
             Some(old) => self.forget_service(&old, marks),
-            None => self.entered(&name.namespace),
+            None => self.entered(&name.namespace, applied),
         }
         for address in addresses::plan(&service, &self.options).written() {
             self.claims.write(address, &service);
@@ -366,7 +375,7 @@ impl State {
     fn put_slice(&mut self, slice: Arc<EndpointSlice>, marks: &mut Marks, applied: &mut Applied) {
         let name = slice.name.clone();
         let service = slice.service.clone();
-        self.import_slice(&name, Some(&slice));
+        self.import_slice(&name, Some(&slice), applied);
         if let Some(before) = self.slices.get(&name)
             && Some(before) != service.as_ref()
         {
@@ -386,15 +395,17 @@ impl State {
         }
         self.snapshot.slices.insert(key, slice);
         self.snapshot.revision += 1;
-        applied.services.insert(ObjectName { namespace: name.namespace, name: service });
+        applied.changed.services.insert(ObjectName { namespace: name.namespace, name: service });
     }
 
     /// Puts a slice where its ServiceImport finds it, if it is one of another cluster, and takes away the old one.
-    fn import_slice(&mut self, name: &ObjectName, slice: Option<&Arc<EndpointSlice>>) {
+    fn import_slice(&mut self, name: &ObjectName, slice: Option<&Arc<EndpointSlice>>, applied: &mut Applied) {
+        let imports = &mut applied.changed.imports;
         let import = slice.and_then(|slice| slice.import());
         if let Some(before) = self.imported.get(name)
             && Some(before) != import
         {
+            imports.insert(ObjectName { namespace: name.namespace.clone(), name: before.clone() });
             self.snapshot.imported.remove(&slice_key(name, before.clone()));
             self.snapshot.revision += 1;
             self.imported.remove(name);
@@ -402,6 +413,7 @@ impl State {
         let (Some(slice), Some(import)) = (slice, import) else { return };
         let key = slice_key(name, import.clone());
         if self.snapshot.imported.get(&key) != Some(slice) {
+            imports.insert(ObjectName { namespace: name.namespace.clone(), name: import.clone() });
             self.imported.insert(name.clone(), import.clone());
             self.snapshot.imported.insert(key, slice.clone());
             self.snapshot.revision += 1;
@@ -413,10 +425,10 @@ impl State {
         self.snapshot.revision += 1;
         let service = ObjectName { namespace: name.namespace.clone(), name: service };
         marks.services.insert(service.clone());
-        applied.services.insert(service);
+        applied.changed.services.insert(service);
     }
 
-    fn put_pod(&mut self, pod: Arc<Pod>, marks: &mut Marks) {
+    fn put_pod(&mut self, pod: Arc<Pod>, marks: &mut Marks, applied: &mut Applied) {
         if let Some(old) = self.snapshot.pods.get(&pod.name).cloned() {
             if old == pod {
                 return;
@@ -424,8 +436,9 @@ impl State {
             self.mark_selecting(&old, marks);
             self.pods.remove(&old.name.namespace, &old.labels, &old.name.name);
         } else {
-            self.entered(&pod.name.namespace);
+            self.entered(&pod.name.namespace, applied);
         }
+        applied.changed.pods.insert(pod.name.clone());
         if self.options.complete {
             self.mark_selecting(&pod, marks);
             self.pods.insert(&pod.name.namespace, &pod.labels, &pod.name.name);
@@ -449,9 +462,9 @@ impl State {
 
     fn put_node(&mut self, node: Arc<Node>, applied: &mut Applied) {
         if self.snapshot.nodes.get(&node.name) != Some(&node) {
+            applied.changed.nodes.insert(node.name.clone());
             self.snapshot.nodes.insert(node.name.clone(), node);
             self.snapshot.revision += 1;
-            applied.nodes_changed = true;
         }
     }
 
@@ -490,7 +503,7 @@ impl State {
         self.refuse(&name, problems, applied);
         if changed {
             self.snapshot.revision += 1;
-            applied.services.insert(name);
+            applied.changed.services.insert(name);
         }
         disturbed
     }
@@ -559,6 +572,9 @@ impl State {
 
 /// Where the snapshot keeps a kind from which nothing else is made.
 type Kept<T> = fn(&mut Snapshot) -> &mut imbl::OrdMap<ObjectName, Arc<T>>;
+
+/// Where the name of what changed is noted; None where nobody needs to know.
+type Names<'a> = Option<&'a mut BTreeSet<ObjectName>>;
 
 fn slice_key(name: &ObjectName, service: Str) -> SliceKey {
     SliceKey { namespace: name.namespace.clone(), service, name: name.name.clone() }

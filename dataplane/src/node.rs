@@ -73,6 +73,26 @@ pub struct Applied {
     pub remarks: BTreeSet<(ObjectName, String)>,
 }
 
+impl Applied {
+    fn refuse(&mut self, refused: Vec<(ObjectName, TableError)>) {
+        for (name, error) in refused {
+            if let TableError::Full { map, .. } = &error {
+                *self.full.entry(map).or_default() += 1;
+            }
+            self.refused.push((name, error.to_string()));
+        }
+    }
+
+    fn merge(&mut self, other: Applied) {
+        self.tried.extend(other.tried);
+        self.refused.extend(other.refused);
+        self.remarks.extend(other.remarks);
+        for (map, count) in other.full {
+            *self.full.entry(map).or_default() += count;
+        }
+    }
+}
+
 /// The dataplane of a node.
 #[derive(Debug)]
 pub struct Dataplane {
@@ -84,7 +104,10 @@ pub struct Dataplane {
     previous: Option<Previous>,
     others: Vec<Previous>,
     programs: Option<aya::Ebpf>,
+    /// Whether a whole snapshot has come.
     complete: bool,
+    /// What has come, and what is gone of it is still there.
+    coming: Applied,
     /// What goes again if it ends before it has served; in this order.
     unserved: Option<Unserved>,
     lock: Option<Lock>,
@@ -154,47 +177,66 @@ impl Dataplane {
             others,
             programs: None,
             complete: false,
+            coming: Applied::default(),
             unserved: Some(unserved),
             lock: Some(lock),
             made: Some(made),
         })
     }
 
-    /// Makes the kernel what the snapshot says of these Services; the first time of all Services, and
-    /// takes away what the kernel has and the snapshot hasn't.
-    pub fn apply(&mut self, snapshot: &Snapshot, changed: &BTreeSet<ObjectName>) -> Applied {
-        let mut names: BTreeSet<ObjectName> = changed.clone();
-        if !self.complete {
-            names.extend(snapshot.services.keys().cloned());
-            names.extend(self.table.names().cloned());
-            self.complete = true;
-        }
-        let mut applied = Applied::default();
-        self.apply_names(snapshot, names, &mut applied);
+    /// Puts into the kernel what the snapshot says of these Services; None, or the first time: of all. What is gone
+    /// stays until [`Dataplane::go`].
+    pub fn come(&mut self, snapshot: &Snapshot, changed: Option<&BTreeSet<ObjectName>>) {
+        let names = match changed {
+            Some(changed) if self.complete => changed.clone(),
+            _ => snapshot.services.keys().chain(self.table.names()).cloned().collect(),
+        };
+        self.complete = true;
+        self.put(snapshot, names);
+    }
+
+    /// Takes out of the kernel what is gone of the Services that came last, and tries again what was refused where
+    /// there is room now. Says what was left undone.
+    pub fn go(&mut self, snapshot: &Snapshot) -> Applied {
+        let mut applied = std::mem::take(&mut self.coming);
+        self.take_away(snapshot, &mut applied);
         let again = self.table.retry();
         if !again.is_empty() {
-            applied.refused.retain(|(name, _)| !again.contains(name));
-            self.apply_names(snapshot, again, &mut applied);
+            self.put(snapshot, again);
+            let mut again = std::mem::take(&mut self.coming);
+            self.take_away(snapshot, &mut again);
+            applied.refused.retain(|(name, _)| !again.tried.contains(name));
+            applied.merge(again);
         }
         applied
     }
 
-    fn apply_names(&mut self, snapshot: &Snapshot, names: BTreeSet<ObjectName>, applied: &mut Applied) {
-        applied.tried.extend(names.iter().cloned());
-        let (remarks, stand_ins) = (&mut applied.remarks, &self.config.stand_ins);
-        let refused = self.table.apply(&names, &mut |name| {
+    fn put(&mut self, snapshot: &Snapshot, names: BTreeSet<ObjectName>) {
+        let (coming, stand_ins) = (&mut self.coming, &self.config.stand_ins);
+        let refused = self.table.come(&names, &mut |name| {
             let plan = plan(snapshot, name);
-            remarks.extend(plan.remarks.into_iter().map(|remark| (name.clone(), remark)));
+            coming.remarks.extend(plan.remarks.into_iter().map(|remark| (name.clone(), remark)));
             let mut ports = plan.ports;
             stand_in::put(stand_ins, name, &mut ports);
             ports
         });
-        for (name, error) in refused {
-            if let TableError::Full { map, .. } = &error {
-                *applied.full.entry(map).or_default() += 1;
-            }
-            applied.refused.push((name, error.to_string()));
-        }
+        coming.refuse(refused);
+        coming.tried.extend(names);
+    }
+
+    fn take_away(&mut self, snapshot: &Snapshot, applied: &mut Applied) {
+        let stand_ins = &self.config.stand_ins;
+        let refused = self.table.go(&applied.tried, &mut |name| {
+            let mut ports = plan(snapshot, name).ports;
+            stand_in::put(stand_ins, name, &mut ports);
+            ports
+        });
+        applied.refuse(refused);
+    }
+
+    /// Whether changes were refused that are tried again once there is room.
+    pub fn is_unfinished(&self) -> bool {
+        self.table.has_refused()
     }
 
     /// Whether the programs are behind the hooks.
@@ -245,7 +287,7 @@ impl Dataplane {
     }
 
     /// Looks after what no change of the state brings about; called every second or so. Says whether
-    /// [`Dataplane::apply`] has something to make up for. Hooks that lost their cgroup are attached anew.
+    /// [`Dataplane::go`] has something to make up for. Hooks that lost their cgroup are attached anew.
     ///
     /// # Errors
     /// The hooks are not attached, and can't be: the cgroup is gone.

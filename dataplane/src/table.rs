@@ -148,18 +148,16 @@ impl Table {
         Ok(table)
     }
 
-    /// Makes Services what their plans say; an empty plan takes a Service away. What is refused is
-    /// returned, with the old state of that port kept; all else is done.
-    ///
-    /// `plan` is asked twice for each name, so that not all plans are held at once.
-    pub(crate) fn apply(
+    /// Puts what Services' plans say; what they no longer say stays until [`Table::go`]. What is refused is returned,
+    /// with the old state of that port kept; all else is done. For all, before anything goes: a front end that moves
+    /// between Services is never without one.
+    pub(crate) fn come(
         &mut self,
         names: &BTreeSet<ObjectName>,
         plan: &mut dyn FnMut(&ObjectName) -> Vec<PortPlan>,
     ) -> Vec<(ObjectName, TableError)> {
         self.reclaim();
         let mut refused = Vec::new();
-        // First what comes, for all: a front end that moves between Services is never without one.
         for name in names {
             self.refused.remove(name);
             for port in plan(name) {
@@ -169,6 +167,17 @@ impl Table {
                 }
             }
         }
+        refused
+    }
+
+    /// Takes away what the plans of Services no longer say; an empty plan takes a Service away. It is asked again, so
+    /// that not all plans are held at once.
+    pub(crate) fn go(
+        &mut self,
+        names: &BTreeSet<ObjectName>,
+        plan: &mut dyn FnMut(&ObjectName) -> Vec<PortPlan>,
+    ) -> Vec<(ObjectName, TableError)> {
+        let mut refused = Vec::new();
         for name in names {
             if self.refused.contains(name) {
                 // What it had stays, until the whole of the new fits.
@@ -179,6 +188,11 @@ impl Table {
             }
         }
         refused
+    }
+
+    /// Whether changes were refused, and wait for room.
+    pub(crate) fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
     }
 
     /// Whether [`Table::retry`] has something to say.

@@ -109,7 +109,7 @@ fn main() {
     let zones = ["cluster.local", "in-addr.arpa", "ip6.arpa"].map(|zone| Name::parse(zone).unwrap());
     let mut keeper = Keeper::new(Options::new(&zones, &[]));
     let (before, begun) = (resident(), Instant::now());
-    keeper.update(&state.snapshot());
+    keeper.update(&state.snapshot(), None);
     let (took, grown) = (begun.elapsed(), resident() - before);
     println!("{SERVICES} Services, {} endpoints, {share}% headless", SERVICES * ENDPOINTS);
     println!("compiled in {took:?}, {:.1} MB on top of the snapshot", grown as f64 / 1e6);
@@ -117,10 +117,11 @@ fn main() {
     let mut times: Vec<Duration> = Vec::new();
     for turn in 1..=2000 {
         let changed = put(Object::EndpointSlice(Arc::new(slice(turn * 7919 % SERVICES, turn % 50 + 1, &strings))));
-        state.apply(Update::Some { changes: vec![changed], read_at: Instant::now(), triggered: Vec::new() });
+        let applied =
+            state.apply(Update::Some { changes: vec![changed], read_at: Instant::now(), triggered: Vec::new() });
         let snapshot = state.snapshot();
         let begun = Instant::now();
-        keeper.update(&snapshot);
+        keeper.update(&snapshot, Some(&applied.changed));
         times.push(begun.elapsed());
     }
     times.sort();

@@ -92,7 +92,7 @@ fn endpoints_beside_a_service_without_a_selector_are_mirrored() {
     let mut state = state();
     state.apply(some([bare("a")]));
     let applied = state.apply(some([by_hand("a", DATABASE)]));
-    assert_eq!(applied.services, names(&["a"]));
+    assert_eq!(applied.changed.services, names(&["a"]));
     let snapshot = state.snapshot();
     let name = name("a");
     let slices: Vec<String> = snapshot
@@ -134,7 +134,7 @@ fn endpoints_beside_a_service_without_a_selector_are_mirrored() {
 
     assert_eq!(state.apply(some([by_hand("a", DATABASE)])), Applied::default(), "the same again");
     let applied = state.apply(some([delete(Kind::Endpoints, "a")]));
-    assert_eq!((applied.services, addresses(&state, "a").len()), (names(&["a"]), 0));
+    assert_eq!((applied.changed.services, addresses(&state, "a").len()), (names(&["a"]), 0));
 }
 
 #[test]

@@ -1,23 +1,21 @@
 //! One cluster that the agent follows: its source, what is known of it, and how old that is.
 //!
-//! Each has its own thread and its own locks, so that one that is dead or slow holds up no other. The
-//! node's own cluster is the one that the kernel serves. The kernel takes a cluster's lock while it holds its
-//! own, so nothing here asks the kernel anything while it holds the cluster's.
+//! Each has its own thread and its own locks, so that one that is dead or slow holds up no other. The node's own cluster
+//! is the one that is served: whoever serves it follows it ([`Row`]). Changes are told in their order, under the row's lock;
+//! what is known has a lock of its own inside of that, so that whoever only looks waits for no follower.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bowline_cluster::follow::{Away, Follower, Row, Told};
 use bowline_cluster::object::ObjectName;
-use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::{Asked, Drift, Problem, Sink, Update};
 use bowline_cluster::span;
 use bowline_cluster::state::{Applied, Options, State};
-use bowline_dns::feed::Feed;
 use bowline_sources::saved;
 
-use super::kernel::{Heard, Kernel};
 use crate::metrics::{Metrics, OfCluster};
 
 /// How often a state that keeps changing is written to disk.
@@ -32,41 +30,40 @@ pub(crate) struct Disk {
     pub(crate) max_age: Duration,
 }
 
-/// Who serves a cluster.
-#[derive(Clone, Default)]
-pub(crate) struct Served {
-    /// The kernel.
-    pub(crate) kernel: Option<Arc<Kernel>>,
-    /// The DNS server; [`Cluster::serve`] may name it later.
-    pub(crate) feed: Option<Arc<Feed>>,
-}
-
 /// A cluster.
 pub(crate) struct Cluster {
     name: String,
     /// As `--state` wrote it, without secrets.
     source: String,
+    /// To be locked before `inner`.
+    row: Mutex<Row>,
     inner: Mutex<Inner>,
     disk: Option<Disk>,
-    kernel: Option<Arc<Kernel>>,
-    feed: OnceLock<Arc<Feed>>,
     metrics: Arc<Metrics>,
     counts: OfCluster,
 }
 
 struct Inner {
     state: State,
+    known: Known,
     /// Since when what is known may be out of date; None while the source can be read.
     stale_since: Option<Instant>,
-    /// How old it was when it came from disk; None when it came from the source.
-    from_disk: Option<Duration>,
-    /// Whether the disk was asked for what it has.
-    looked_on_disk: bool,
-    /// Whether the source has told the whole.
-    told: bool,
     /// NetworkPolicies that were said not to be enforced.
     policies: BTreeSet<ObjectName>,
     saved: Option<Saved>,
+}
+
+/// What is known of a cluster, and so what is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// Nothing whole yet.
+    Nothing,
+    /// Nor has the disk anything that could be served.
+    NothingOnDisk,
+    /// What the disk had.
+    FromDisk,
+    /// The whole, as the source told it.
+    Whole,
 }
 
 /// The last attempt to write to disk.
@@ -84,22 +81,22 @@ impl Cluster {
         source: String,
         options: Options,
         disk: Option<Disk>,
-        served: Served,
+        row: Row,
         metrics: Arc<Metrics>,
     ) -> Cluster {
         let inner = Inner {
             state: State::new(options),
+            known: Known::Nothing,
             stale_since: None,
-            from_disk: None,
-            looked_on_disk: false,
-            told: false,
             policies: BTreeSet::new(),
             saved: None,
         };
-        let counts = metrics.of_cluster(name);
-        let Served { kernel, feed } = served;
-        let feed = feed.map_or_else(OnceLock::new, OnceLock::from);
-        Cluster { name: name.to_owned(), source, inner: Mutex::new(inner), disk, kernel, feed, metrics, counts }
+        let (row, inner, counts) = (Mutex::new(row), Mutex::new(inner), metrics.of_cluster(name));
+        Cluster { name: name.to_owned(), source, row, inner, disk, metrics, counts }
+    }
+
+    fn row(&self) -> MutexGuard<'_, Row> {
+        self.row.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -109,18 +106,23 @@ impl Cluster {
 
     /// Whether the source has told the whole.
     pub(crate) fn is_told(&self) -> bool {
-        self.lock().told
+        self.lock().known == Known::Whole
     }
 
-    /// From now on this DNS server is told: of what is known now, and of every change. For a cluster that was made
-    /// without one, once the source has told the whole.
-    pub(crate) fn serve(&self, feed: &Arc<Feed>) {
-        // Under the lock: changes to come are published after this.
-        let inner = self.lock();
-        if inner.told && self.feed.set(feed.clone()).is_ok() {
-            inner.tell_age(feed);
-            feed.publish(inner.state.snapshot(), None);
+    /// From now on this follower is told: of what is known now, and of every change. The last of the row.
+    pub(crate) fn follow(&self, follower: Arc<dyn Follower>) {
+        let mut row = self.row();
+        let (known, snapshot, away) = {
+            let inner = self.lock();
+            (inner.known, inner.state.snapshot(), inner.away())
+        };
+        follower.away(&away);
+        if matches!(known, Known::Whole | Known::FromDisk) {
+            let told = Told { is_from_disk: known == Known::FromDisk, ..Told::whole(&snapshot) };
+            follower.come(&told);
+            follower.go(&told);
         }
+        row.push(follower);
     }
 
     /// What it is called here.
@@ -128,15 +130,9 @@ impl Cluster {
         &self.name
     }
 
-    /// The cluster now.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        self.lock().state.snapshot()
-    }
-
     /// Brings the metrics up to now.
-    pub(crate) fn measure(&self) {
-        // Before the lock: the kernel's comes first.
-        let remarks = self.kernel.as_ref().map_or(0, |kernel| kernel.measure());
+    /// `remarks`: how many stand of whoever serves it.
+    pub(crate) fn measure(&self, remarks: usize) {
         let inner = self.lock();
         let s = inner.state.snapshot();
         let counts = [
@@ -159,7 +155,7 @@ impl Cluster {
 
     /// Whether what is known of it is what the disk had.
     pub(crate) fn is_from_disk(&self) -> bool {
-        self.lock().from_disk.is_some()
+        self.lock().known == Known::FromDisk
     }
 
     /// What there is to say of its age; None where it is read as it changes.
@@ -167,25 +163,17 @@ impl Cluster {
         let inner = self.lock();
         let why = inner.state.away().unwrap_or("it has not been read yet");
         let age = span::human(inner.age());
-        match (inner.from_disk, inner.stale_since) {
-            (Some(_), _) => {
+        match (inner.known, inner.stale_since) {
+            (Known::FromDisk, _) => {
                 Some(format!("served from the snapshot on disk, {age} old, since the state cannot be read: {why}"))
             }
-            (None, Some(_)) if inner.told => {
+            (Known::Whole, Some(_)) => {
                 Some(format!("served as last known, since the state cannot be read for {age}: {why}"))
             }
-            (None, Some(_)) => Some(format!("the state cannot be read: {why}")),
-            (None, None) if inner.told => None,
-            (None, None) => Some("the state has not been read whole yet".to_owned()),
+            (Known::Whole, None) => None,
+            (_, Some(_)) => Some(format!("the state cannot be read: {why}")),
+            (_, None) => Some("the state has not been read whole yet".to_owned()),
         }
-    }
-
-    /// Looks after what no change brings about.
-    pub(crate) fn tend(&self) {
-        if let Some(kernel) = &self.kernel {
-            kernel.tend(&|| self.snapshot());
-        }
-        self.save(false);
     }
 
     /// Writes what is known to disk if that is due, or `now`.
@@ -193,7 +181,7 @@ impl Cluster {
         let Some(Disk { path, .. }) = &self.disk else { return };
         let (snapshot, before) = {
             let inner = self.lock();
-            if !inner.told || inner.stale_since.is_some() {
+            if inner.known != Known::Whole || inner.stale_since.is_some() {
                 return; // What the disk has is no older.
             }
             (inner.state.snapshot(), inner.saved)
@@ -220,19 +208,17 @@ impl Cluster {
         self.lock().saved = Some(Saved { revision: done.is_ok().then_some(snapshot.revision), at: Instant::now() });
     }
 
-    /// What the disk has is taken in when the source can't be read at the start. A kernel that serves
-    /// already is left as it is: what the agent before programmed is no older.
-    fn load(&self, inner: &mut Inner) -> bool {
-        let Some(Disk { path, max_age }) = &self.disk else { return false };
+    /// What the disk has is taken in when the source can't be read at the start.
+    fn load(&self, inner: &mut Inner) -> Known {
+        let Some(Disk { path, max_age }) = &self.disk else { return Known::NothingOnDisk };
         match saved::read(path, &self.source, *max_age) {
             Ok(None) => {
                 tracing::info!(cluster = %self.name, path = %path.display(), "no snapshot on disk; waiting for the state");
-                false
+                Known::NothingOnDisk
             }
             Ok(Some(loaded)) => {
                 let age = loaded.age;
                 self.note(&inner.state.apply(Update::All(loaded.changes)), inner);
-                inner.from_disk = Some(age);
                 // Never older than the machine's clock can say.
                 inner.stale_since = Instant::now().checked_sub(age).or(inner.stale_since);
                 tracing::warn!(
@@ -240,11 +226,11 @@ impl Cluster {
                     services = inner.state.snapshot().services.len(),
                     "the state cannot be read: serving the snapshot on disk"
                 );
-                true
+                Known::FromDisk
             }
             Err(problem) => {
                 self.report(&problem);
-                false
+                Known::NothingOnDisk
             }
         }
     }
@@ -270,7 +256,7 @@ impl Cluster {
             );
         }
         let snapshot = inner.state.snapshot();
-        for policy in &applied.policies {
+        for policy in &applied.changed.policies {
             if !snapshot.network_policies.contains_key(policy) {
                 inner.policies.remove(policy);
             } else if inner.policies.insert(policy.clone()) {
@@ -290,24 +276,20 @@ impl Inner {
         self.stale_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    fn tell_age(&self, feed: &Feed) {
+    fn away(&self) -> Away {
         let why = self.state.away().unwrap_or("it has not been read yet");
-        feed.set_away(self.stale_since.map(|since| (since, why.to_owned())));
+        self.stale_since.map(|since| (since, why.to_owned()))
     }
 }
 
 impl Sink for Cluster {
     fn asked(&self, request: &Asked<'_>) {
-        if let Some(feed) = self.feed.get() {
-            feed.asked(request);
-        }
+        self.row().iter().for_each(|follower| follower.asked(request));
     }
 
     fn drifted(&self, drift: &Drift) {
         self.metrics.count_drift(&self.name, drift.kind, drift.objects);
-        if let Some(feed) = self.feed.get() {
-            feed.drifted(drift);
-        }
+        self.row().iter().for_each(|follower| follower.drifted(drift));
         tracing::warn!(
             cluster = %self.name, kind = drift.kind, objects = drift.objects, some = drift.names.join(", "),
             "what is known is not what the server has: its watch has lost changes; reading them again"
@@ -316,24 +298,22 @@ impl Sink for Cluster {
 
     fn update(&self, update: Update) {
         let is_away = matches!(update, Update::Away(_));
-        // Before the lock: the kernel's comes first.
-        let serving = is_away && self.kernel.as_ref().is_some_and(|kernel| kernel.is_serving());
         if is_away {
             // What came since the disk was written last must not be lost with this process.
             self.save(true);
         }
+        let row = self.row();
         let mut inner = self.lock();
-        let mut heard = Heard::default();
-        let mut whole = false;
+        let (mut is_whole, mut read_at, mut triggered) = (false, None, Vec::new());
         match &update {
             Update::All(_) => {
-                whole = true;
-                inner.told = true;
-                inner.from_disk = None;
+                is_whole = true;
+                inner.known = Known::Whole;
                 self.counts.up.set(i64::from(inner.state.away().is_none()));
             }
-            Update::Some { read_at, triggered, .. } => {
-                heard = Heard { read_at: Some(*read_at), triggered: triggered.clone() };
+            Update::Some { read_at: at, triggered: slices, .. } => {
+                read_at = Some(*at);
+                triggered.clone_from(slices);
             }
             Update::Away(why) => {
                 tracing::warn!(cluster = %self.name, %why, "the state cannot be read; all that is known stays in force");
@@ -348,36 +328,24 @@ impl Sink for Cluster {
         }
         let before = inner.state.snapshot().revision;
         let applied = inner.state.apply(update);
-        if inner.told && inner.state.away().is_none() {
+        if inner.known == Known::Whole && inner.state.away().is_none() {
             inner.stale_since = None;
         }
         self.note(&applied, &mut inner);
         // Once: each reason for being away is told by itself.
-        let mut loaded = false;
-        if is_away && !inner.told && !std::mem::replace(&mut inner.looked_on_disk, true) {
-            loaded = self.load(&mut inner);
-            whole = loaded && !serving;
+        let mut is_from_disk = false;
+        if is_away && inner.known == Known::Nothing {
+            inner.known = self.load(&mut inner);
+            is_from_disk = inner.known == Known::FromDisk;
         }
-        // Before the first whole read, what comes is not served; from disk, only what was read there.
-        let ready = inner.told || whole;
-        let told = self.feed.get().map(|feed| {
-            inner.tell_age(feed);
-            let snapshot = (inner.told || loaded).then(|| inner.state.snapshot());
-            // `applied` doesn't tell of Pods, namespaces and what other clusters have.
-            (feed, snapshot.filter(|snapshot| whole || loaded || snapshot.revision != before))
-        });
+        let (known, snapshot, away) = (inner.known, inner.state.snapshot(), inner.away());
         drop(inner);
-        if let Some((feed, snapshot)) = told {
-            if let Some(snapshot) = snapshot {
-                feed.publish(snapshot, if loaded { None } else { Some(&applied) });
-            }
-            feed.programmed(&heard.triggered);
-        }
-        if let Some(kernel) = &self.kernel
-            && ready
-            && (whole || !applied.services.is_empty())
-        {
-            kernel.program(&|| self.snapshot(), &applied.services, heard);
+        row.iter().for_each(|follower| follower.away(&away));
+        // Before the first whole read, what comes is not served; from disk, only what was read there.
+        let is_news = is_whole || snapshot.revision != before || !triggered.is_empty();
+        if is_from_disk || known == Known::Whole && is_news {
+            let changed = (!is_from_disk).then_some(&applied.changed);
+            row.tell(&Told { snapshot: &snapshot, changed, is_from_disk, read_at, triggered: &triggered });
         }
     }
 }

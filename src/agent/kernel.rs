@@ -1,15 +1,16 @@
-//! Keeps the kernel as the node's own cluster says, and says what could not be done.
+//! The Services in the kernel, as the node's own cluster has them, and what could not be done.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use bowline_cluster::follow::{Follower, Told};
 use bowline_cluster::object::ObjectName;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::Triggered;
 use bowline_cluster::span::exact;
-use bowline_dataplane::node::Dataplane;
+use bowline_dataplane::node::{Applied, Dataplane};
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
@@ -37,6 +38,10 @@ impl Drop for End {
 
 struct Inner {
     dataplane: Dataplane,
+    /// What has come, and is not done until what is gone has gone.
+    coming: Option<Coming>,
+    /// Where the kernel refused something: what it is made up for from, once there is room.
+    unfinished: Option<Snapshot>,
     /// Nothing is programmed any more.
     ended: bool,
     /// Why the hooks are not attached, once they were.
@@ -45,13 +50,12 @@ struct Inner {
     said: BTreeMap<ObjectName, BTreeSet<String>>,
 }
 
-/// When what is to be programmed was heard of.
-#[derive(Debug, Default)]
-pub(crate) struct Heard {
-    /// The moment at which the source heard of it.
-    pub(crate) read_at: Option<Instant>,
-    /// When the changes began, where their objects say so.
-    pub(crate) triggered: Vec<Triggered>,
+/// A change on its way.
+struct Coming {
+    /// How long the kernel has taken so far.
+    took: Duration,
+    /// How long ago it was heard of, when the kernel was done with what comes.
+    since_event: Option<Duration>,
 }
 
 impl Kernel {
@@ -62,7 +66,8 @@ impl Kernel {
         started: Instant,
         fatal: mpsc::UnboundedSender<String>,
     ) -> Kernel {
-        let inner = Inner { dataplane, ended: false, detached: None, said: BTreeMap::new() };
+        let inner =
+            Inner { dataplane, coming: None, unfinished: None, ended: false, detached: None, said: BTreeMap::new() };
         Kernel { inner: Mutex::new(inner), metrics, ready: AtomicBool::new(false), started, fatal }
     }
 
@@ -95,16 +100,22 @@ impl Kernel {
     }
 
     /// Looks after what no change brings about: refused changes for which there is room now, hooks that lost
-    /// their cgroup. `snapshot` gives the newest.
-    pub(crate) fn tend(&self, snapshot: &dyn Fn() -> Snapshot) {
+    /// their cgroup.
+    pub(crate) fn tend(&self) {
         let mut inner = self.lock();
         let inner = &mut *inner;
         if inner.ended {
             return;
         }
         match inner.dataplane.tend() {
-            Ok(true) => self.apply(inner, &snapshot(), &BTreeSet::new(), Heard::default()),
-            Ok(false) => {}
+            // In the midst of a change: it tries again itself.
+            Ok(true) if inner.coming.is_none() => {
+                if let Some(snapshot) = inner.unfinished.take() {
+                    let done = inner.dataplane.go(&snapshot);
+                    self.note(inner, done, snapshot);
+                }
+            }
+            Ok(_) => {}
             Err(error) => {
                 if inner.detached.replace(error.to_string()).is_none() {
                     tracing::error!(%error, "not attached: no process is served until the cgroup is there again");
@@ -118,31 +129,9 @@ impl Kernel {
         }
     }
 
-    /// Makes the kernel what the newest snapshot says of the Services that changed; the first time, of all.
-    /// The snapshot is taken when it is this call's turn: an older one never follows a newer one.
-    pub(crate) fn program(&self, snapshot: &dyn Fn() -> Snapshot, changed: &BTreeSet<ObjectName>, heard: Heard) {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        self.apply(inner, &snapshot(), changed, heard);
-    }
-
-    fn apply(&self, inner: &mut Inner, snapshot: &Snapshot, changed: &BTreeSet<ObjectName>, heard: Heard) {
-        if inner.ended {
-            return;
-        }
-        let begun = Instant::now();
-        let done = inner.dataplane.apply(snapshot, changed);
-        self.metrics.apply.observe(begun.elapsed().as_secs_f64());
-        let since_event = heard.read_at.map(|read_at| read_at.elapsed());
-        if let Some(since_event) = since_event {
-            self.metrics.programming.observe(since_event.as_secs_f64());
-        }
-        // What they say is another machine's time of day, which may be ahead of ours.
-        let now = SystemTime::now();
-        for Triggered { at, .. } in heard.triggered {
-            self.metrics.latency.observe(now.duration_since(at).unwrap_or_default().as_secs_f64());
-        }
-        self.metrics.changes.inc_by(changed.len() as u64);
+    /// Says what could not be done, each time it is new.
+    fn note(&self, inner: &mut Inner, done: Applied, snapshot: Snapshot) {
+        inner.unfinished = inner.dataplane.is_unfinished().then_some(snapshot);
         for (map, count) in &done.full {
             self.metrics.count_full(map, *count);
         }
@@ -154,20 +143,10 @@ impl Kernel {
         for (name, remarks) in remarks {
             self.remark(inner, &name, remarks);
         }
-        tracing::debug!(
-            services = changed.len(),
-            microseconds = begun.elapsed().as_micros() as u64,
-            since_event_us = since_event.map(|t| t.as_micros() as u64),
-            "programmed"
-        );
-        if !inner.dataplane.is_attached() {
-            self.attach(inner, snapshot, begun);
-        }
     }
 
     /// The first time: what is in the maps is served from here on.
-    fn attach(&self, inner: &mut Inner, snapshot: &Snapshot, begun: Instant) {
-        let programmed = begun.elapsed();
+    fn attach(&self, inner: &mut Inner, snapshot: &Snapshot, programmed: Duration) {
         match inner.dataplane.attach() {
             Ok(()) => {
                 let usage = inner.dataplane.usage();
@@ -202,5 +181,69 @@ impl Kernel {
     fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
         self.metrics.ready.set(i64::from(ready));
+    }
+}
+
+impl Follower for Kernel {
+    fn come(&self, told: &Told<'_>) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        // What an agent before this one left in the kernel is at least as new as the disk. A change that is of no Service
+        // needs no look, once a whole state is there.
+        let is_of_none = told.changed.is_some_and(|changed| changed.services.is_empty());
+        if inner.ended
+            || told.is_from_disk && inner.dataplane.usage().services.0 > 0
+            || is_of_none && inner.dataplane.is_attached()
+        {
+            return;
+        }
+        let begun = Instant::now();
+        inner.dataplane.come(told.snapshot, told.changed.map(|changed| &changed.services));
+        let took = begun.elapsed();
+        inner.coming = Some(Coming { took, since_event: told.read_at.map(|read_at| read_at.elapsed()) });
+        if !inner.dataplane.is_attached() {
+            // Nothing was served yet, so nothing has to go in its time.
+            self.finish(inner, told);
+        }
+    }
+
+    fn go(&self, told: &Told<'_>) {
+        self.finish(&mut self.lock(), told);
+    }
+}
+
+impl Kernel {
+    /// What is gone goes, and the change is done.
+    fn finish(&self, inner: &mut Inner, told: &Told<'_>) {
+        let Some(Coming { took, since_event }) = inner.coming.take() else { return };
+        if inner.ended {
+            return;
+        }
+        let begun = Instant::now();
+        let done = inner.dataplane.go(told.snapshot);
+        let rest = begun.elapsed();
+        self.metrics.apply.observe((took + rest).as_secs_f64());
+        // What others did between does not count: the kernel had what came, and waited for what goes.
+        let since_event = since_event.map(|since_event| since_event + rest);
+        if let Some(since_event) = since_event {
+            self.metrics.programming.observe(since_event.as_secs_f64());
+        }
+        // What they say is another machine's time of day, which may be ahead of ours.
+        let now = SystemTime::now();
+        for Triggered { at, .. } in told.triggered {
+            self.metrics.latency.observe(now.duration_since(*at).unwrap_or_default().as_secs_f64());
+        }
+        let services = told.changed.map_or(0, |changed| changed.services.len());
+        self.metrics.changes.inc_by(services as u64);
+        self.note(inner, done, told.snapshot.clone());
+        tracing::debug!(
+            services,
+            microseconds = (took + rest).as_micros() as u64,
+            since_event_us = since_event.map(|t| t.as_micros() as u64),
+            "programmed"
+        );
+        if !inner.dataplane.is_attached() {
+            self.attach(inner, told.snapshot, took + rest);
+        }
     }
 }

@@ -17,7 +17,9 @@ use bowline_sources::kubernetes::{Pods, Wanted};
 use tokio::sync::mpsc;
 
 use super::{ConfArgs, ServeArgs, wanted};
-use crate::agent::cluster::{self, Cluster, Served};
+use bowline_cluster::follow::Row;
+
+use crate::agent::cluster::{self, Cluster};
 use crate::metrics::Metrics;
 use crate::states::State;
 
@@ -126,7 +128,7 @@ impl Following {
             // It waits for the thread. What it knows must not be told after what the next one knows.
             let _ = tokio::task::spawn_blocking(|| before.end()).await;
         }
-        cluster.serve(&self.feed);
+        cluster.follow(self.feed.clone());
         let fatal = self.fatal.clone();
         tokio::spawn(async move {
             while let Some(why) = fatals.recv().await {
@@ -161,8 +163,9 @@ impl Following {
             Pods::All if !state.is_read_whole() => format!("{} with all Pods", source.name()),
             _ => source.name(),
         };
-        let served = Served { kernel: None, feed };
-        let cluster = Arc::new(Cluster::new(&state.name, name, options, disk, served, Arc::new(Metrics::new())));
+        let mut row = Row::default();
+        feed.into_iter().for_each(|feed| row.push(feed));
+        let cluster = Arc::new(Cluster::new(&state.name, name, options, disk, row, Arc::new(Metrics::new())));
         let stop = Stop::default();
         let (sink, asked) = (cluster.clone(), stop.clone());
         let read = move || {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
+use bowline_cluster::follow::{Follower, Told};
 use bowline_cluster::object::ObjectName;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_dns::query::{Query, Request, Trace, Transport};
@@ -94,7 +95,7 @@ impl AskArgs {
                 if conf.states.is_given() { format!("--state {}", state.name) } else { NO_STATE.to_owned() }
             })?;
             snapshot = read;
-            look.feed.publish(snapshot.clone(), None);
+            look.feed.come(&Told::whole(&snapshot));
         }
         // A Service whose address stands in the Corefile is known only now.
         if let Some(known) = look.build_known()? {

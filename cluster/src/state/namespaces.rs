@@ -1,15 +1,18 @@
 //! Namespaces that no manifest writes. An API server has one for every object that is in it; in a folder, or in etcd,
 //! people leave them out. Answers of the DNS depend on them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::State;
+use super::{Applied, State};
 use crate::object::{Namespace, ObjectName, Str};
 use crate::snapshot::Snapshot;
 
 /// What API servers put on each namespace.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Names of what changed.
+type Names = BTreeSet<ObjectName>;
 
 /// How many Services and Pods there are in each namespace, and which namespaces are written.
 #[derive(Debug, Default)]
@@ -20,43 +23,49 @@ pub(super) struct Implied {
 
 impl State {
     /// A Service or a Pod came into this namespace.
-    pub(super) fn entered(&mut self, namespace: &Str) {
+    pub(super) fn entered(&mut self, namespace: &Str, applied: &mut Applied) {
         if self.options.complete {
-            self.implied.enter(namespace, &mut self.snapshot);
+            self.implied.enter(namespace, &mut self.snapshot, &mut applied.changed.namespaces);
         }
     }
 
     /// A Service or a Pod has left this namespace.
-    pub(super) fn left(&mut self, namespace: &Str) {
+    pub(super) fn left(&mut self, namespace: &Str, applied: &mut Applied) {
         if self.options.complete {
-            self.implied.leave(namespace, &mut self.snapshot);
+            self.implied.leave(namespace, &mut self.snapshot, &mut applied.changed.namespaces);
         }
     }
 }
 
 impl Implied {
-    fn enter(&mut self, namespace: &Str, snapshot: &mut Snapshot) {
+    fn enter(&mut self, namespace: &Str, snapshot: &mut Snapshot, changed: &mut Names) {
         *self.inside.entry(namespace.clone()).or_default() += 1;
-        self.settle(namespace, snapshot);
+        self.settle(namespace, snapshot, changed);
     }
 
-    fn leave(&mut self, namespace: &Str, snapshot: &mut Snapshot) {
+    fn leave(&mut self, namespace: &Str, snapshot: &mut Snapshot, changed: &mut Names) {
         if let Some(count) = self.inside.get_mut(namespace) {
             *count -= 1;
             if *count == 0 {
                 self.inside.remove(namespace);
             }
         }
-        self.settle(namespace, snapshot);
+        self.settle(namespace, snapshot, changed);
     }
 
     /// A Namespace is written, or is no longer.
-    pub(super) fn write(&mut self, name: &Str, written: Option<Arc<Namespace>>, snapshot: &mut Snapshot) {
+    pub(super) fn write(
+        &mut self,
+        name: &Str,
+        written: Option<Arc<Namespace>>,
+        snapshot: &mut Snapshot,
+        changed: &mut Names,
+    ) {
         match written {
             Some(namespace) => self.written.insert(name.clone(), namespace),
             None => self.written.remove(name),
         };
-        self.settle(name, snapshot);
+        self.settle(name, snapshot, changed);
     }
 
     /// Whether somebody wrote it.
@@ -64,7 +73,7 @@ impl Implied {
         self.written.contains_key(name)
     }
 
-    fn settle(&self, name: &Str, snapshot: &mut Snapshot) {
+    fn settle(&self, name: &Str, snapshot: &mut Snapshot, changed: &mut Names) {
         let key = ObjectName { namespace: "".into(), name: name.clone() };
         let wanted = match (self.written.get(name), snapshot.namespaces.get(&key)) {
             (Some(written), Some(there)) if written == there => return,
@@ -80,6 +89,7 @@ impl Implied {
             (None, None) => return,
             (None, Some(_)) => None,
         };
+        changed.insert(key.clone());
         if let Some(namespace) = wanted {
             snapshot.namespaces.insert(key, namespace);
         } else {

@@ -141,7 +141,7 @@ fn a_whole_read_takes_away_what_is_not_in_it_and_tells_only_what_differs() {
     let mut moved = service("moves");
     moved.affinity = Some(10);
     let applied = state.apply(Update::All(vec![put(service("same")), put(same), put(moved)]));
-    assert_eq!(applied.services, names(&["goes", "moves"]));
+    assert_eq!(applied.changed.services, names(&["goes", "moves"]));
     assert_eq!(state.snapshot().services.len(), 2);
 }
 
@@ -193,7 +193,7 @@ fn a_slice_that_changes_its_service_concerns_both() {
     let mut state = state(&[]);
     state.apply(Update::All(vec![put(slice("s", "a", "10.0.0.1"))]));
     let applied = state.apply(some([put(slice("s", "b", "10.0.0.1"))]));
-    assert_eq!(applied.services, names(&["a", "b"]));
+    assert_eq!(applied.changed.services, names(&["a", "b"]));
     assert_eq!(state.snapshot().slices_of(&name("a")).count(), 0);
     assert_eq!(state.snapshot().slices_of(&name("b")).count(), 1);
 }
@@ -207,14 +207,16 @@ fn nodes_and_namespaces_are_kept() {
         let node = Node { name, labels: Labels::default(), internal_ips, pod_cidrs: Vec::new() };
         Change::Put(Object::Node(Arc::new(node)), Origin::from("n.yaml"))
     };
-    assert!(state.apply(some([node("10.0.0.1")])).nodes_changed);
-    assert!(!state.apply(some([node("10.0.0.1")])).nodes_changed);
-    assert!(state.apply(some([node("10.0.0.2")])).nodes_changed);
+    assert_eq!(state.apply(some([node("10.0.0.1")])).changed.nodes.len(), 1);
+    assert_eq!(state.apply(some([node("10.0.0.1")])).changed, Changed::default());
+    assert_eq!(state.apply(some([node("10.0.0.2")])).changed.nodes.len(), 1);
     let space = ObjectName { namespace: Str::default(), name: Str::from("shop") };
     let namespace = Object::Namespace(Arc::new(Namespace { name: space.clone(), labels: Labels::default() }));
-    state.apply(some([Change::Put(namespace, Origin::from("n.yaml"))]));
+    let applied = state.apply(some([Change::Put(namespace, Origin::from("n.yaml"))]));
+    assert_eq!(applied.changed.namespaces, BTreeSet::from([space.clone()]));
     assert!(state.snapshot().namespaces.contains_key(&space));
-    assert!(state.apply(Update::All(Vec::new())).nodes_changed);
+    let gone = state.apply(Update::All(Vec::new())).changed;
+    assert_eq!((gone.nodes.len(), gone.namespaces), (1, BTreeSet::from([space])));
     assert!(state.snapshot().nodes.is_empty() && state.snapshot().namespaces.is_empty());
 }
 

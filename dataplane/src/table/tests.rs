@@ -79,7 +79,11 @@ fn sizes() -> Sizes {
 /// Applies plans that are at hand.
 fn apply(table: &mut Table, plans: Vec<(ObjectName, Vec<PortPlan>)>) -> Vec<(ObjectName, TableError)> {
     let plans: BTreeMap<_, _> = plans.into_iter().collect();
-    table.apply(&plans.keys().cloned().collect(), &mut |name| plans[name].clone())
+    let names = plans.keys().cloned().collect();
+    let plan = &mut |name: &ObjectName| plans[name].clone();
+    let mut refused = table.come(&names, plan);
+    refused.extend(table.go(&names, plan));
+    refused
 }
 
 fn name(n: u8) -> ObjectName {
@@ -265,6 +269,24 @@ fn a_front_end_moves_without_a_gap() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].name, name(2));
     assert_eq!(found[0].frontends, [FrontendKey::new(&mine[0].frontends[0], 6)]);
+}
+
+#[test]
+fn what_is_gone_is_served_until_it_goes() {
+    let place = Place::new(sizes());
+    let mut table = place.table();
+    apply(&mut table, vec![(name(1), plans(1, &some(&[1])))]);
+    let before = place.seen();
+    let names = BTreeSet::from([name(1), name(2)]);
+    let plan = &mut |of: &ObjectName| if *of == name(2) { plans(2, &some(&[2])) } else { Vec::new() };
+    assert!(table.come(&names, plan).is_empty());
+    let between = place.seen();
+    assert_eq!(between.len(), 2, "what comes is there");
+    assert!(before.iter().all(|(key, what)| between.get(key) == Some(what)), "and what goes still is");
+    assert!(table.go(&names, plan).is_empty());
+    table.settle().unwrap();
+    assert_eq!(place.found().len(), 1);
+    assert_eq!(place.found()[0].name, name(2));
 }
 
 #[test]

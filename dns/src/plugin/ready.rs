@@ -94,5 +94,5 @@ fn page(instance: &Instance, services: &Services, seen: &Seen) -> Page {
 /// Whether the state can't be read for longer than is wanted.
 fn is_stale(reports: Reports, feed: &Feed) -> bool {
     let Some(longest) = reports.stale else { return false };
-    feed.away().is_some_and(|(since, _)| Instant::now().saturating_duration_since(since) >= longest)
+    feed.away_since().is_some_and(|(since, _)| Instant::now().saturating_duration_since(since) >= longest)
 }

@@ -1,7 +1,6 @@
 //! Makes the next records from the last ones and a new snapshot.
 //!
-//! What changed is found by comparing the two snapshots: they share all that did not change, so the comparison steps
-//! over it. That costs about as much as the change itself, and no hint from elsewhere can be forgotten.
+//! What changed is told with the snapshot, by name. Where it isn't (the records are new) the two snapshots are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,7 +8,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use bowline_cluster::object::{EndpointSlice, Namespace, ObjectName, Pod, Service, ServiceImport, Str};
+use bowline_cluster::follow::Changed;
+use bowline_cluster::object::{EndpointSlice, Namespace, ObjectName, Service, ServiceImport, Str};
 use bowline_cluster::snapshot::{SliceKey, Snapshot};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
@@ -39,20 +39,23 @@ impl Keeper {
         &self.published
     }
 
-    /// Publishes what a snapshot says, which must come from a state that has been read whole. Costs about as much as
-    /// what changed since the one before.
-    pub fn update(&mut self, snapshot: &Snapshot) {
+    /// Publishes what a snapshot says, which must come from a state that has been read whole. `changed`: what differs
+    /// from the one before; None where all of it may. Costs about as much as what changed.
+    pub fn update(&mut self, snapshot: &Snapshot, changed: Option<&Changed>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // Serial numbers go round (RFC 1982).
-        self.update_at(snapshot, now as u32);
+        self.update_at(snapshot, changed, now as u32);
     }
 
-    pub(super) fn update_at(&mut self, snapshot: &Snapshot, now: u32) {
+    pub(super) fn update_at(&mut self, snapshot: &Snapshot, told: Option<&Changed>, now: u32) {
         let last = self.published.load_full();
         let mut next = Records::clone(&last);
         let before = std::mem::replace(&mut next.snapshot, snapshot.clone());
         let mut step = Step { options: &self.options, before: &before, next, changed: false, imports_changed: false };
-        step.run();
+        match told.filter(|_| last.synced) {
+            Some(told) => step.run(told),
+            None => step.run(&differing(&before, snapshot)),
+        }
         let Step { mut next, changed, imports_changed, .. } = step;
         if changed || !next.synced {
             next.serial = now;
@@ -75,10 +78,10 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn run(&mut self) {
+    fn run(&mut self, told: &Changed) {
         let after = self.next.snapshot.clone();
-        let (mut services, mut imports) = (BTreeSet::new(), BTreeSet::new());
-        for (name, exposed) in self.namespaces(&after) {
+        let (mut services, mut imports) = (told.services.clone(), told.imports.clone());
+        for (name, exposed) in self.namespaces(&told.namespaces, &after) {
             if exposed {
                 self.next.namespaces.insert(name.clone());
             } else {
@@ -87,29 +90,22 @@ impl Step<'_> {
             services.extend(names_in(&after.services, &name));
             imports.extend(names_in(&after.service_imports, &name));
         }
-        services.extend(self.before.services.diff(&after.services).map(|item| key_of(&item).clone()));
-        imports.extend(self.before.service_imports.diff(&after.service_imports).map(|item| key_of(&item).clone()));
         if !self.options.no_endpoints {
-            let mut slices = BTreeSet::new();
-            slices.extend(self.before.slices.diff(&after.slices).map(|item| owner_of(key_of(&item))));
-            slices.iter().for_each(|name| self.point_to_endpoints(name, &after));
-            services.extend(slices);
-            imports.extend(self.before.imported.diff(&after.imported).map(|item| owner_of(key_of(&item))));
+            told.services.iter().for_each(|name| self.point_to_endpoints(name, &after));
         }
         services.iter().for_each(|name| self.service(name, &after));
         imports.iter().for_each(|name| self.import(name, &after));
         if self.options.pods == PodMode::Verified {
-            self.pods(&after);
+            told.pods.iter().for_each(|name| self.pod(name, &after));
         }
     }
 
     /// Namespaces that come into sight or go out of it, or are again what they were.
-    fn namespaces(&self, after: &Snapshot) -> BTreeMap<Str, bool> {
+    fn namespaces(&self, told: &BTreeSet<ObjectName>, after: &Snapshot) -> BTreeMap<Str, bool> {
         let exposed = |namespace: Option<&Arc<Namespace>>| namespace.is_some_and(|n| self.options.exposes(n));
-        let diff = self.before.namespaces.diff(&after.namespaces).map(|item| key_of(&item).clone());
-        let states = diff.map(|name| {
-            let (was, is) = (exposed(self.before.namespaces.get(&name)), exposed(after.namespaces.get(&name)));
-            (name.name, was, is)
+        let states = told.iter().map(|name| {
+            let (was, is) = (exposed(self.before.namespaces.get(name)), exposed(after.namespaces.get(name)));
+            (name.name.clone(), was, is)
         });
         states.filter(|(_, was, is)| was != is).map(|(name, _, is)| (name, is)).collect()
     }
@@ -163,29 +159,43 @@ impl Step<'_> {
         }
     }
 
-    fn pods(&mut self, after: &Snapshot) {
-        for item in self.before.pods.diff(&after.pods) {
-            let (was, is) = match item {
-                DiffItem::Add(_, is) => (None, Some(is)),
-                DiffItem::Update { old: (_, was), new: (_, is) } => (Some(was), Some(is)),
-                DiffItem::Remove(_, was) => (Some(was), None),
-            };
-            let key = |pod: Option<&Arc<Pod>>| {
-                let pod = pod.filter(|pod| self.options.takes_pod(pod))?;
-                Some((*pod.ips.first()?, pod.name.clone()))
-            };
-            let (was, is) = (key(was), key(is));
-            if was != is {
-                if let Some(was) = was {
-                    self.next.pods.remove(&was);
-                }
-                if let Some(is) = is {
-                    self.next.pods.insert(is);
-                }
-                self.changed = true;
+    fn pod(&mut self, name: &ObjectName, after: &Snapshot) {
+        let key = |snapshot: &Snapshot| {
+            let pod = snapshot.pods.get(name).filter(|pod| self.options.takes_pod(pod))?;
+            Some((*pod.ips.first()?, pod.name.clone()))
+        };
+        let (was, is) = (key(self.before), key(after));
+        if was != is {
+            if let Some(was) = was {
+                self.next.pods.remove(&was);
             }
+            if let Some(is) = is {
+                self.next.pods.insert(is);
+            }
+            self.changed = true;
         }
     }
+}
+
+/// What differs between two snapshots; they share all that did not change, and the comparison steps over that.
+fn differing(before: &Snapshot, after: &Snapshot) -> Changed {
+    let mut changed = Changed::default();
+    changed.services.extend(keys(&before.services, &after.services));
+    changed.services.extend(keys(&before.slices, &after.slices).map(|key| owner_of(&key)));
+    changed.imports.extend(keys(&before.service_imports, &after.service_imports));
+    changed.imports.extend(keys(&before.imported, &after.imported).map(|key| owner_of(&key)));
+    changed.pods.extend(keys(&before.pods, &after.pods));
+    changed.namespaces.extend(keys(&before.namespaces, &after.namespaces));
+    changed
+}
+
+fn keys<'a, K: Ord + Clone, T: PartialEq>(
+    before: &'a OrdMap<K, Arc<T>>,
+    after: &'a OrdMap<K, Arc<T>>,
+) -> impl Iterator<Item = K> + 'a {
+    before.diff(after).map(|item| match item {
+        DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key.clone(),
+    })
 }
 
 fn taken_slices<'a>(
@@ -211,12 +221,6 @@ fn sorted(mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
     ips.sort_unstable();
     ips.dedup();
     ips
-}
-
-fn key_of<'a, K, V>(item: &DiffItem<'a, 'a, K, V>) -> &'a K {
-    match item {
-        DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
-    }
 }
 
 fn owner_of(key: &SliceKey) -> ObjectName {

@@ -132,9 +132,9 @@ impl Told {
 
     fn tell(&mut self, world: &World) -> (Snapshot, Arc<Records>) {
         let put = |object| Change::Put(object, Origin::from("test"));
-        self.state.apply(Update::All(world.objects().into_iter().map(put).collect()));
+        let applied = self.state.apply(Update::All(world.objects().into_iter().map(put).collect()));
         let snapshot = self.state.snapshot();
-        self.keeper.update_at(&snapshot, 7);
+        self.keeper.update_at(&snapshot, Some(&applied.changed), 7);
         (snapshot, self.keeper.published().load_full())
     }
 }

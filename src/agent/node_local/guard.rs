@@ -119,7 +119,7 @@ impl Guard {
         if let Some(at) = self.at.iter().find(|at| !instance.listens_at(**at)) {
             return Some(format!("no server block of the Corefile listens at {at}"));
         }
-        let is_stale = |longest| self.feed.away().is_some_and(|(since, _)| since.elapsed() >= longest);
+        let is_stale = |longest| self.feed.away_since().is_some_and(|(since, _)| since.elapsed() >= longest);
         if instance.longest_stale().is_some_and(is_stale) {
             return Some("the state can't be read for longer than `ready` allows".to_owned());
         }

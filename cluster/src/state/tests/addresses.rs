@@ -76,7 +76,7 @@ fn of_two_names_with_one_address_the_older_has_it_and_the_other_its_next_one() {
     state.apply(some([put(service(&a))]));
     let address = ips(&state, &a);
     let applied = state.apply(some([put(older)]));
-    assert_eq!(applied.services, names(&[&a, &b]), "both are told");
+    assert_eq!(applied.changed.services, names(&[&a, &b]), "both are told");
     let next = probes(&"10.0.0.0/29".parse().unwrap(), &name(&a)).nth(1).unwrap().to_string();
     assert_eq!((ips(&state, &a), ips(&state, &b)), (vec![next], address.clone()));
     assert_eq!(applied.reported, []);
@@ -156,7 +156,7 @@ fn a_newcomer_moves_nobody() {
     };
     for n in 1..=253 {
         let applied = state.apply(some([put(dual(n))]));
-        assert_eq!(applied.services, names(&[&format!("svc-{n}")]));
+        assert_eq!(applied.changed.services, names(&[&format!("svc-{n}")]));
         assert_eq!((ips(&state, &format!("svc-{n}")).len(), applied.reported.len()), (2, 0), "{n}");
     }
 }
@@ -170,8 +170,8 @@ fn one_change_looks_at_few_services() {
     assert!(state.claims.len() < 3 * 16_000, "{}", state.claims.len());
     let mut moved = 0;
     for n in 0..200 {
-        moved += state.apply(some([delete(Kind::Service, &format!("svc-{}", n * 80))])).services.len() - 1;
-        moved += state.apply(some([put(service(&format!("aaa-{n}")))])).services.len() - 1;
+        moved += state.apply(some([delete(Kind::Service, &format!("svc-{}", n * 80))])).changed.services.len() - 1;
+        moved += state.apply(some([put(service(&format!("aaa-{n}")))])).changed.services.len() - 1;
     }
     assert!(moved < 2 * 400, "{moved}");
 }
@@ -185,7 +185,7 @@ fn an_address_that_is_written_is_not_given_to_another() {
     let mut written = service("written");
     written.cluster_ips = vec![ips(&state, "assigned")[0].parse().unwrap()];
     let applied = state.apply(some([put(written.clone())]));
-    assert_eq!(applied.services, names(&["assigned", "written"]));
+    assert_eq!(applied.changed.services, names(&["assigned", "written"]));
     assert_eq!((ips(&state, "assigned").len(), ips(&state, "written").len()), (1, 1));
     assert_ne!(ips(&state, "assigned"), ips(&state, "written"));
     let first = ips(&state, "written");
@@ -208,14 +208,14 @@ fn of_two_services_with_one_address_and_port_the_older_serves_it_and_the_other_i
     let applied = state.apply(some([put(new)]));
     assert!(applied.reported.is_empty());
     let applied = state.apply(some([put(old)]));
-    assert_eq!(applied.services, names(&["old", "new"]));
+    assert_eq!(applied.changed.services, names(&["old", "new"]));
     let told = applied.reported[0].to_string();
     assert!(told.contains("test.yaml: Service default/new: spec.ports[0].port: 10.9.9.9 port 80/TCP"), "{told}");
     let snapshot = state.snapshot();
     let owns = |service: &str, port| snapshot.owns(&name(service), ip, port, Protocol::Tcp);
     assert!(owns("old", 80) && !owns("new", 80) && owns("new", 81));
     let applied = state.apply(some([delete(Kind::Service, "old")]));
-    assert_eq!(applied.services, names(&["old", "new"]));
+    assert_eq!(applied.changed.services, names(&["old", "new"]));
     assert!(state.snapshot().owns(&name("new"), ip, 80, Protocol::Tcp));
     assert!(state.snapshot().lost.is_empty());
 }

@@ -26,7 +26,7 @@ fn pods_that_match_are_endpoints() {
         put(pod("elsewhere/p", "a", &["10.0.0.4"])),
         put(pod("no-address", "a", &[])),
     ]));
-    assert_eq!(applied, Applied::default(), "none of these is its");
+    assert_eq!(applied.changed.services, names(&[]), "none of these is its");
     assert_eq!(addresses(&state, "a"), ["10.0.0.1", "10.0.0.2"]);
     let snapshot = state.snapshot();
     let slice = snapshot.slices_of(&name("a")).next().unwrap().clone();
@@ -34,7 +34,7 @@ fn pods_that_match_are_endpoints() {
     let first = slice.endpoints.iter().next().unwrap();
     assert_eq!((first.pod, first.node.map(|s| &**s)), (Some("p1"), Some("node-1")));
     let applied = state.apply(some([delete(Kind::Pod, "p1")]));
-    assert_eq!((applied.services, addresses(&state, "a")), (names(&["a"]), vec!["10.0.0.2".to_string()]));
+    assert_eq!((applied.changed.services, addresses(&state, "a")), (names(&["a"]), vec!["10.0.0.2".to_string()]));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_pod_that_leaves_the_selector_leaves_the_endpoints() {
     let mut state = state(&["10.96.0.0/12"]);
     state.apply(some([put(service("a")), put(service("b")), put(pod("p", "a", &["10.0.0.1"]))]));
     let applied = state.apply(some([put(pod("p", "b", &["10.0.0.1"]))]));
-    assert_eq!(applied.services, names(&["a", "b"]));
+    assert_eq!(applied.changed.services, names(&["a", "b"]));
     assert_eq!((addresses(&state, "a").len(), addresses(&state, "b").len()), (0, 1));
 }
 
@@ -151,7 +151,7 @@ fn a_slice_of_its_own_takes_the_place_of_those_from_pods() {
     let mut state = state(&["10.96.0.0/12"]);
     state.apply(some([put(service("a")), put(pod("p", "a", &["10.0.0.1"]))]));
     let applied = state.apply(some([put(slice("a-1", "a", "10.0.0.9"))]));
-    assert_eq!((applied.services, addresses(&state, "a")), (names(&["a"]), vec!["10.0.0.9".to_string()]));
+    assert_eq!((applied.changed.services, addresses(&state, "a")), (names(&["a"]), vec!["10.0.0.9".to_string()]));
     state.apply(some([delete(Kind::EndpointSlice, "a-1")]));
     assert_eq!(addresses(&state, "a"), ["10.0.0.1"]);
 }

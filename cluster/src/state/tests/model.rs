@@ -99,6 +99,20 @@ fn views(snapshot: &Snapshot) -> BTreeMap<ObjectName, View> {
     all.into_iter().map(|name| (name.clone(), view(&name))).collect()
 }
 
+/// That what differs in a kind is told, and after a single change nothing else.
+fn told<T: PartialEq + std::fmt::Debug>(
+    old: &imbl::OrdMap<ObjectName, Arc<T>>,
+    new: &imbl::OrdMap<ObjectName, Arc<T>>,
+    told: &BTreeSet<ObjectName>,
+    exactly: bool,
+) -> Result<(), TestCaseError> {
+    let differs = |name: &&ObjectName| old.get(*name) != new.get(*name);
+    let differing: BTreeSet<_> = old.keys().chain(new.keys()).filter(differs).cloned().collect();
+    prop_assert!(told.is_superset(&differing), "{differing:?} differ, {told:?} are told");
+    prop_assert!(!exactly || *told == differing, "{differing:?} differ, {told:?} are told");
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -111,7 +125,7 @@ proptest! {
         let mut last = BTreeMap::new();
         let mut standing = BTreeSet::new();
         for (whole, ops) in &batches {
-            let before = views(&state.snapshot());
+            let (old, before) = (state.snapshot(), views(&state.snapshot()));
             for op in ops {
                 match op {
                     Op::Put(object) => drop(last.insert(object.key(), op.clone())),
@@ -130,11 +144,16 @@ proptest! {
             let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
             for name in names {
                 if before.get(name) != after.get(name) {
-                    prop_assert!(applied.services.contains(name), "{name} changed and is not told");
+                    prop_assert!(applied.changed.services.contains(name), "{name} changed and is not told");
                 } else if ops.len() == 1 {
-                    prop_assert!(!applied.services.contains(name), "{name} did not change and is told");
+                    prop_assert!(!applied.changed.services.contains(name), "{name} did not change and is told");
                 }
             }
+            let new = state.snapshot();
+            let changed = &applied.changed;
+            told(&old.pods, &new.pods, &changed.pods, ops.len() == 1)?;
+            told(&old.namespaces, &new.namespaces, &changed.namespaces, ops.len() == 1)?;
+            prop_assert!(changed.nodes.is_empty() && changed.imports.is_empty() && changed.policies.is_empty());
             for problem in applied.mended {
                 prop_assert!(standing.remove(&problem));
             }

@@ -1,6 +1,7 @@
 //! `autopath`: the path of a file, and that of the client's Pod.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use bowline_cluster::follow::{Follower, Told};
 use bowline_cluster::intern::Strings;
 use bowline_cluster::source::{Change, Origin, Update};
 use bowline_cluster::state::{Options as StateOptions, State};
@@ -28,7 +29,7 @@ fn publish(services: &Services, pods: &[String]) {
     let mut state = State::new(StateOptions::default());
     let put = |object| Change::Put(object, Origin::from("objects.yaml"));
     state.apply(Update::All(manifest.objects.into_iter().map(put).collect()));
-    services.feed.publish(state.snapshot(), None);
+    services.feed.come(&Told::whole(&state.snapshot()));
 }
 
 const CLUSTER: &str = ". {\nautopath @kubernetes\nkubernetes cluster.local {\npods verified\n}\n\

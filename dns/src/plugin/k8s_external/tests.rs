@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use bowline_cluster::follow::{Follower, Told};
 use bowline_cluster::intern::Strings;
 use bowline_cluster::source::{Change, Origin, Update};
 use bowline_cluster::state::{Options as StateOptions, State};
@@ -33,7 +34,7 @@ fn publish(services: &Services) {
     let mut state = State::new(StateOptions::default());
     let put = |object| Change::Put(object, Origin::from("objects.yaml"));
     state.apply(Update::All(manifest.objects.into_iter().map(put).collect()));
-    services.feed.publish(state.snapshot(), None);
+    services.feed.come(&Told::whole(&state.snapshot()));
 }
 
 fn with(options: &str) -> Instance {

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use bowline_cluster::follow::{Follower, Told};
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::Triggered;
-use bowline_cluster::state::Applied;
 
-use crate::feed::{Feed, Follower};
+use crate::feed::Feed;
 use crate::metrics::Registry;
 use crate::records::{Keeper, Options, Records};
 
@@ -47,10 +47,15 @@ impl Cluster {
 }
 
 impl Follower for Cluster {
-    fn changed(&self, snapshot: &Snapshot, _: Option<&Applied>) {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).update(snapshot);
+    fn come(&self, told: &Told<'_>) {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).update(told.snapshot, told.changed);
+        if !told.triggered.is_empty() {
+            self.programmed(told.snapshot, told.triggered);
+        }
     }
+}
 
+impl Cluster {
     /// Kubernetes' DNS programming latency: from the change of a Pod or Service to the answer. Slices that the endpoint
     /// controller made, for Services that are there: the others say no time, or are nobody's.
     fn programmed(&self, snapshot: &Snapshot, changes: &[Triggered]) {

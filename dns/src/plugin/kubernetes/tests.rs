@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use bowline_cluster::follow::{Changed, Follower, Told};
 use bowline_cluster::intern::Strings;
 use bowline_cluster::object::Object;
 use bowline_cluster::source::{Asked, Change, Origin, Triggered, Update};
@@ -46,7 +47,7 @@ fn publish(services: &Services) {
     let mut state = State::new(StateOptions::default());
     let put = |object| Change::Put(object, Origin::from("objects.yaml"));
     state.apply(Update::All(manifest.objects.into_iter().map(put).collect()));
-    services.feed.publish(state.snapshot(), None);
+    services.feed.come(&Told::whole(&state.snapshot()));
 }
 
 fn instance(corefile: &str, services: &Arc<Services>) -> Instance {
@@ -237,10 +238,10 @@ fn how_long_a_change_took_is_told_by_the_kind_of_its_service() {
             .map(|at| Triggered { slice: slice.clone(), at })
     };
     let changes = [slice("db-1", "db"), slice("web-1", "web"), slice("lost-1", "lost")].concat();
-    services.feed.programmed(&changes);
-    assert!(!services.metrics.page().contains("programming"), "nothing is in the answers before the first whole read");
     publish(&services);
-    services.feed.programmed(&changes);
+    assert!(!services.metrics.page().contains("programming"), "nothing of it has said when it began");
+    let snapshot = services.feed.snapshot().unwrap();
+    services.feed.come(&Told { changed: Some(&Changed::default()), triggered: &changes, ..Told::whole(&snapshot) });
     let page = services.metrics.page();
     let name = "coredns_kubernetes_dns_programming_duration_seconds";
     for kind in ["headless_with_selector", "cluster_ip"] {

@@ -6,13 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bowline_cluster::follow::{Follower, Told};
 use bowline_cluster::object::Node;
-use bowline_cluster::snapshot::Snapshot;
-use bowline_cluster::state::Applied;
 use ipnet::IpNet;
 
 use super::{part, place, round_robin};
-use crate::feed::{Feed, Follower};
+use crate::feed::Feed;
 use crate::records::{Found, Near, Records};
 use crate::wire::{Message, Record, Type};
 
@@ -53,9 +52,9 @@ impl Nearest {
 }
 
 impl Follower for Nearest {
-    fn changed(&self, snapshot: &Snapshot, changed: Option<&Applied>) {
-        if changed.is_none_or(|changed| changed.nodes_changed) {
-            self.0.store(Arc::new(Table::new(snapshot.nodes.values())));
+    fn come(&self, told: &Told<'_>) {
+        if told.changed.is_none_or(|changed| !changed.nodes.is_empty()) {
+            self.0.store(Arc::new(Table::new(told.snapshot.nodes.values())));
         }
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bowline_cluster::follow::Follower;
+
 use super::*;
 use crate::plugin::testing::{build, refused, services};
 use crate::plugin::{Next, order};
@@ -88,11 +90,11 @@ fn a_state_that_is_away_for_long_is_told_where_that_is_asked_for() {
         let case = case(Reports { continuously: false, stale });
         case.set(0, true);
         case.set(1, true);
-        case.services.feed.set_away(ago(5));
+        case.services.feed.away(&ago(5));
         assert_eq!(case.page().0, 200);
-        case.services.feed.set_away(ago(61));
+        case.services.feed.away(&ago(61));
         assert_eq!(case.page().0, expected);
-        case.services.feed.set_away(None);
+        case.services.feed.away(&None);
         assert_eq!(case.page().0, 200);
     }
 }

@@ -44,7 +44,7 @@ fn options() -> Options {
 fn compiled(options: Options, lines: &str) -> Told {
     let mut told = Told::new(options);
     told.state.apply(Update::All(objects(lines)));
-    told.keeper.update_at(&told.state.snapshot(), 7);
+    told.keeper.update_at(&told.state.snapshot(), None, 7);
     told
 }
 
@@ -133,7 +133,7 @@ fn section_2_4_headless_services() {
     // Without a ready endpoint the name is gone.
     let none = slice("db", "db-4", "IPv4", r#"{"addresses":["10.3.0.1"],"conditions":{"ready":false}}"#);
     told.state.apply(Update::All(objects(&(namespace("default") + &db + &none))));
-    told.keeper.update_at(&told.state.snapshot(), 8);
+    told.keeper.update_at(&told.state.snapshot(), None, 8);
     is_nothing(&told, "db.default.svc.cluster.local", Type::A, NXDOMAIN);
     is_nothing(&told, "1.0.3.10.in-addr.arpa", Type::PTR, NXDOMAIN);
 }
@@ -183,7 +183,7 @@ fn what_did_not_change_is_shared() {
     let mut told = compiled(options(), &world("10.0.0.1"));
     let before = records(&told);
     told.state.apply(Update::All(objects(&world("10.0.0.2"))));
-    told.keeper.update_at(&told.state.snapshot(), 9);
+    told.keeper.update_at(&told.state.snapshot(), None, 9);
     let after = records(&told);
     let entry = |records: &Records, front: &[u8]| records.services.get_key_value(front).unwrap().0.0.clone();
     assert!(Arc::ptr_eq(&entry(&before, b"\x01b\x07default\x03svc"), &entry(&after, b"\x01b\x07default\x03svc")));
@@ -193,7 +193,7 @@ fn what_did_not_change_is_shared() {
     let said = say(&before, &name("a.default.svc.cluster.local"), Type::A);
     assert_eq!(said.answers, ["a.default.svc.cluster.local. 5 A 10.0.0.1".to_owned()].into());
     assert_eq!((before.serial, after.serial), (7, 9));
-    told.keeper.update_at(&told.state.snapshot(), 11);
+    told.keeper.update_at(&told.state.snapshot(), None, 11);
     assert_eq!(records(&told).serial, 9);
 }
 

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::cli::{Cli, Command};
+use bowline_cluster::follow::{Follower, Told};
 use bowline_cluster::snapshot::Snapshot;
 use clap::Parser;
 
@@ -49,7 +50,7 @@ fn placeholders_wait_for_the_state_and_are_filled_from_it() {
     assert!(template.must_wait(text) && !template.must_wait(".:53 {\n whoami\n}\n"));
     assert!(template.fill(text, "Corefile").unwrap_err().to_string().starts_with("Corefile:3"));
     assert!(template.fill_for_a_look(text, "Corefile").is_ok());
-    feed.publish(Snapshot::default(), None);
+    feed.come(&Told::whole(&Snapshot::default()));
     assert!(!template.must_wait(text), "what the state doesn't have is a mistake");
     assert!(template.fill(text, "Corefile").is_err());
     assert_eq!(template.fill(".\n", "Corefile").unwrap(), ".\n", "what is no template stays as it is");

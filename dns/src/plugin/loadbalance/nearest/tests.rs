@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use bowline_cluster::follow::{Follower, Told};
 use bowline_cluster::intern::Strings;
 use bowline_cluster::source::{Change, Origin, Update};
 use bowline_cluster::state::{Options, State};
@@ -39,7 +40,7 @@ fn instance() -> Instance {
     let mut state = State::new(Options::default());
     let put = |object| Change::Put(object, Origin::from("objects.yaml"));
     state.apply(Update::All(manifest.objects.into_iter().map(put).collect()));
-    services.feed.publish(state.snapshot(), None);
+    services.feed.come(&Told::whole(&state.snapshot()));
     instance
 }
 
