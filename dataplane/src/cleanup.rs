@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bowline_sys as sys;
-
-use crate::kernel::{Folder, HOOKS, KernelError, folders, maps_in_use, path_error};
+use crate::kernel::{Folder, KernelError, folders, links, maps_in_use, path_error};
 use crate::node::NodeError;
 use crate::place::{Lock, is_bpffs, remove_root, remove_stale};
 
@@ -51,34 +49,15 @@ fn unpin(root: &Path, removed: &mut Vec<PathBuf>) -> Result<(), KernelError> {
         Err(error) if result.is_ok() => result = Err(error),
         Err(_) => {}
     };
-    let links = root.join("links");
-    if links.is_dir() {
-        for pin in pins(&links)?.into_iter().filter(|pin| is_ours(pin)) {
-            note(&pin, fs::remove_file(&pin).map_err(path_error(&pin, "unpinning")));
-        }
-        // Others' pins keep it.
-        let _ = fs::remove_dir(&links);
+    for pin in links::ours(root)? {
+        note(&pin, fs::remove_file(&pin).map_err(path_error(&pin, "unpinning")));
     }
+    // Others' pins keep it.
+    let _ = fs::remove_dir(links::folder(root));
     for folder in folders(root)? {
         note(&folder.0, folder.remove());
     }
     result
-}
-
-fn pins(folder: &Path) -> Result<Vec<PathBuf>, KernelError> {
-    let entries = fs::read_dir(folder).map_err(path_error(folder, "listing"))?;
-    Ok(entries.flatten().map(|entry| entry.path()).collect())
-}
-
-/// Whether a pin is a link of ours: it has the name of its program.
-fn is_ours(pin: &Path) -> bool {
-    let Some(name) = pin.file_name().and_then(|name| name.to_str()) else { return false };
-    if HOOKS.iter().any(|hook| hook.name == name) {
-        return true;
-    }
-    // Of another version, which has more hooks.
-    let program = sys::open_pin(pin).and_then(sys::link_info).and_then(|link| sys::program_name(link.program));
-    program.is_ok_and(|program| program == name.get(..15).unwrap_or(name))
 }
 
 /// What the start of an agent has pinned, which takes it away again when it is dropped: for a start that fails
@@ -108,7 +87,7 @@ impl Unserved {
             self.folder.remove()?;
         }
         // With a link in it, it stays.
-        let _ = fs::remove_dir(self.root.join("links"));
+        let _ = fs::remove_dir(links::folder(&self.root));
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Feature {
 
 fn is_taken(instructions: &[u64]) -> bool {
     // BPF_PROG_TYPE_CGROUP_SOCK_ADDR, at BPF_CGROUP_INET4_CONNECT.
-    load_program(18, 10, instructions).is_ok()
+    load_program(18, 10, "", instructions).is_ok()
 }
 
 /// One instruction (linux/bpf.h, `struct bpf_insn`).

@@ -2,11 +2,10 @@
 //!
 //! ```text
 //! Snapshot ─> plan (what each Service port needs) ─> table (ids, slices, backends) ─> maps
-//! object, links: the programs, their maps and where they are pinned and attached
+//! kernel: the programs and their maps, where they are pinned, and the attach points of programs
 //! ```
 
 mod arena;
-mod attach;
 pub mod check;
 pub mod cleanup;
 mod features;
@@ -22,7 +21,7 @@ mod records;
 pub mod stand_in;
 mod table;
 
-pub use kernel::{KernelError, Sizes};
+pub use kernel::{KernelError, Sizes, links};
 pub use table::{TableError, Usage};
 
 /// Keeps the agent's memory small: all threads share one heap. Called first thing.

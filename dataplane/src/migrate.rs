@@ -12,8 +12,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::attach::attach;
-use crate::kernel::{Folder, KernelError, Sizes, load_programs, path_error};
+use crate::kernel::{Folder, KernelError, Sizes, attach, load_programs, path_error};
 use crate::records::{OURS, Records};
 use crate::table::Readable;
 use bowline_sys::Rcu;
@@ -52,15 +51,15 @@ pub(crate) fn switch(
     let rcu = Rcu::new().map_err(path_error(root, "preparing to wait for grace periods"))?;
     let grace = || rcu.grace_period().map_err(path_error(root, "waiting for a grace period"));
     let all = || std::iter::once(previous).chain(others);
-    let mut both = load_programs(folder, sizes, Some((&previous.folder, &previous.records)))?;
+    let both = load_programs(folder, sizes, Some((&previous.folder, &previous.records)))?;
     // Before anything is exchanged: what the kernel refuses changes nothing.
-    let mut new = load_programs(folder, sizes, None)?;
-    attach(&mut both, root, cgroup)?;
+    let new = load_programs(folder, sizes, None)?;
+    attach(&both, root, cgroup)?;
     grace()?;
     for old in all() {
         copy(folder, old).map_err(path_error(&old.folder.0, "copying sockets and clients"))?;
     }
-    attach(&mut new, root, cgroup)?;
+    attach(&new, root, cgroup)?;
     grace()?;
     for old in all() {
         old.folder.remove()?;

@@ -8,10 +8,9 @@ use bowline_cluster::object::ObjectName;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_ebpf::verdict::Verdict;
 
-use crate::attach::attach;
 use crate::cleanup::Unserved;
 use crate::kernel::{
-    Folder, KernelError, Sizes, folders, foreign_hooks, is_attached, load_programs, make_maps, maps_in_use,
+    Folder, KernelError, Sizes, attach, folders, foreign_hooks, is_attached, load_programs, make_maps, maps_in_use,
     maps_of_hook, path_error,
 };
 use crate::migrate::{Previous, readable, switch};
@@ -263,8 +262,8 @@ impl Dataplane {
         let programs = match &self.previous {
             Some(previous) => switch(bpf_root, cgroup_root, sizes, &self.folder, previous, &self.others)?,
             None => {
-                let mut programs = load_programs(&self.folder, sizes, None)?;
-                attach(&mut programs, bpf_root, cgroup_root)?;
+                let programs = load_programs(&self.folder, sizes, None)?;
+                attach(&programs, bpf_root, cgroup_root)?;
                 programs
             }
         };
@@ -292,7 +291,7 @@ impl Dataplane {
     /// # Errors
     /// The hooks are not attached, and can't be: the cgroup is gone.
     pub fn tend(&mut self) -> Result<bool, NodeError> {
-        if let Some(programs) = &mut self.programs
+        if let Some(programs) = &self.programs
             && !is_attached(&self.config.bpf_root, &self.config.cgroup_root)
         {
             attach(programs, &self.config.bpf_root, &self.config.cgroup_root)?;

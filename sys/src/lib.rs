@@ -4,6 +4,7 @@
 
 pub mod datagrams;
 pub mod interfaces;
+mod link;
 pub mod listen;
 mod map;
 mod mapped;
@@ -16,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+pub use link::{LinkInfo, link_create, link_info, link_update, programs_at};
 pub use map::Map;
 pub use mapped::Mapped;
 
@@ -24,9 +26,7 @@ const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
-const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-const BPF_LINK_UPDATE: libc::c_int = 29;
 
 /// bpf(2). `attr` is the part of `union bpf_attr` that the command reads (linux/bpf.h).
 fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
@@ -60,12 +60,12 @@ pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
     bpf(BPF_OBJ_PIN, &mut ObjectAttr { path: path.as_ptr() as u64, fd, flags: 0 }).map(|_| ())
 }
 
-/// Loads a program of a few instructions, as the kernel encodes them: to see whether the kernel takes it
-/// (BPF_PROG_LOAD).
+/// Loads a program of a few instructions, as the kernel encodes them (BPF_PROG_LOAD): to see whether the kernel takes
+/// it, or in tests. `name` is ASCII; the kernel keeps 15 bytes of it.
 ///
 /// # Errors
 /// What the kernel says: EINVAL or EACCES where its verifier refuses.
-pub fn load_program(kind: u32, attach_type: u32, instructions: &[u64]) -> io::Result<OwnedFd> {
+pub fn load_program(kind: u32, attach_type: u32, name: &str, instructions: &[u64]) -> io::Result<OwnedFd> {
     #[repr(C)]
     #[derive(Default)]
     struct Attr {
@@ -90,6 +90,8 @@ pub fn load_program(kind: u32, attach_type: u32, instructions: &[u64]) -> io::Re
         attach_type,
         ..Default::default()
     };
+    // The last byte stays zero.
+    attr.name.iter_mut().take(15).zip(name.bytes()).for_each(|(to, byte)| *to = byte);
     let fd = bpf(BPF_PROG_LOAD, &mut attr)?;
     // SAFETY: as in `open_pin`.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
@@ -108,35 +110,6 @@ fn info<T>(fd: i32, into: &mut T) -> io::Result<()> {
         InfoAttr { fd: fd as u32, length: mem::size_of::<T>() as u32, info: std::ptr::from_mut(into) as u64 };
     bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
     Ok(())
-}
-
-/// What a cgroup link says of itself (`struct bpf_link_info`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkInfo {
-    /// The program's id.
-    pub program: u32,
-    /// Inode number of the cgroup's folder; 0 once the cgroup is gone.
-    pub cgroup: u64,
-    /// `enum bpf_attach_type`.
-    pub attach_type: u32,
-}
-
-/// Reads a cgroup link's info.
-pub fn link_info(link: impl AsFd) -> io::Result<LinkInfo> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Raw {
-        kind: u32,
-        id: u32,
-        program: u32,
-        pad: u32,
-        cgroup: u64,
-        attach_type: u32,
-        rest: [u32; 9],
-    }
-    let mut raw = Raw::default();
-    info(link.as_fd().as_raw_fd(), &mut raw)?;
-    Ok(LinkInfo { program: raw.program, cgroup: raw.cgroup, attach_type: raw.attach_type })
 }
 
 /// The ids of the maps that a program uses.
@@ -167,7 +140,7 @@ pub fn program_name(id: u32) -> io::Result<String> {
 }
 
 /// How many maps a program uses, whose ids go into `maps`, and its name.
-fn program_info(id: u32, maps: &mut [u32]) -> io::Result<(usize, String)> {
+pub(crate) fn program_info(id: u32, maps: &mut [u32]) -> io::Result<(usize, String)> {
     // `struct bpf_prog_info` up to the name.
     #[repr(C)]
     #[derive(Default)]
@@ -191,24 +164,6 @@ fn program_info(id: u32, maps: &mut [u32]) -> io::Result<(usize, String)> {
     info(program.as_raw_fd(), &mut raw)?;
     let name = raw.name.split(|b| *b == 0).next().unwrap_or_default();
     Ok((raw.map_count as usize, String::from_utf8_lossy(name).into_owned()))
-}
-
-/// Puts another program behind a link, in one step for everyone (BPF_LINK_UPDATE).
-///
-/// # Errors
-/// ENOLINK where the link's cgroup is gone.
-pub fn link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
-    #[repr(C)]
-    struct Attr {
-        link: u32,
-        program: u32,
-        flags: u32,
-        old: u32,
-    }
-    let mut attr =
-        Attr { link: link.as_fd().as_raw_fd() as u32, program: program.as_fd().as_raw_fd() as u32, flags: 0, old: 0 };
-    bpf(BPF_LINK_UPDATE, &mut attr)?;
-    Ok(())
 }
 
 /// Waits for RCU grace periods: the kernel ends an update of a map of maps only when every program that ran
@@ -252,31 +207,6 @@ fn create_map(kind: u32, key: u32, value: u32, entries: u32, inner: u32) -> io::
     let fd = bpf(BPF_MAP_CREATE, &mut attr)?;
     // SAFETY: as in `open_pin`.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-/// The names of the programs that a cgroup runs at a hook, and their ids (BPF_PROG_QUERY).
-pub fn programs_of_cgroup(cgroup: impl AsFd, attach_type: u32) -> io::Result<Vec<(u32, String)>> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Query {
-        target: u32,
-        attach_type: u32,
-        query_flags: u32,
-        attach_flags: u32,
-        ids: u64,
-        count: u32,
-    }
-    let mut ids = vec![0u32; 64];
-    let mut attr = Query {
-        target: cgroup.as_fd().as_raw_fd() as u32,
-        attach_type,
-        ids: ids.as_mut_ptr() as u64,
-        count: ids.len() as u32,
-        ..Default::default()
-    };
-    bpf(BPF_PROG_QUERY, &mut attr)?;
-    ids.truncate(attr.count as usize);
-    ids.into_iter().map(|id| Ok((id, program_info(id, &mut [])?.1))).collect()
 }
 
 /// Nanoseconds of the monotonic clock, which programs of the kernel read by bpf_ktime_get_ns().

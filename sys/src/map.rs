@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::{bpf, info, open_pin};
+use super::{bpf, create_map, info, open_pin};
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
@@ -58,6 +58,12 @@ impl Map {
             value_size: raw.value_size as usize,
             max_entries: raw.max_entries,
         })
+    }
+
+    /// A new array of zeros; it goes with the last who has it open.
+    pub fn array(value_size: u32, entries: u32) -> io::Result<Map> {
+        const ARRAY: u32 = 2;
+        Map::from_fd(create_map(ARRAY, 4, value_size, entries, 0)?)
     }
 
     /// The map that is pinned at a path.

@@ -1,6 +1,7 @@
-//! The object against the real verifier (so as root), and what can be told without a kernel.
+//! The object against the real verifier, so as root.
 #![allow(clippy::unwrap_used, reason = "a test ends where its ground is missing")]
 
+use super::super::folders;
 use super::*;
 use std::path::PathBuf;
 
@@ -39,16 +40,4 @@ fn every_program_passes_with_and_without_another_layout() {
     ours.remove().unwrap();
     other.remove().unwrap();
     fs::remove_dir(&root).unwrap();
-}
-
-#[test]
-fn other_sizes_and_other_layouts_have_other_folders() {
-    let sizes = Sizes::default();
-    assert!(is_layout(&sizes.folder()));
-    for name in ["layout-", "layout-2", "layout-2-", "layout-2-x", "layout-2-0123456g", "layouts", "layout--01234567"] {
-        assert!(!is_layout(name), "{name}");
-    }
-    assert!(sizes.folder().starts_with(&format!("layout-{VERSION}-")));
-    assert_ne!(sizes.folder(), Sizes { sockets: 5, ..sizes }.folder());
-    assert_ne!(sizes.folder(), Sizes { services: sizes.affinity, affinity: 5, ..sizes }.folder());
 }

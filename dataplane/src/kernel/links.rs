@@ -1,0 +1,295 @@
+//! Programs at attach points: a cgroup, a device's packets. Each hangs on a link, which is pinned, so that it outlives
+//! the agent; a newer program takes the older one's place in the same link, in one step for every packet and socket.
+//!
+//! ```text
+//! <bpf-root>/links/<program>            of the cgroup
+//! <bpf-root>/links/<program>@<index>    of a device
+//! ```
+//! A link whose cgroup or device is gone stays pinned, and does nothing, not even for a new device with the same index.
+//! Whoever attaches there next replaces it.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use bowline_sys as sys;
+use bowline_sys::LinkInfo;
+
+use super::{KernelError, path_error};
+
+/// A cgroup.
+#[derive(Debug)]
+pub struct Cgroup {
+    folder: File,
+    /// Of its folder: what a link knows it by. One that is made anew under the same name has another.
+    inode: u64,
+}
+
+impl Cgroup {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// It isn't there.
+    pub fn open(path: &Path) -> Result<Cgroup, KernelError> {
+        let folder = File::open(path).map_err(path_error(path, "opening the cgroup"))?;
+        let inode = folder.metadata().map_err(path_error(path, "reading the cgroup's inode"))?.ino();
+        Ok(Cgroup { folder, inode })
+    }
+
+    fn target(&self) -> u32 {
+        self.folder.as_raw_fd() as u32
+    }
+
+    /// The programs that it runs at a hook, whosever they are: their ids and names.
+    pub(super) fn programs(&self, attach_type: u32) -> io::Result<Vec<(u32, String)>> {
+        sys::programs_at(self.target(), attach_type)
+    }
+}
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug)]
+pub enum AttachPoint<'a> {
+    /// A hook for the sockets of the processes below a cgroup.
+    Cgroup {
+        /// Which.
+        cgroup: &'a Cgroup,
+        /// `enum bpf_attach_type`.
+        attach_type: u32,
+    },
+    /// The packets of a device.
+    Device {
+        /// Its index in the network namespace of the thread that attaches.
+        index: u32,
+        /// Which packets, and when.
+        hook: DeviceHook,
+    },
+}
+
+/// Where the packets of a device meet a program; the numbers are those of `enum bpf_attach_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum DeviceHook {
+    /// Received, before there is a socket buffer. One program a device.
+    Xdp = 37,
+    /// Received, as a socket buffer. From Linux 6.6 on.
+    TcxIngress = 46,
+    /// About to be sent, as a socket buffer. From Linux 6.6 on.
+    TcxEgress = 47,
+}
+
+impl AttachPoint<'_> {
+    fn attach_type(&self) -> u32 {
+        match self {
+            AttachPoint::Cgroup { attach_type, .. } => *attach_type,
+            AttachPoint::Device { hook, .. } => *hook as u32,
+        }
+    }
+
+    /// What a link that is attached here says of its target.
+    fn target(&self) -> u64 {
+        match self {
+            AttachPoint::Cgroup { cgroup, .. } => cgroup.inode,
+            AttachPoint::Device { index, .. } => u64::from(*index),
+        }
+    }
+
+    fn attach(&self, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        let target = match self {
+            AttachPoint::Cgroup { cgroup, .. } => cgroup.target(),
+            AttachPoint::Device { index, .. } => *index,
+        };
+        sys::link_create(program, target, self.attach_type())
+    }
+
+    /// Whether the kernel doesn't know this kind of point at all. Asked of the kernel, and not of its version.
+    fn is_unknown(&self) -> bool {
+        let AttachPoint::Device { hook: DeviceHook::TcxIngress | DeviceHook::TcxEgress, index } = self else {
+            return false;
+        };
+        let asked = sys::programs_at(*index, self.attach_type());
+        asked.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+    }
+}
+
+impl fmt::Display for AttachPoint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AttachPoint::Cgroup { .. } => f.write_str("the cgroup"),
+            AttachPoint::Device { index, hook } => write!(f, "device {index} ({hook:?})"),
+        }
+    }
+}
+
+/// A program for an attach point.
+#[derive(Clone, Copy, Debug)]
+pub struct Attachment<'a> {
+    /// The program's name, as the kernel knows it.
+    pub name: &'a str,
+    /// Where it belongs.
+    pub point: AttachPoint<'a>,
+    /// The program, loaded.
+    pub program: BorrowedFd<'a>,
+}
+
+impl Attachment<'_> {
+    /// Where its link is pinned.
+    pub fn pin(&self, root: &Path) -> PathBuf {
+        match self.point {
+            AttachPoint::Cgroup { .. } => pin_of(root, self.name),
+            AttachPoint::Device { index, .. } => pin_of(root, &format!("{}@{index}", self.name)),
+        }
+    }
+
+    fn error(&self, error: io::Error) -> KernelError {
+        let (name, point) = (self.name.to_owned(), self.point.to_string());
+        if error.raw_os_error() == Some(libc::EINVAL) && self.point.is_unknown() {
+            KernelError::NoTcx { name, point }
+        } else {
+            KernelError::Attach { name, point, error }
+        }
+    }
+}
+
+/// The folder of the links below a root.
+pub(crate) fn folder(root: &Path) -> PathBuf {
+    root.join("links")
+}
+
+/// Where the link of a program of the cgroup is pinned.
+pub(crate) fn pin_of(root: &Path, name: &str) -> PathBuf {
+    folder(root).join(name)
+}
+
+/// A link that is pinned.
+#[derive(Debug)]
+pub struct Link {
+    link: OwnedFd,
+    pin: PathBuf,
+    info: LinkInfo,
+}
+
+impl Link {
+    /// Opens it; None where nothing is pinned there.
+    ///
+    /// # Errors
+    /// What is pinned there is no link, or can't be opened.
+    pub fn open(pin: &Path) -> Result<Option<Link>, KernelError> {
+        let link = match sys::open_pin(pin) {
+            Ok(link) => link,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(path_error(pin, "opening the pinned link")(error)),
+        };
+        let info = sys::link_info(&link).map_err(path_error(pin, "reading the link"))?;
+        Ok(Some(Link { link, pin: pin.to_owned(), info }))
+    }
+
+    /// Whether its cgroup or device is gone: it does nothing any more.
+    pub fn is_gone(&self) -> bool {
+        self.info.target == 0
+    }
+
+    /// The id of its program.
+    pub(crate) fn program(&self) -> u32 {
+        self.info.program
+    }
+
+    /// Whether it is attached here.
+    pub(crate) fn is_at(&self, point: &AttachPoint<'_>) -> bool {
+        (self.info.target, self.info.attach_type) == (point.target(), point.attach_type())
+    }
+
+    /// Whether it is ours: it has the name of its program.
+    fn is_ours(&self) -> bool {
+        let name = self.pin.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = name.split('@').next().unwrap_or_default();
+        // The kernel keeps 15 bytes of a program's name.
+        sys::program_name(self.info.program).is_ok_and(|program| program == name.get(..15).unwrap_or(name))
+    }
+}
+
+/// The pins of our links below a root, whichever version of Bowline made them.
+///
+/// # Errors
+/// The folder can't be listed.
+pub(crate) fn ours(root: &Path) -> Result<Vec<PathBuf>, KernelError> {
+    let folder = folder(root);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(&folder).map_err(path_error(&folder, "listing"))?;
+    let is_ours = |pin: &PathBuf| Link::open(pin).is_ok_and(|link| link.is_some_and(|link| link.is_ours()));
+    Ok(entries.flatten().map(|entry| entry.path()).filter(is_ours).collect())
+}
+
+/// Puts programs at their attach points, one by one, each in one step. A link that is pinned there already stays and
+/// gets the new program. One whose cgroup or device is gone or another is made anew.
+///
+/// # Errors
+/// One of them can't be attached. Then all is as it was.
+pub fn attach(root: &Path, all: &[Attachment<'_>]) -> Result<(), KernelError> {
+    let folder = folder(root);
+    fs::create_dir_all(&folder).map_err(path_error(&folder, "creating"))?;
+    let mut undo = Undo(Vec::new());
+    for one in all {
+        let pin = one.pin(root);
+        if !exchange(one, &pin, &mut undo)? {
+            let link = one.point.attach(one.program).map_err(|error| one.error(error))?;
+            sys::pin(&link, &pin).map_err(path_error(&pin, "pinning the link"))?;
+            undo.0.push(Done::Made(pin));
+        }
+    }
+    // The last: from here on nothing fails, and links of what is not served any more go.
+    undo.0.clear();
+    Ok(())
+}
+
+/// What was done so far; dropped with anything in it, it takes that back, the last first.
+struct Undo(Vec<Done>);
+
+enum Done {
+    /// A link was made and pinned here.
+    Made(PathBuf),
+    /// A link got another program than this.
+    Exchanged(Link, OwnedFd),
+    /// A link of another cgroup or device was unpinned; it lives as long as this.
+    Unpinned(Link),
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        for done in self.0.drain(..).rev() {
+            let (pin, undone) = match done {
+                Done::Made(pin) => (pin.clone(), fs::remove_file(&pin)),
+                Done::Exchanged(Link { link, pin, .. }, program) => (pin, sys::link_update(&link, &program)),
+                Done::Unpinned(Link { link, pin, .. }) => (pin.clone(), sys::pin(&link, &pin)),
+            };
+            if let Err(error) = undone {
+                tracing::warn!(pin = %pin.display(), %error, "a hook is not as it was before");
+            }
+        }
+    }
+}
+
+/// Exchanges the program behind a pinned link; false: there is none at this point, or not any more.
+fn exchange(one: &Attachment<'_>, pin: &Path, undo: &mut Undo) -> Result<bool, KernelError> {
+    let Some(link) = Link::open(pin)? else { return Ok(false) };
+    if link.is_at(&one.point) {
+        let before = sys::program(link.program()).map_err(path_error(pin, "opening the link's program"))?;
+        match sys::link_update(&link.link, one.program) {
+            Ok(()) => {
+                undo.0.push(Done::Exchanged(link, before));
+                return Ok(true);
+            }
+            // Its cgroup or device was removed in this moment.
+            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
+            Err(error) => return Err(path_error(pin, "exchanging the program")(error)),
+        }
+    }
+    tracing::warn!(pin = %pin.display(), target = link.info.target, "detaching from what is gone, or not to be served");
+    fs::remove_file(pin).map_err(path_error(pin, "unpinning a link of something else"))?;
+    undo.0.push(Done::Unpinned(link));
+    Ok(false)
+}
