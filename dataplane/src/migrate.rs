@@ -12,6 +12,8 @@
 use std::io;
 use std::path::Path;
 
+use bowline_ebpf::layout::{Affinity, AffinityKey, SocketKey, Translation};
+
 use crate::kernel::{Folder, KernelError, Sizes, attach, load_programs, path_error};
 use crate::records::{OURS, Records};
 use crate::table::Readable;
@@ -75,8 +77,8 @@ fn copy(folder: &Folder, old: &Previous) -> io::Result<()> {
     let (from, to) = (open(&old.folder, "sockets")?, open(folder, "sockets")?);
     from.each_key(|key| {
         let Some(value) = from.get(key)? else { return Ok(()) };
-        let ours = OURS.socket_key(&records.read_socket_key(key));
-        if to.put_new(&ours, &OURS.translation(&records.read_translation(&value)))? && from.get(key)?.is_none() {
+        let ours = OURS.bytes(&records.read::<SocketKey>(key));
+        if to.put_new(&ours, &OURS.bytes(&records.read::<Translation>(&value)))? && from.get(key)?.is_none() {
             to.remove(&ours)?;
         }
         Ok(())
@@ -84,7 +86,7 @@ fn copy(folder: &Folder, old: &Previous) -> io::Result<()> {
     let (from, to) = (open(&old.folder, "affinity")?, open(folder, "affinity")?);
     from.each_key(|key| {
         let Some(value) = from.get(key)? else { return Ok(()) };
-        let ours = OURS.affinity_key(&records.read_affinity_key(key));
-        to.put_new(&ours, &OURS.affinity(&records.read_affinity(&value))).map(|_| ())
+        let ours = OURS.bytes(&records.read::<AffinityKey>(key));
+        to.put_new(&ours, &OURS.bytes(&records.read::<Affinity>(&value))).map(|_| ())
     })
 }

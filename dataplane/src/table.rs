@@ -449,7 +449,7 @@ impl Table {
         let Some(port) = self.port(name, index) else { return Ok(()) };
         let id = port.id;
         let wanted: Vec<FrontendKey> =
-            plan.frontends.iter().map(|e| FrontendKey::new(e, plan.protocol.number())).collect();
+            plan.frontends.iter().map(|e| FrontendKey::of(e, plan.protocol.number())).collect();
         for key in &wanted {
             if self.owners.get(key) == Some(&id) {
                 continue;
@@ -495,7 +495,7 @@ impl Table {
                 Some(plan) => {
                     let protocol = plan.protocol.number();
                     self.remove_frontends(name, index, |key| {
-                        plan.frontends.iter().any(|e| FrontendKey::new(e, protocol) == *key)
+                        plan.frontends.iter().any(|e| FrontendKey::of(e, protocol) == *key)
                     })?;
                     index += 1;
                 }

@@ -248,7 +248,7 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
         forget_first_way(m, ask.cookie, false);
         forget_first_way(m, ask.cookie, true);
     }
-    let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
+    let Some(service) = m.frontend(&FrontendKey::of(&ask.vip, ask.protocol)) else {
         let has_chain = has_chain(m, ask);
         forget_connection(m, ask, has_chain);
         if has_chain {
@@ -389,7 +389,7 @@ fn may_stay<T: Tables>(t: &T, service: u32, backend: u32) -> bool {
 /// long as that is a member of the set.
 #[inline(always)]
 pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
-    let Some(service) = m.frontend(&FrontendKey::new(&ask.vip, ask.protocol)) else {
+    let Some(service) = m.frontend(&FrontendKey::of(&ask.vip, ask.protocol)) else {
         answers_itself(m, ask);
         return Decision::pass(Verdict::NotService);
     };

@@ -10,4 +10,5 @@ pub mod decide;
 pub mod describe;
 pub mod features;
 pub mod layout;
+pub mod record;
 pub mod verdict;

@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use bowline_lab::{Lab, Mode, Node, Pod, Process, Report, Storm, StormArgs, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// An environment variable with the path of another `bowline`, which takes the turns of the other layout.
+const BESIDE: &str = "BOWLINE_TEST_BESIDE";
 /// Servers of each Service.
 const SERVERS: usize = 4;
 
@@ -331,8 +333,12 @@ fn get(address: SocketAddr, path: &str) -> Result<String> {
     Ok(body.to_owned())
 }
 
-/// The agent with another layout of every map, built once into a target folder of its own.
+/// The agent with another layout of every map, built once into a target folder of its own; or another build of Bowline,
+/// the last release for instance, that [`BESIDE`] names.
 fn next_agent() -> Result<PathBuf> {
+    if let Some(beside) = std::env::var_os(BESIDE) {
+        return Ok(PathBuf::from(beside));
+    }
     static BUILT: std::sync::OnceLock<Result<PathBuf, String>> = std::sync::OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

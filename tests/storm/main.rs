@@ -1,6 +1,7 @@
 //! The storm: clients connect without pause while backends come and go, while the agent is killed, and
 //! while agents of two layouts take turns. Not one connection may fail, reach a backend that had been
-//! removed before it began, or reach another Service's. `make test-long` runs it whole.
+//! removed before it began, or reach another Service's. `make test-long` runs it whole. With another build of Bowline in
+//! BOWLINE_TEST_BESIDE, `layout_switches` goes from this build to that one and back.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground is missing")]
 
 mod ground;
@@ -51,7 +52,7 @@ fn kills() {
     ground.expect_no_leak().unwrap();
 }
 
-/// A build of the agent with another layout of every map goes up and down between both;
+/// A build of the agent with another layout of every map (or an older one, see above) takes turns with this one;
 /// affinity is kept by it all. Every third time it is killed on the way.
 #[test]
 fn layout_switches() {

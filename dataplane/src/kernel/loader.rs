@@ -37,7 +37,7 @@ pub(crate) fn make_maps(folder: &Folder, sizes: &Sizes) -> Result<(), KernelErro
     fs::create_dir_all(&folder.0).map_err(path_error(&folder.0, "creating"))?;
     loader(folder, sizes, &features(), None).load(OBJECT)?;
     let wanted = [
-        ("frontends", 1, 20, 8, sizes.frontends),
+        ("frontends", 1, OURS.at(Field::FrontendKeySize), OURS.at(Field::FrontendSize), sizes.frontends),
         ("services", 2, 4, OURS.at(Field::ServiceSize), sizes.services),
         ("backends", 2, 4, OURS.at(Field::BackendSize), sizes.backends),
         ("slots", 2, 4, SLOTS as usize * 4, 1),

@@ -6,7 +6,7 @@ use std::io;
 
 use bowline_cluster::object::{Family, ObjectName, Protocol};
 use bowline_ebpf::describe::Field;
-use bowline_ebpf::layout::{Backend, Endpoint, FrontendKey, HEADER, SLOTS, Word};
+use bowline_ebpf::layout::{Backend, Endpoint, Frontend, FrontendKey, HEADER, SLOTS, Service, Word};
 
 use super::{Arena, Port, PortKey, Table, TableError};
 use crate::records::Records;
@@ -109,7 +109,7 @@ impl Readable {
         let r = &self.records;
         let mut frontends: HashMap<u32, Vec<FrontendKey>> = HashMap::new();
         for (key, value) in self.frontends.entries()? {
-            frontends.entry(r.u32(&value, Field::FrontendService)).or_default().push(r.read_frontend_key(&key));
+            frontends.entry(r.read::<Frontend>(&value).service).or_default().push(r.read(&key));
         }
         let arena = self.slots.get(&0u32.to_ne_bytes())?.unwrap_or_default();
         let slot = |index: u32| {
@@ -121,14 +121,13 @@ impl Readable {
             let Ok(id) = key.as_slice().try_into().map(u32::from_ne_bytes) else { continue };
             let Some((name, port)) = r.read_name(&value).as_deref().and_then(parse_name) else { continue };
             let Some(service) = self.services.get(&key)? else { continue };
-            let word = Word(r.u64(&service, Field::ServiceCluster));
+            let service: Service = r.read(&service);
+            let word = Word(service.cluster);
             let backend = |number: u32| -> io::Result<Option<Backend>> {
                 let record = self.backends.get(&number.to_ne_bytes())?;
-                Ok(record.map(|record| r.read_backend(&record)).filter(|b| b.service == id))
+                Ok(record.map(|record| r.read::<Backend>(&record)).filter(|b| b.service == id))
             };
-            // Layouts before the second have none.
-            let stand_in = r.u64(&service, Field::ServiceStandIn) as u32;
-            let stand_in = match stand_in {
+            let stand_in = match service.stand_in as u32 {
                 0 => None,
                 number => backend(number)?.map(|b| (number, b.life, b.endpoint)),
             };
@@ -153,7 +152,7 @@ impl Readable {
                 word,
                 how: if word.is_published() { slot(word.base()) } else { 0 },
                 affinity: if word.is_published() { slot(word.base() + 1) } else { 0 },
-                turn: r.u64(&service, Field::ServiceTurn),
+                turn: service.turn,
                 stand_in,
                 backends: backends.into_iter().map(|(e, (id, life))| (id, life, e)).collect(),
             });

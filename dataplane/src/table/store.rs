@@ -4,7 +4,7 @@ use std::io;
 
 use bowline_cluster::object::ObjectName;
 use bowline_ebpf::describe::Field;
-use bowline_ebpf::layout::{Backend, Endpoint, FrontendKey, HEADER, Header, Word, is_alive};
+use bowline_ebpf::layout::{Backend, Endpoint, Frontend, FrontendKey, HEADER, Header, Word, is_alive};
 
 use super::{PortKey, TableError};
 use crate::records::OURS;
@@ -94,7 +94,7 @@ impl Store {
     pub(super) fn backend(&self, id: u32) -> Backend {
         let mut record = vec![0; OURS.at(Field::BackendSize)];
         self.backends.load(element(Field::BackendSize, id), &mut record);
-        OURS.read_backend(&record)
+        OURS.read(&record)
     }
 
     fn life_at(id: u32) -> usize {
@@ -111,7 +111,7 @@ impl Store {
 
     /// Writes a backend with the life that it has in another layout; its place is mapped.
     pub(super) fn carry_backend(&self, id: u32, service: u32, endpoint: &Endpoint, life: u32) {
-        let record = OURS.backend(&Backend { endpoint: *endpoint, service, life, ..Backend::default() });
+        let record = OURS.bytes(&Backend::new(*endpoint, service, life));
         self.backends.store(element(Field::BackendSize, id), &record);
     }
 
@@ -130,7 +130,7 @@ impl Store {
     }
 
     pub(super) fn put_frontend(&self, key: &FrontendKey, service: u32) -> Result<(), TableError> {
-        self.frontends.put(&OURS.frontend_key(key), &OURS.frontend(service)).map_err(|error| {
+        self.frontends.put(&OURS.bytes(key), &OURS.bytes(&Frontend::new(service))).map_err(|error| {
             if error.raw_os_error() == Some(libc::E2BIG) {
                 let capacity = self.frontends.max_entries();
                 TableError::Full { map: "frontends", capacity, flag: "--max-frontends" }
@@ -141,7 +141,7 @@ impl Store {
     }
 
     pub(super) fn remove_frontend(&self, key: &FrontendKey) -> Result<(), TableError> {
-        self.frontends.remove(&OURS.frontend_key(key)).map(|_| ()).map_err(io_error("frontends"))
+        self.frontends.remove(&OURS.bytes(key)).map(|_| ()).map_err(io_error("frontends"))
     }
 
     pub(super) fn put_name(&self, id: u32, name: &ObjectName, key: &PortKey) -> Result<(), TableError> {

@@ -268,7 +268,7 @@ fn a_front_end_moves_without_a_gap() {
     let found = place.found();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].name, name(2));
-    assert_eq!(found[0].frontends, [FrontendKey::new(&mine[0].frontends[0], 6)]);
+    assert_eq!(found[0].frontends, [FrontendKey::of(&mine[0].frontends[0], 6)]);
 }
 
 #[test]

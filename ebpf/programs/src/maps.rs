@@ -19,6 +19,7 @@ use bowline_ebpf::layout::{
     Affinity, AffinityKey, Backend, Endpoint, Frontend, FrontendKey, Name, SLOTS, STAND_IN_THREADS, Service, SocketKey,
     Translation,
 };
+use bowline_ebpf::record::{Reader, Record, Value, Writer};
 use bowline_ebpf::verdict::Verdict;
 use core::intrinsics::{AtomicOrdering, atomic_and, atomic_or, atomic_xadd, atomic_xchg};
 use core::mem::MaybeUninit;
@@ -389,7 +390,7 @@ struct Key([u8; OTHER]);
 /// Zeroes a key in place, by words and volatile. Otherwise it would be a call, which takes one more frame of a stack that
 /// is full on kernels before 6.8: they count each frame in steps of 32 bytes, at least one.
 #[inline(always)]
-fn zeroed(key: &mut MaybeUninit<Key>) -> &mut [u8; OTHER] {
+fn zeroed(key: &mut MaybeUninit<Key>) -> &mut Key {
     let words = key.as_mut_ptr().cast::<u64>();
     let mut word = 0;
     while word < OTHER / 8 {
@@ -398,23 +399,38 @@ fn zeroed(key: &mut MaybeUninit<Key>) -> &mut [u8; OTHER] {
         word += 1;
     }
     // SAFETY: each of its bytes is written.
-    unsafe { &mut key.assume_init_mut().0 }
+    unsafe { key.assume_init_mut() }
+}
+
+impl Writer for Key {
+    #[inline(always)]
+    fn put<T: Value>(&mut self, field: Field, value: T) {
+        let offset = at(field);
+        if offset <= OTHER - size_of::<T>() {
+            // SAFETY: just checked.
+            unsafe { self.0.as_mut_ptr().add(offset).cast::<T>().write_unaligned(value) }
+        }
+    }
+}
+
+/// A value in a map of the other layout.
+struct OtherValue(*const u8);
+
+impl Reader for OtherValue {
+    #[inline(always)]
+    fn get<T: Value>(&self, field: Field) -> T {
+        // SAFETY: the offset of the other layout's field in its own value; the verifier checks it. Any bytes are a value.
+        unsafe { self.0.add(at(field)).cast::<T>().read() }
+    }
 }
 
 #[inline(never)]
 fn other_affinity(key: &AffinityKey, found: &mut Affinity) -> u32 {
     let mut raw = MaybeUninit::uninit();
     let raw = zeroed(&mut raw);
-    put(raw, at(Field::AffinityKeyClient), &key.client.to_ne_bytes());
-    put(raw, at(Field::AffinityKeyService), &key.service.to_ne_bytes());
-    let Some(value) = OTHER_AFFINITY.get_ptr(raw) else { return 0 };
-    let value = value.cast::<u8>();
-    // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
-    unsafe {
-        found.used = value.add(at(Field::AffinityUsed)).cast::<u64>().read();
-        found.backend = value.add(at(Field::AffinityBackend)).cast::<u32>().read();
-        found.life = value.add(at(Field::AffinityLife)).cast::<u32>().read();
-    }
+    key.write(raw);
+    let Some(value) = OTHER_AFFINITY.get_ptr(&raw.0) else { return 0 };
+    *found = Affinity::read(&OtherValue(value.cast()));
     1
 }
 
@@ -426,73 +442,42 @@ fn other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
 #[inline(always)]
 fn read_other_socket(key: &SocketKey, found: &mut Translation) -> u32 {
     let Some(value) = other_value(key) else { return 0 };
-    *found = translation(value);
+    *found = Translation::read(&value);
     1
 }
 
 /// An entry of the other layout's sockets. Its key is gone from the stack when this returns.
 #[inline(always)]
-fn other_value(key: &SocketKey) -> Option<*const u8> {
+fn other_value(key: &SocketKey) -> Option<OtherValue> {
     let mut raw = MaybeUninit::uninit();
     let raw = zeroed(&mut raw);
-    other_key(key, raw);
-    OTHER_SOCKETS.get_ptr(raw).map(|value| value.cast())
-}
-
-/// A value of the other layout's sockets in this layout.
-#[inline(always)]
-fn translation(value: *const u8) -> Translation {
-    // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
-    unsafe {
-        Translation {
-            vip: value.add(at(Field::TranslationVip)).cast::<Endpoint>().read(),
-            backend: value.add(at(Field::TranslationBackend)).cast::<Endpoint>().read(),
-            previous: value.add(at(Field::TranslationPrevious)).cast::<Endpoint>().read(),
-            service: value.add(at(Field::TranslationService)).cast::<u32>().read(),
-            backend_id: value.add(at(Field::TranslationBackendId)).cast::<u32>().read(),
-            life: value.add(at(Field::TranslationLife)).cast::<u32>().read(),
-            next: value.add(at(Field::TranslationNext)).cast::<u32>().read(),
-        }
-    }
+    key.write(raw);
+    OTHER_SOCKETS.get_ptr(&raw.0).map(|value| OtherValue(value.cast()))
 }
 
 #[inline(never)]
 fn other_is_of(key: &SocketKey, service: u32) -> u32 {
-    let mut raw = MaybeUninit::uninit();
-    let raw = zeroed(&mut raw);
-    other_key(key, raw);
-    let Some(value) = OTHER_SOCKETS.get_ptr(raw) else { return 0 };
-    // SAFETY: the offset of the other layout's field in its own value; the verifier checks it.
-    unsafe { (value.cast::<u8>().add(at(Field::TranslationService)).cast::<u32>().read() == service) as u32 }
+    let Some(value) = other_value(key) else { return 0 };
+    (value.get::<u32>(Field::TranslationService) == service) as u32
 }
 
 #[inline(never)]
 fn other_is_for(key: &SocketKey, service: u32, vip: &Endpoint) -> u32 {
-    let mut raw = MaybeUninit::uninit();
-    let raw = zeroed(&mut raw);
-    other_key(key, raw);
-    let Some(value) = OTHER_SOCKETS.get_ptr(raw) else { return 0 };
-    let value = value.cast::<u8>();
-    // SAFETY: offsets of the other layout's fields in its own value; the verifier checks them.
-    unsafe {
-        let there = value.add(at(Field::TranslationVip)).cast::<Endpoint>().read();
-        (value.add(at(Field::TranslationService)).cast::<u32>().read() == service && there == *vip) as u32
-    }
+    let Some(value) = other_value(key) else { return 0 };
+    (value.get::<u32>(Field::TranslationService) == service && value.get::<Endpoint>(Field::TranslationVip) == *vip)
+        as u32
 }
 
 #[inline(never)]
 fn has_other_socket(key: &SocketKey) -> u32 {
-    let mut raw = MaybeUninit::uninit();
-    let raw = zeroed(&mut raw);
-    other_key(key, raw);
-    OTHER_SOCKETS.get_ptr(raw).is_some() as u32
+    other_value(key).is_some() as u32
 }
 
 #[inline(never)]
 fn bring_over(key: &SocketKey) -> u32 {
     // The key first, and alone, so that the two don't stand on the stack together.
     let Some(value) = other_value(key) else { return 0 };
-    Current.put_new(key, &translation(value));
+    Current.put_new(key, &Translation::read(&value));
     1
 }
 
@@ -500,24 +485,6 @@ fn bring_over(key: &SocketKey) -> u32 {
 fn forget_other_socket(key: &SocketKey) -> u32 {
     let mut raw = MaybeUninit::uninit();
     let raw = zeroed(&mut raw);
-    other_key(key, raw);
-    OTHER_SOCKETS.remove(raw).is_ok() as u32
-}
-
-#[inline(always)]
-fn other_key(key: &SocketKey, raw: &mut [u8; OTHER]) {
-    put(raw, at(Field::SocketKeyCookie), &key.cookie.to_ne_bytes());
-    for (i, word) in key.peer.address.into_iter().enumerate() {
-        put(raw, at(Field::SocketKeyPeer) + 4 * i, &word.to_ne_bytes());
-    }
-    put(raw, at(Field::SocketKeyPeer) + 16, &key.peer.port.to_ne_bytes());
-    put(raw, at(Field::SocketKeyService), &key.service.to_ne_bytes());
-}
-
-#[inline(always)]
-fn put<const N: usize>(raw: &mut [u8; OTHER], offset: usize, bytes: &[u8; N]) {
-    if offset <= OTHER - N {
-        // SAFETY: just checked.
-        unsafe { raw.as_mut_ptr().add(offset).cast::<[u8; N]>().write_unaligned(*bytes) }
-    }
+    key.write(raw);
+    OTHER_SOCKETS.remove(&raw.0).is_ok() as u32
 }

@@ -116,7 +116,7 @@ impl Model {
         let mut m = Model { room: Cell::new(usize::MAX), ..Model::default() };
         for service in 1..=count {
             for protocol in [TCP, UDP] {
-                m.frontends.insert(FrontendKey::new(&at(service, 80), protocol), service);
+                m.frontends.insert(FrontendKey::of(&at(service, 80), protocol), service);
             }
             m.set(service, &(0..backends).collect::<Vec<_>>(), how, affinity);
         }
@@ -132,7 +132,7 @@ impl Model {
         for id in &ids {
             let life = self.backends.get(id).map_or(1, |b| b.life | 1);
             let endpoint = at(1000 + id, 8080);
-            self.backends.insert(*id, Backend { endpoint, service, life, ..Backend::default() });
+            self.backends.insert(*id, Backend::new(endpoint, service, life));
         }
         let base = self.slots.len() as u32;
         self.slots.extend([how, affinity, ids.len() as u32, 0]);
@@ -143,7 +143,7 @@ impl Model {
     /// Gives a service a stand-in at 9:53, id service * 100 + 99, who is alive until `until`.
     fn give_stand_in(&mut self, service: u32, until: u64) -> Endpoint {
         let (id, endpoint) = (service * 100 + 99, at(9, 53));
-        self.backends.insert(id, Backend { endpoint, service, life: 1, ..Backend::default() });
+        self.backends.insert(id, Backend::new(endpoint, service, 1));
         self.stand_ins.insert(service, id);
         self.alive_until.set(until);
         endpoint
