@@ -1,7 +1,7 @@
 //! Decisions against a model of the maps.
 
 use super::*;
-use crate::layout::MAPPED;
+use crate::layout::{AFFINITY, CHAIN, MAPPED, Pick, Word, nowhere};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 

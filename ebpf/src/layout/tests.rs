@@ -45,9 +45,12 @@ version 3
 34   text: [u8; NAME_BYTES] at 4";
 
 #[test]
-#[cfg(not(feature = "layout-next"))]
 fn a_record_that_changes_has_a_new_version() {
     let shape = format!("version {VERSION}\n{}", shape());
+    if cfg!(feature = "layout-next") {
+        assert_ne!(shape, TOLD, "the twin is no other layout");
+        return;
+    }
     assert!(
         shape == TOLD,
         "A record of the maps is not what its version says. Agents of the last build have maps of the old shape under \
