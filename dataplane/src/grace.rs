@@ -42,7 +42,7 @@ impl Grace {
     }
 
     /// Asks for a period that begins after now and returns its number: when it has ended, what was taken
-    /// away before this call is read by nobody.
+    /// away before this call is no longer read.
     pub(crate) fn after_now(&mut self) -> u64 {
         self.asked += 1;
         // Without the thread nothing is ever free again, which `wait` reports.

@@ -62,18 +62,18 @@ pub struct ServiceView {
     pub frontends: Vec<FrontendView>,
     /// Where they are led.
     pub backends: Vec<BackendView>,
-    /// Who takes all of it while he is alive; null where nobody does.
+    /// What takes all of it while it is alive; null where nothing does.
     pub stand_in: Option<StandInView>,
 }
 
-/// Who stands in for a Service on this node.
+/// What stands in for a Service on this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StandInView {
-    /// His address.
+    /// Its address.
     pub address: IpAddr,
-    /// His port.
+    /// Its port.
     pub port: u16,
-    /// Whether he takes traffic now.
+    /// Whether it takes traffic now.
     pub alive: bool,
 }
 

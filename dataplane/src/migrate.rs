@@ -40,7 +40,7 @@ pub(crate) struct Previous {
     pub(crate) records: Records,
 }
 
-/// Steps 2 to 5. `previous` is whose Services are served now; `others` are what still older agents left in
+/// Steps 2 to 5. `previous` has the Services that are served now; `others` are what still older agents left in
 /// use that were killed in the middle of this. Returns the programs that are attached now.
 pub(crate) fn switch(
     root: &Path,

@@ -30,7 +30,7 @@ pub struct Config {
     pub cgroup_root: PathBuf,
     /// How many entries the maps have.
     pub sizes: Sizes,
-    /// Who takes Services' traffic on this node.
+    /// What takes Services' traffic on this node.
     pub stand_ins: Vec<StandIn>,
 }
 
@@ -340,7 +340,7 @@ pub(crate) fn verdict_counts(map: &Map) -> Vec<(Verdict, u64)> {
 struct Folders {
     /// Whether programs use our own, which is then taken over as it is.
     ours: bool,
-    /// Another that programs use: whose Services are served, if ours isn't there.
+    /// Another that programs use: its Services are served, if ours isn't there.
     previous: Option<Previous>,
     /// More of those, left by agents that were killed while they migrated.
     others: Vec<Previous>,

@@ -26,7 +26,7 @@ pub struct PortPlan {
     pub scheduler: Scheduler,
     /// Seconds that a client stays with its backend.
     pub affinity: Option<u32>,
-    /// Who takes its traffic while he is well.
+    /// What takes its traffic while it is well.
     pub stand_in: Option<Endpoint>,
 }
 
@@ -93,7 +93,7 @@ pub fn not_served(service: &Service) -> Vec<String> {
     missing
 }
 
-/// Plans a Service. One that isn't there, is headless or somebody else's needs nothing.
+/// Plans a Service. One that isn't there, is headless or for another proxy needs nothing.
 pub fn plan(snapshot: &Snapshot, name: &ObjectName) -> Plan {
     let Some(service) = snapshot.services.get(name) else { return Plan::default() };
     if !service.has_cluster_ip() || service.is_hidden() {

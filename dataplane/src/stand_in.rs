@@ -1,9 +1,9 @@
-//! Somebody on this node who takes a Service's traffic while he is well: his node's calls lead to him, and otherwise to
+//! A process on this node that takes a Service's traffic while it is well: its node's calls lead to it, and otherwise to
 //! the Service's endpoints.
 //!
-//! He says that he is well for a short time ahead ([`Pulse`]), again and again. If he hangs, that time runs out in the
-//! kernel; if his process is killed, the kernel closes the socket that stands for it in the map `life`, and knows at
-//! once. Nobody need do anything.
+//! It says that it is well for a short time ahead ([`Pulse`]), again and again. If it hangs, that time runs out in the
+//! kernel; if it is killed, the kernel closes the socket that stands for it in the map `life`, and knows at
+//! once. Nothing need be done.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -16,24 +16,24 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::plan::{PortPlan, endpoint};
 
-/// Who stands in for a Service.
+/// What stands in for a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandIn {
     /// The Service.
     pub service: ObjectName,
     /// Which of its ports, TCP and UDP; the others stay with its endpoints.
     pub port: u16,
-    /// Where he listens. A family without an address stays with the endpoints.
+    /// Where it listens. A family without an address stays with the endpoints.
     pub at: Vec<SocketAddr>,
 }
 
-/// Puts those who stand in for a Service into the plan of its ports.
+/// Puts those that stand in for a Service into the plan of its ports.
 pub(crate) fn put(all: &[StandIn], service: &ObjectName, ports: &mut [PortPlan]) {
     for stand_in in all.iter().filter(|stand_in| stand_in.service == *service) {
         for plan in ports.iter_mut() {
-            let is_his = plan.frontends.iter().any(|at| at.port == stand_in.port.to_be());
+            let is_its = plan.frontends.iter().any(|at| at.port == stand_in.port.to_be());
             let at = stand_in.at.iter().find(|at| Family::of(&at.ip()) == plan.family);
-            if let Some(at) = at.filter(|_| is_his) {
+            if let Some(at) = at.filter(|_| is_its) {
                 plan.stand_in = Some(endpoint(at.ip(), at.port()));
             }
         }
@@ -55,7 +55,7 @@ impl Pulse {
         alive.publish64(0, 0);
         let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
         // A sockmap takes sockets that have a port. Connected (to tcpmux, which has no UDP server), it takes datagrams
-        // from nobody.
+        // from no other.
         connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1))?;
         life.put(&0u32.to_ne_bytes(), &socket.as_raw_fd().to_ne_bytes())?;
         Ok(Pulse { alive, _life: socket })

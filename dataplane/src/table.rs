@@ -1,12 +1,12 @@
 //! The Services as the kernel has them: gives numbers to ports and backends, writes slices, publishes
 //! them, and takes back what nothing refers to any more.
 //!
-//! One change of one port, in this order, so that whoever looks in between finds the old set or the new:
+//! One change of one port, in this order, so that a look in between finds the old set or the new:
 //!
 //! ```text
 //! backends that come    written under free ids, alive
 //! a fresh slice         header and choices
-//! backends that go      life made even: nobody stays with them by affinity or by what a socket keeps
+//! backends that go      life made even: none stays with them by affinity or by what a socket keeps
 //! the word              one store: new connections see the new slice
 //! front ends            put, and those that are gone removed
 //! old slice, old ids    free again after a grace period
@@ -81,7 +81,7 @@ struct Port {
     frontends: Vec<FrontendKey>,
     /// In the order of their endpoints.
     backends: Box<[u32]>,
-    /// Who stands in; 0: nobody.
+    /// Its stand-in; 0: none.
     stand_in: u32,
 }
 
@@ -295,7 +295,7 @@ impl Table {
             .and_then(|()| self.set_stand_in(name, index, plan))
             .and_then(|()| self.put_frontends(name, index, plan));
         if result.is_err() && known.is_none() {
-            // Nobody has seen it: it goes as if it had never come.
+            // Nothing has seen it: it goes as if it had never come.
             let freed = self.freed;
             self.drop_port(name, index)?;
             self.freed = freed;

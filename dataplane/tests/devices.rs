@@ -193,7 +193,7 @@ fn two_take_turns_and_no_packet_passes_between_them() {
     let ground = Ground::new("turns");
     for hook in ground.hooks() {
         let [one, other, all] = [(); 3].map(|()| Counter::new(hook, "turns"));
-        // Who watches sees each packet too. XDP, which takes one program a device, is watched by tcx behind it.
+        // A second program that watches sees each packet too. XDP, which takes one program a device, is watched by tcx behind it.
         let watch = if hook == DeviceHook::Xdp { DeviceHook::TcxIngress } else { hook };
         let all = if hook == watch { all } else { Counter::new(watch, "watch") };
         let has_watch = programs_at(LOOPBACK, watch as u32).is_ok();

@@ -75,7 +75,7 @@ records! {
     Backend as BackendSize = 9 {
         /// Where it is.
         endpoint: Endpoint as BackendEndpoint = 10,
-        /// Whose it is; an index into `services`.
+        /// The service it belongs to; an index into `services`.
         service: u32 as BackendService = 11,
         /// Odd while it is a member of its Service's set; each life of an id has another number.
         life: u32 as BackendLife = 12,
@@ -108,7 +108,7 @@ records! {
     ///                            `next` is flags: [`FURTHER`], [`ITSELF`], [`PREVIOUS_ITSELF`], [`SENT`]
     /// cookie, CHAIN              only if it sent to further VIPs: `next` is the last of them
     /// cookie, service id         one of those: the backend it keeps, and the `next` of the chain
-    /// cookie, backend endpoint   the way back: whose answers come from there; the backend is its own VIP
+    /// cookie, backend endpoint   the way back: what answers from there are of; the backend is its own VIP
     ///                            where the socket last asked it directly
     /// ```
     ///

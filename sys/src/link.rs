@@ -1,4 +1,4 @@
-//! Links: what joins a program of the kernel to a cgroup or a device. A link lives as long as somebody has it open, or
+//! Links: what joins a program of the kernel to a cgroup or a device. A link lives as long as a process has it open, or
 //! it is pinned; its program can be exchanged.
 
 use std::io;
@@ -89,7 +89,7 @@ pub fn link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// The programs that are attached, whoever did it: their ids and names (BPF_PROG_QUERY). `target` and `attach_type` as of
+/// The programs that are attached, ours and others': their ids and names (BPF_PROG_QUERY). `target` and `attach_type` as of
 /// [`link_create`].
 ///
 /// # Errors

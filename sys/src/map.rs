@@ -60,7 +60,7 @@ impl Map {
         })
     }
 
-    /// A new array of zeros; it goes with the last who has it open.
+    /// A new array of zeros; it goes with the last descriptor of it.
     pub fn array(value_size: u32, entries: u32) -> io::Result<Map> {
         const ARRAY: u32 = 2;
         Map::from_fd(create_map(ARRAY, 4, value_size, entries, 0)?)
@@ -147,7 +147,7 @@ impl Map {
         bpf(BPF_MAP_UPDATE_ELEM, &mut attr).map(|_| ())
     }
 
-    /// Writes an entry, atomically for whoever looks it up.
+    /// Writes an entry, atomically for those that look it up.
     ///
     /// # Errors
     /// E2BIG where a hash is full.

@@ -6,7 +6,7 @@
 //! <bpf-root>/links/<program>@<index>    of a device
 //! ```
 //! A link whose cgroup or device is gone stays pinned, and does nothing, not even for a new device with the same index.
-//! Whoever attaches there next replaces it.
+//! The next program that is attached there gets a new link in its place.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -43,7 +43,7 @@ impl Cgroup {
         self.folder.as_raw_fd() as u32
     }
 
-    /// The programs that it runs at a hook, whosever they are: their ids and names.
+    /// The programs that it runs at a hook, ours and others': their ids and names.
     pub(super) fn programs(&self, attach_type: u32) -> io::Result<Vec<(u32, String)>> {
         sys::programs_at(self.target(), attach_type)
     }

@@ -1,4 +1,4 @@
-//! One agent a place: who holds the lock on its cgroup and on its folder works there.
+//! One agent a place: the one that holds the locks on its cgroup and on its folder works there.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -28,14 +28,14 @@ struct LockFile {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        // While it is locked: whoever opened it meanwhile sees that it is gone, and makes another.
+        // While it is locked: an agent that opened it meanwhile sees that it is gone, and makes another.
         let _ = fs::remove_file(&self.path);
         // Others' files keep it.
         let _ = fs::remove_dir(RUN);
     }
 }
 
-/// Somebody else works there.
+/// Another agent works there.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another agent has it.
@@ -63,15 +63,15 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> LockError {
 
 impl Lock {
     /// Locks cgroup and folder; ends with the value, or with the process. For the cgroup a file below /run
-    /// is locked: the cgroup's own folder can be opened, and so locked, by anybody. None: the folder was taken
-    /// away in this moment, by one who ended.
+    /// is locked: the cgroup's own folder can be opened, and so locked, by any process. None: the folder was taken
+    /// away in this moment, by an agent that ended.
     ///
     /// # Errors
     /// [`LockError::Taken`] names the other's process.
     pub fn take(cgroup: &Path, root: &Path) -> Result<Option<Lock>, LockError> {
         let mut of_cgroup = lock_cgroup(cgroup)?;
         let Some(Lock { _root, .. }) = Lock::root(root)? else { return Ok(None) };
-        // Whose it is, for a cleanup that can't see the cgroup any more.
+        // Which place it belongs to, for a cleanup that can't see the cgroup any more.
         let LockFile { file, path } = &mut of_cgroup;
         let named = file.set_len(0).and_then(|()| file.write_all(root.as_os_str().as_bytes()));
         named.map_err(io_error(path))?;
@@ -113,7 +113,7 @@ fn lock_cgroup(cgroup: &Path) -> Result<LockFile, LockError> {
         fs::create_dir_all(RUN).map_err(io_error(Path::new(RUN)))?;
         let file = match File::options().create(true).truncate(false).write(true).mode(0o600).open(&path) {
             Ok(file) => file,
-            // The folder was removed meanwhile, by one who ended.
+            // The folder was removed meanwhile, by an agent that ended.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(io_error(&path)(error)),
         };
@@ -139,7 +139,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Removes the lock files that killed agents of this folder have left, and that of this cgroup. Those that
-/// somebody holds stay. Returns which.
+/// an agent holds stay. Returns which.
 pub(crate) fn remove_stale(root: &Path, cgroup: Option<&Path>) -> Vec<PathBuf> {
     let of_cgroup = cgroup.and_then(|cgroup| file_of(cgroup).ok());
     let mut removed = Vec::new();
@@ -149,7 +149,7 @@ pub(crate) fn remove_stale(root: &Path, cgroup: Option<&Path>) -> Vec<PathBuf> {
             continue;
         }
         let Ok(owner) = fs::read(&path) else { continue };
-        // Those of older versions don't say whose they are.
+        // Those of older versions don't say which place they belong to.
         let is_ours = owner == root.as_os_str().as_bytes() || owner.is_empty() && of_cgroup.as_ref() == Some(&path);
         let Some(file) = is_ours.then(|| File::open(&path).ok()).flatten() else { continue };
         if lock(&file, &path).is_ok() && is_at(&file, &path) && fs::remove_file(&path).is_ok() {
@@ -163,7 +163,7 @@ pub(crate) fn remove_stale(root: &Path, cgroup: Option<&Path>) -> Vec<PathBuf> {
     removed
 }
 
-/// Who holds the lock on a folder: /proc/locks has `major:minor:inode` in its sixth column.
+/// The process that holds the lock on a folder: /proc/locks has `major:minor:inode` in its sixth column.
 fn holder(folder: &File) -> String {
     let Ok(meta) = folder.metadata() else { return "unknown".into() };
     let inode = format!(":{}", meta.ino());

@@ -67,7 +67,7 @@ fn only_what_was_mounted_here_is_unmounted_and_only_when_it_is_empty() {
     make_root(&ours).unwrap().keep();
     fs::create_dir(ours.join("x")).unwrap();
     remove_root(&ours).unwrap();
-    assert!(is_mounted(&ours), "somebody's folder is in it");
+    assert!(is_mounted(&ours), "another's folder is in it");
     fs::remove_dir(ours.join("x")).unwrap();
     remove_root(&ours).unwrap();
     assert!(!is_mounted(&ours));
@@ -116,7 +116,7 @@ fn the_lock_file_names_its_place_and_goes_with_the_lock() {
     assert!(taken(Lock::take(&cgroup, &folder.0.join("other"))), "the cgroup");
     assert!(taken(Lock::root(&root)), "the folder");
     assert!(matches!(Lock::is_free(&cgroup), Err(LockError::Taken { .. })));
-    assert_eq!(remove_stale(&root, Some(&cgroup)), Vec::<PathBuf>::new(), "somebody holds it");
+    assert_eq!(remove_stale(&root, Some(&cgroup)), Vec::<PathBuf>::new(), "it is held");
     drop(lock);
     assert_eq!(files(), Vec::<PathBuf>::new());
     assert!(Lock::is_free(&cgroup).is_ok());

@@ -19,7 +19,7 @@ fn port(at: &str, protocol: Protocol) -> PortPlan {
 }
 
 #[test]
-fn he_takes_his_port_by_both_protocols_in_the_families_that_he_has() {
+fn it_takes_its_port_by_both_protocols_in_the_families_that_it_has() {
     let name = |name: &str| ObjectName { namespace: "kube-system".into(), name: name.into() };
     let at: SocketAddr = "169.254.20.10:5353".parse().unwrap();
     let all = [StandIn { service: name("kube-dns"), port: 53, at: vec![at] }];

@@ -212,7 +212,7 @@ impl Table {
                 self.store.put_name(port.id, &port.name, &port.key)?;
                 self.store.set_turn(port.id, port.turn);
             }
-            // An agent was killed before it had made it free, or before anybody could see it.
+            // An agent was killed before it had made it free, or before it could be seen.
             let on_its_way_out = found.in_place && frontends.is_empty();
             let entry = Port { key: port.key, id: port.id, frontends, backends: backends.into(), stand_in };
             let ports = self.services.entry(port.name.clone()).or_default();

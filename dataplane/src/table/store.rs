@@ -56,7 +56,7 @@ impl Store {
         self.services.publish64(element(Field::ServiceSize, service) + OURS.at(Field::ServiceCluster), word.0);
     }
 
-    /// Makes a backend the service's stand-in; 0: nobody is.
+    /// Makes a backend the service's stand-in; 0: it has none.
     pub(super) fn set_stand_in(&self, service: u32, backend: u32) {
         let at = element(Field::ServiceSize, service) + OURS.at(Field::ServiceStandIn);
         self.services.publish64(at, u64::from(backend));
@@ -101,7 +101,7 @@ impl Store {
         element(Field::BackendSize, id) + OURS.at(Field::BackendLife)
     }
 
-    /// Writes a backend under an id that nobody reads, in a life that the id never had.
+    /// Writes a backend under an id that is not read yet, in a life that the id never had.
     pub(super) fn put_backend(&mut self, id: u32, service: u32, endpoint: &Endpoint) -> Result<(), TableError> {
         self.reach_backend(id)?;
         let life = self.backends.load32(Self::life_at(id)).wrapping_add(1).max(self.first_life) | 1;

@@ -16,17 +16,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder of pinned maps that goes with the value.
-struct Place(Folder, Sizes);
+struct Pins(Folder, Sizes);
 
-impl Place {
-    fn new(sizes: Sizes) -> Place {
+impl Pins {
+    fn new(sizes: Sizes) -> Pins {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("bowline-table-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let root = PathBuf::from(crate::place::BPFFS).join(name);
         make_root(&root).unwrap();
         let folder = Folder(root.join("maps"));
         make_maps(&folder, &sizes).unwrap();
-        Place(folder, sizes)
+        Pins(folder, sizes)
     }
 
     fn found(&self) -> Vec<FoundPort> {
@@ -65,7 +65,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Pins {
     fn drop(&mut self) {
         let _ = self.0.remove();
         let _ = std::fs::remove_dir(self.0.0.parent().unwrap());
@@ -161,7 +161,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn any_history_ends_as_a_fresh_start(steps in prop::collection::vec(step(), 1..25)) {
-        let place = Place::new(sizes());
+        let place = Pins::new(sizes());
         let mut table = place.table();
         let mut last: BTreeMap<u8, Option<Want>> = BTreeMap::new();
         for step in steps {
@@ -184,7 +184,7 @@ proptest! {
             }
         }
         table.settle().unwrap();
-        let fresh = Place::new(sizes());
+        let fresh = Pins::new(sizes());
         let mut other = fresh.table();
         let all = last.iter().filter_map(|(n, w)| w.as_ref().map(|w| (name(*n), plans(*n, w))));
         prop_assert!(apply(&mut other, all.collect()).is_empty());
@@ -213,7 +213,7 @@ fn some(backends: &[u8]) -> Want {
 
 #[test]
 fn the_same_again_writes_nothing() {
-    let place = Place::new(sizes());
+    let place = Pins::new(sizes());
     let mut table = place.table();
     let plan = plans(1, &some(&[1, 2, 3]));
     apply(&mut table, vec![(name(1), plan.clone())]);
@@ -226,7 +226,7 @@ fn the_same_again_writes_nothing() {
 
 #[test]
 fn a_backend_that_stays_keeps_its_id_and_its_life() {
-    let place = Place::new(sizes());
+    let place = Pins::new(sizes());
     let mut table = place.table();
     apply(&mut table, vec![(name(1), plans(1, &some(&[1, 2, 3])))]);
     let before = place.found()[0].backends.clone();
@@ -242,7 +242,7 @@ fn a_backend_that_stays_keeps_its_id_and_its_life() {
 
 #[test]
 fn an_id_is_not_used_again_before_a_grace_period() {
-    let place = Place::new(sizes());
+    let place = Pins::new(sizes());
     let mut table = place.table();
     apply(&mut table, vec![(name(1), plans(1, &some(&[1])))]);
     let first = place.found()[0].backends[0].0;
@@ -256,7 +256,7 @@ fn an_id_is_not_used_again_before_a_grace_period() {
 
 #[test]
 fn a_front_end_moves_without_a_gap() {
-    let place = Place::new(sizes());
+    let place = Pins::new(sizes());
     let mut table = place.table();
     apply(&mut table, vec![(name(1), plans(1, &some(&[1])))]);
     let mine = plans(1, &some(&[1]));
@@ -291,15 +291,15 @@ fn what_is_gone_is_served_until_it_goes() {
 
 #[test]
 fn a_full_map_refuses_the_change_and_hurts_nobody_else() {
-    let place = Place::new(Sizes { backends: 5, ..sizes() });
+    let place = Pins::new(Sizes { backends: 5, ..sizes() });
     let mut table = place.table();
     assert!(apply(&mut table, vec![(name(1), plans(1, &some(&[1, 2, 3])))]).is_empty());
     let before = place.seen();
     let refused =
         apply(&mut table, vec![(name(1), plans(1, &some(&[1, 2, 3, 4, 5]))), (name(2), plans(2, &some(&[1])))]);
     assert_eq!(refused.len(), 1);
-    let (who, error) = &refused[0];
-    assert_eq!(who, &name(1));
+    let (service, error) = &refused[0];
+    assert_eq!(service, &name(1));
     assert!(matches!(error, TableError::Full { map: "backends", capacity: 4, flag: "--max-backends" }), "{error}");
     let key = before.keys().next().unwrap();
     assert_eq!(place.seen()[key], before[key], "the refused one is as it was");
@@ -312,7 +312,7 @@ fn a_full_map_refuses_the_change_and_hurts_nobody_else() {
 
 #[test]
 fn a_refused_change_takes_nothing_away() {
-    let place = Place::new(Sizes { backends: 11, ..sizes() });
+    let place = Pins::new(Sizes { backends: 11, ..sizes() });
     let mut table = place.table();
     let old = plans(1, &some(&[1, 2, 3, 4, 5, 6]));
     apply(&mut table, vec![(name(1), old.clone())]);
@@ -326,7 +326,7 @@ fn a_refused_change_takes_nothing_away() {
 
 #[test]
 fn other_sizes_of_the_arena_leave_what_stands() {
-    let mut place = Place::new(sizes());
+    let mut place = Pins::new(sizes());
     let mut table = place.table();
     for n in 0..6 {
         apply(&mut table, vec![(name(n), plans(n, &some(&[1, 2, 3, 4, 5])))]);
@@ -348,7 +348,7 @@ fn every_map_that_can_be_full_says_so() {
         (Sizes { slots: 16, ..sizes() }, "slots"),
     ];
     for (sizes, want) in cases {
-        let place = Place::new(sizes);
+        let place = Pins::new(sizes);
         let mut table = place.table();
         let refused: Vec<_> =
             (1..=4).flat_map(|n| apply(&mut table, vec![(name(n), plans(n, &some(&[1, 2])))])).collect();

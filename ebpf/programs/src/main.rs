@@ -238,7 +238,7 @@ fn sock_release(ctx: SockContext) -> i32 {
     if protocol != TCP && protocol != UDP {
         return ALLOW;
     }
-    // The other layout first: who copies an entry looks there last whether its socket still lives.
+    // The other layout first: an agent that copies an entry looks there last whether its socket still lives.
     let previous = if maps::has_previous() { decide::release(&Previous, cookie, protocol) } else { 0 };
     let mut walk = Walk { cookie, next: decide::release(&maps::Current, cookie, protocol), previous };
     if walk.next == 0 && walk.previous == 0 {

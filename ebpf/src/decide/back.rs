@@ -41,7 +41,7 @@ pub(super) fn back_is_itself<S: Sockets>(s: &S, cookie: u64, peer: &Endpoint) {
     let mut t = Translation::default();
     let back = SocketKey::back(cookie, peer);
     if s.get_brought(&back, &mut t) && t.vip != *peer {
-        // Whose it is stays, so that it goes with that.
+        // Its service stays, so that it goes with that.
         t.vip = *peer;
         s.put_brought(&back, &t);
     }

@@ -140,7 +140,7 @@ impl Model {
         self.words.insert(service, Word::new(base, ids.len() as u32, 1).0);
     }
 
-    /// Gives a service a stand-in at 9:53, id service * 100 + 99, who is alive until `until`.
+    /// Gives a service a stand-in at 9:53, id service * 100 + 99, which is alive until `until`.
     fn give_stand_in(&mut self, service: u32, until: u64) -> Endpoint {
         let (id, endpoint) = (service * 100 + 99, at(9, 53));
         self.backends.insert(id, Backend::new(endpoint, service, 1));
@@ -303,7 +303,7 @@ fn two_services_with_one_backend_and_one_socket() {
     for round in 0..3 {
         for service in 1..=3 {
             assert!(send(&m, &Model::ask(service, 5, UDP)).redirected);
-            assert_eq!(receive(&m, 5, &at(5000, 8080)), Some(at(service, 80)), "round {round}: whom it asked last");
+            assert_eq!(receive(&m, 5, &at(5000, 8080)), Some(at(service, 80)), "round {round}: what it asked last");
         }
     }
     // One of them moves away: the others' answers are recognised all the same.
@@ -407,7 +407,7 @@ fn a_stand_in_serves_where_no_endpoint_does() {
     assert_eq!(send(&m, &Model::ask(1, 2, UDP)).to, local);
     m.now.set(1_000);
     assert_eq!(connect(&m, &Model::ask(1, 3, TCP)).verdict, Verdict::NoEndpoint);
-    assert_eq!(send(&m, &Model::ask(1, 2, UDP)).verdict, Verdict::NoEndpoint, "nobody stays with the dead");
+    assert_eq!(send(&m, &Model::ask(1, 2, UDP)).verdict, Verdict::NoEndpoint, "no call stays with the dead");
     m.alive_until.set(2_000);
     m.words.insert(1, 0);
     assert_eq!(connect(&m, &Model::ask(1, 4, TCP)).verdict, Verdict::Withdrawn);

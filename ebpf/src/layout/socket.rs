@@ -11,7 +11,7 @@ pub const FURTHER: u32 = 1;
 pub const ITSELF: u32 = 1 << 1;
 /// The same of the previous backend.
 pub const PREVIOUS_ITSELF: u32 = 1 << 2;
-/// Flag of a socket's first translation: it was sent to; whom the socket is connected to, if to anybody, is another
+/// Flag of a socket's first translation: it was sent to; what the socket is connected to, if to anything, is another
 /// thing.
 pub const SENT: u32 = 1 << 3;
 

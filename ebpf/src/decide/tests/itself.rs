@@ -1,4 +1,4 @@
-//! Backends that a socket asks directly, beside the VIP that leads to them: each answer shows whom it last asked.
+//! Backends that a socket asks directly, beside the VIP that leads to them: each answer shows what it last asked.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn send_itself(m: &Model, cookie: u64, to: Endpoint) {
     assert_eq!((d.verdict, d.redirected), (Verdict::NotService, false));
 }
 
-/// Whom an answer from an endpoint shows as sender.
+/// What an answer from an endpoint shows as sender.
 fn sender(m: &Model, cookie: u64, from: Endpoint) -> Endpoint {
     receive(m, cookie, &from).unwrap_or(from)
 }
