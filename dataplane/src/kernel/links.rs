@@ -61,7 +61,8 @@ pub enum AttachPoint<'a> {
     },
     /// The packets of a device.
     Device {
-        /// Its index in the network namespace of the thread that attaches.
+        /// Its index in the network namespace of the thread that attaches. It stays there: a device that is moved takes
+        /// its programs along, and a link doesn't tell which namespace its index is of.
         index: u32,
         /// Which packets, and when.
         hook: DeviceHook,
