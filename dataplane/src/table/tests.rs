@@ -273,7 +273,7 @@ fn a_front_end_moves_without_a_gap() {
 
 #[test]
 fn what_is_gone_is_served_until_it_goes() {
-    let place = Place::new(sizes());
+    let place = Pins::new(sizes());
     let mut table = place.table();
     apply(&mut table, vec![(name(1), plans(1, &some(&[1])))]);
     let before = place.seen();
