@@ -35,7 +35,7 @@ build: ## Build target/release/bowline
 
 test: ## Run every test (loads eBPF programs, makes network namespaces; takes all away again)
 	@scripts/setup test
-	@cargo test --workspace --no-fail-fast
+	@scripts/test
 
 test-long: ## The same, and those that take long whole: storms, big clusters, ten rollouts (an hour)
 	@BOWLINE_TEST_LONG=1 $(MAKE) test

@@ -9,8 +9,8 @@ use bowline_sources::store::{Error, LAST_APPLIED, Resource, Store};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::log::tell;
 use crate::store::{ClusterArgs, FileArgs, StoreArgs, block_on, label, list, name, namespace, read, say, write};
+use bowline_agent::log::tell;
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]

@@ -2,26 +2,21 @@
 //! that state this version does not serve.
 
 use std::process::ExitCode;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bowline_agent::reading::read_once;
 use bowline_cluster::snapshot::Snapshot;
-use bowline_cluster::source::{Problem, Sink, Stop, Update};
-use bowline_cluster::{span, state};
+use bowline_cluster::source::Problem;
 use bowline_dataplane::check::{Fitness, check};
 use bowline_dataplane::plan::not_served;
 use bowline_sources::kubernetes::Wanted;
+use bowline_sources::state_ref::StateRef;
 use ipnet::IpNet;
 
 use crate::cli::CheckArgs;
-use crate::log::tell;
-use crate::states::{Place, State};
 use crate::store::{say, write};
 use crate::table::render;
-
-/// How long a state is waited for.
-const PATIENCE: Duration = Duration::from_secs(15);
+use bowline_agent::log::tell;
 
 /// Prints the findings; fails where the agent couldn't work, or a state can't be read.
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
@@ -59,78 +54,16 @@ fn machine(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes what a source tells until that is whole.
-#[derive(Default)]
-struct Reader {
-    read: Mutex<Read>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Read {
-    state: state::State,
-    ended: Option<String>,
-    /// It was waited for long enough.
-    is_late: bool,
-}
-
-impl Sink for Reader {
-    fn update(&self, update: Update) {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.state.apply(update);
-        self.changed.notify_all();
-    }
-}
-
-/// Reads a state once, whole: what it is, and what in it is refused.
+/// Reads a state once, whole, and says so if that takes long.
 ///
 /// # Errors
-/// It can't be read within a quarter of a minute.
-pub(crate) fn read(state: &State, wanted: Wanted, ranges: &[IpNet]) -> anyhow::Result<(Snapshot, Vec<Problem>)> {
-    let reader = Reader::default();
-    reader.read.lock().unwrap_or_else(PoisonError::into_inner).state = state::State::new(state.options(ranges));
-    let stop = Stop::default();
-    let mut state = state.clone();
-    if let Place::Kubernetes(access) = &mut state.place {
-        // Whoever serves that address now, this doesn't wait to do it.
-        access.allow_service_address = true;
-    }
-    let mut source = state.source(wanted);
-    std::thread::scope(|scope| {
-        let (reader, stop) = (&reader, &stop);
-        scope.spawn(move || {
-            let ended = source.run(reader, stop);
-            let mut read = reader.read.lock().unwrap_or_else(PoisonError::into_inner);
-            read.ended = Some(ended.err().map_or_else(|| "it has ended".to_owned(), |problem| problem.to_string()));
-            reader.changed.notify_all();
-        });
-        let deadline = Instant::now() + PATIENCE;
-        let mut told = false;
-        let mut read = reader.read.lock().unwrap_or_else(PoisonError::into_inner);
-        while !read.state.synced() && read.ended.is_none() && Instant::now() < deadline {
-            read = reader.changed.wait_timeout(read, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
-            if !told && !read.state.synced() && deadline - Instant::now() < PATIENCE - Duration::from_secs(1) {
-                told = true;
-                tell(&format!("reading {} ({} at most) ...", state.name, span::human(PATIENCE)));
-            }
-        }
-        read.is_late = Instant::now() >= deadline;
-        stop.stop();
-    });
-    // The source has ended: whatever it had to tell of what it refused has come, too.
-    let read = reader.read.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match (&read.ended, read.state.synced()) {
-        (_, true) => Ok((read.state.snapshot(), read.state.problems())),
-        (Some(why), false) if !read.is_late => anyhow::bail!("{why}"),
-        (_, false) => {
-            let why = read.state.away().unwrap_or("it is slow");
-            anyhow::bail!("it could not be read within {}: {why}", span::human(PATIENCE))
-        }
-    }
+/// It can't be read.
+pub(crate) fn read(state: &StateRef, wanted: Wanted, ranges: &[IpNet]) -> anyhow::Result<(Snapshot, Vec<Problem>)> {
+    read_once(state, wanted, ranges, tell)
 }
 
 /// Prints what of a state would not be served, and what in it is refused.
-fn report(state: &State, snapshot: &Snapshot, problems: &[Problem]) -> anyhow::Result<()> {
+fn report(state: &StateRef, snapshot: &Snapshot, problems: &[Problem]) -> anyhow::Result<()> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (name, service) in &snapshot.services {
         rows.extend(not_served(service).into_iter().map(|what| vec![name.to_string(), what]));

@@ -4,16 +4,18 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bowline_agent::address::{self, Bind};
+use bowline_agent::log::Format;
 use bowline_dataplane::{Sizes, place};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::address::{self, Bind};
-use crate::agent::{NodeLocalArgs, NodeObjectArgs};
 use crate::apply::ApplyArgs;
 use crate::delete::DeleteArgs;
 use crate::diff::DiffArgs;
 use crate::dns::DnsArgs;
 use crate::get::GetArgs;
+use crate::node_local::NodeLocalArgs;
+use crate::node_object::NodeObjectArgs;
 use crate::states::StateArgs;
 
 /// Service addresses for a node, by programs in the kernel, and DNS for a cluster.
@@ -77,7 +79,7 @@ pub(crate) enum Command {
     ///
     /// Detaches the programs and removes the maps of one place. Give the --bpf-root that the agent had; what is
     /// there is found also when the cgroup is gone. Refused while an agent runs.
-    Cleanup(Place),
+    Cleanup(PlaceArgs),
     /// Prints completions for a shell
     Completions {
         /// Which shell.
@@ -89,7 +91,7 @@ pub(crate) enum Command {
 
 /// Where the programs are attached and pinned.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct PlaceArgs {
     /// The cgroup whose processes are served, with all below it
     ///
     /// Found by itself: the unified hierarchy wherever it is mounted, which is every process.
@@ -100,7 +102,7 @@ pub(crate) struct Place {
     pub(crate) bpf_root: PathBuf,
 }
 
-impl Place {
+impl PlaceArgs {
     /// The folder for pins, in one spelling: by it what belongs to a place is known.
     pub(crate) fn bpf_root(&self) -> PathBuf {
         place::resolve(&self.bpf_root)
@@ -135,6 +137,16 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Format {
+        match format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Coredns => Format::Coredns,
+            LogFormat::Json => Format::Json,
+        }
+    }
+}
+
 /// Arguments of `node`.
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
@@ -155,7 +167,7 @@ pub(crate) struct NodeArgs {
     pub(crate) hostname_override: Option<String>,
     /// Where and with which pins.
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) place: PlaceArgs,
     /// Serves /metrics; without a port at 10249; empty: not
     #[arg(long, value_name = "IP[:PORT]", default_value = "127.0.0.1:10249", value_parser = address::metrics)]
     pub(crate) metrics_bind_address: Bind,

@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::apply::DryRunArg;
-use crate::log::tell;
 use crate::store::{FileArgs, StoreArgs, block_on, name, namespace, read_names, say};
+use bowline_agent::log::tell;
 
 /// Arguments of `delete`.
 #[derive(Debug, Args)]

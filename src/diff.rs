@@ -9,8 +9,8 @@ use bowline_sources::store::apply::DryRun;
 use clap::Args;
 use serde_json::Value;
 
-use crate::log::tell;
 use crate::store::{ClusterArgs, FileArgs, StoreArgs, block_on, label, namespace, read, write};
+use bowline_agent::log::tell;
 
 /// Arguments of `diff`.
 #[derive(Debug, Args)]

@@ -13,25 +13,26 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use bowline_agent::needs::{needs_pods, wish};
+use bowline_agent::{log, process};
 use bowline_dns::corefile::Corefile;
 use bowline_dns::feed::Feed;
 use bowline_dns::server::{Ahead, Instance, Running, Services, Settings};
 use bowline_sources::kubernetes::{Access, Pods, Wanted};
+use bowline_sources::state_ref::{StateKind, StateRef};
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::cli::LogFormat;
-use crate::daemon;
-use crate::log;
-use crate::states::{Place, State, StateArgs};
+use crate::states::StateArgs;
 
 mod check;
 mod explain;
 mod follow;
 mod import;
 mod look;
-pub(crate) mod names;
+mod names;
 mod query;
 
 use follow::Following;
@@ -174,15 +175,15 @@ impl ConfArgs {
     ///
     /// # Errors
     /// The flags contradict each other.
-    pub(crate) fn state(&self, corefile: &Corefile) -> anyhow::Result<Option<State>> {
+    pub(crate) fn state(&self, corefile: &Corefile) -> anyhow::Result<Option<StateRef>> {
         let mut state = self.states.states()?.into_iter().next();
         if state.is_none()
-            && let Some(wish) = names::wish(corefile)?
+            && let Some(wish) = wish(corefile)?
         {
-            let (place, sync_period) = (Place::Kubernetes(self.states.reach(wish)), self.states.config_sync_period);
-            state = Some(State { name: "local".to_owned(), place, sync_period });
+            let (kind, sync_period) = (StateKind::Kubernetes(self.states.reach(wish)), self.states.config_sync_period);
+            state = Some(StateRef { name: "local".to_owned(), kind, sync_period });
         }
-        if let Some(State { place: Place::Kubernetes(access), .. }) = &mut state {
+        if let Some(StateRef { kind: StateKind::Kubernetes(access), .. }) = &mut state {
             allow_service_address(access);
         }
         Ok(state)
@@ -207,7 +208,7 @@ fn allow_service_address(access: &mut Access) {
 
 /// What of a cluster a Corefile needs.
 pub(crate) fn wanted(corefile: &Corefile) -> Wanted {
-    let pods = names::needs_pods(corefile).map_or(Pods::None, |_| Pods::All);
+    let pods = needs_pods(corefile).map_or(Pods::None, |_| Pods::All);
     Wanted { pods, names_only: true }
 }
 
@@ -216,7 +217,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         let names = bowline_dns::plugin::order::PLUGINS.iter().map(|(name, _)| format!("dns.{name}\n"));
         return crate::store::write(&names.collect::<String>()).map(|_| ());
     }
-    daemon::start(args.log_format, if args.quiet { 0 } else { args.v });
+    process::start(args.log_format.into(), if args.quiet { 0 } else { args.v });
     if let Some(path) = &args.pidfile {
         std::fs::write(path, format!("{}\n", std::process::id()))
             .with_context(|| format!("--pidfile {}", path.display()))?;

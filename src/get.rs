@@ -7,7 +7,7 @@ mod table;
 use bowline_cluster::selector::Selector;
 use clap::{Args, ValueEnum};
 
-use crate::cli::Place;
+use crate::cli::PlaceArgs;
 use crate::store::{Found, StoreArgs};
 
 /// Arguments of `get`.
@@ -41,7 +41,7 @@ pub(crate) struct GetArgs {
     kernel: bool,
     /// Where the agent works: of the kernel what is pinned at its --bpf-root is shown, whatever its --cgroup-root.
     #[command(flatten)]
-    place: Place,
+    place: PlaceArgs,
 }
 
 /// How `get` shows it.

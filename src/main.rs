@@ -3,20 +3,16 @@
 // They panic where nobody reads any more: `log::tell` and `store::write` don't.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
-mod address;
-mod agent;
 mod apply;
 mod check;
 mod cli;
-mod daemon;
 mod delete;
 mod diff;
 mod dns;
 mod get;
-mod http;
-mod log;
-mod metrics;
-mod panic;
+mod node;
+mod node_local;
+mod node_object;
 mod root;
 mod states;
 mod store;
@@ -24,6 +20,7 @@ mod table;
 
 use std::process::ExitCode;
 
+use bowline_agent::log;
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use store::{say, write};
@@ -31,7 +28,7 @@ use store::{say, write};
 fn main() -> ExitCode {
     let cli = Cli::parse_from(dns::with_two_dashes(std::env::args_os()));
     let result = match cli.command {
-        Command::Node(args) => agent::run(*args),
+        Command::Node(args) => node::run(&args),
         Command::Dns(args) => dns::run(*args),
         Command::Apply(args) => apply::run(&args),
         Command::Delete(args) => delete::run(&args),
@@ -66,13 +63,13 @@ fn man() -> anyhow::Result<()> {
     write(&String::from_utf8_lossy(&text)).map(drop)
 }
 
-fn cleanup(place: &cli::Place) -> anyhow::Result<()> {
+fn cleanup(place: &cli::PlaceArgs) -> anyhow::Result<()> {
     root::need("cleanup", "takes programs and maps out of the kernel")?;
     let root = place.bpf_root();
     // What is pinned is found without it: it may be gone.
     let cgroup = place.cgroup_root().ok();
     let removed = bowline_dataplane::cleanup::cleanup(cgroup.as_deref(), &root)?;
-    let interfaces = agent::remove_interface(&root)?;
+    let interfaces = bowline_agent::node_local::interface::remove(&root)?;
     if removed.paths.is_empty() && interfaces.is_empty() {
         say(&format!("nothing was installed at {}", root.display()))?;
     }

@@ -1,144 +1,34 @@
-//! What `--state` names: where a cluster's objects come from.
-//!
-//! One string says it whole, so that it can stand in a flag, in BOWLINE_STATE, and several times:
-//!
-//! ```text
-//! [NAME=]files:DIR
-//! [NAME=]etcd:URL[,URL...][?prefix=P&cacert=FILE&cert=FILE&key=FILE&user=NAME&password-file=FILE]
-//! [NAME=]kubernetes[:KUBECONFIG][?context=NAME&apiserver=URL,URL]
-//! ```
+//! The flags that say which clusters there are.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use bowline_cluster::source::SYNC_PERIOD;
-use bowline_cluster::source::Source;
-use bowline_cluster::state::Options;
-use bowline_etcd::{Location, LocationError};
-use bowline_sources::etcd::Etcd;
-use bowline_sources::files::Files;
-use bowline_sources::kubernetes::{self, Access, Kubernetes, Wanted};
+use bowline_sources::kubernetes::{self, Access};
+use bowline_sources::state_ref::{StateKind, StateRef, StateRefError};
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Command};
 use http::Uri;
 use ipnet::IpNet;
 
-/// The name of a cluster whose `--state` has none.
-const UNNAMED: &str = "local";
-
-/// Where one cluster's objects come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// A folder of manifests.
-    Files(PathBuf),
-    /// Objects in etcd.
-    Etcd(Location),
-    /// A Kubernetes API server.
-    Kubernetes(Access),
-}
-
-/// A cluster, and where its objects come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct State {
-    /// What it is called here.
-    pub(crate) name: String,
-    /// Where its objects come from.
-    pub(crate) place: Place,
-    /// How often what is known of a server is compared with what it has.
-    pub(crate) sync_period: Duration,
-}
-
-impl State {
-    /// Whether nobody but Bowline does the API server's and the endpoint controller's part there.
-    fn is_bare(&self) -> bool {
-        !matches!(self.place, Place::Kubernetes(_))
-    }
-
-    /// Whether it is on a server, which may be away when the agent starts.
-    pub(crate) fn is_remote(&self) -> bool {
-        !matches!(self.place, Place::Files(_))
-    }
-
-    /// Whether all that is wanted is read there, whatever was wanted before.
-    pub(crate) fn is_read_whole(&self) -> bool {
-        self.is_bare()
-    }
-
-    /// What a state of its objects has to do besides keeping them; `ranges` as `--service-cluster-ip-range`.
-    pub(crate) fn options(&self, ranges: &[IpNet]) -> Options {
-        Options { service_cidrs: ranges.to_vec(), complete: self.is_bare() }
-    }
-
-    /// What is wrong with the certificates and keys that it is reached with.
-    pub(crate) fn troubles(&self) -> Vec<String> {
-        let files = match &self.place {
-            Place::Etcd(location) => location.files(),
-            Place::Kubernetes(Access { kubeconfig: None, tls: Some([certificate, key, ca]), .. }) => {
-                bowline_tls::Files { authority: Some(ca.clone()), own: Some((certificate.clone(), key.clone())) }
-            }
-            _ => return Vec::new(),
-        };
-        match files.load() {
-            Ok(_) => files.doubts(),
-            Err(reason) => vec![reason],
-        }
-    }
-
-    /// What reads it. Folders and etcd are read whole, whatever is wanted.
-    pub(crate) fn source(&self, wanted: Wanted) -> Box<dyn Source> {
-        match &self.place {
-            Place::Files(folder) => Box::new(Files::new(folder.clone())),
-            Place::Etcd(location) => Box::new(Etcd::new(location.clone()).compared_every(self.sync_period)),
-            Place::Kubernetes(access) => {
-                Box::new(Kubernetes::new(access.clone(), wanted).compared_every(self.sync_period))
-            }
-        }
-    }
-}
-
-impl FromStr for State {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<State, String> {
-        let (name, source) = match text.split_once('=') {
-            Some((name, source)) if !name.contains([':', '?', ',']) => (name, source),
-            _ => (UNNAMED, text),
-        };
-        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if name.is_empty() || name.len() > 63 || !name.bytes().all(is_name) {
-            return Err(format!("{name:?} is no name for a cluster; write up to 63 of a-z, 0-9 and -"));
-        }
-        let kind = source.split([':', '?']).next().unwrap_or_default();
-        let place = match (kind, source.split_once(':')) {
-            ("files", Some((_, folder))) if !folder.is_empty() => Place::Files(folder.into()),
-            ("etcd", Some((_, location))) => {
-                Place::Etcd(location.parse().map_err(|error: LocationError| error.to_string())?)
-            }
-            ("kubernetes", _) => Place::Kubernetes(source.parse()?),
-            _ => {
-                return Err(format!("`{kind}` is no source; write files:DIR, etcd:URL,URL or kubernetes[:KUBECONFIG]"));
-            }
-        };
-        Ok(State { name: name.to_owned(), place, sync_period: SYNC_PERIOD })
-    }
-}
-
 /// Reads a state without repeating it where it is refused: somebody may have written a password into it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quietly;
 
 impl TypedValueParser for Quietly {
-    type Value = State;
+    type Value = StateRef;
 
-    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<State, clap::Error> {
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<StateRef, clap::Error> {
         let refuse = |message: &str| {
             let message = format!("--state (or BOWLINE_STATE): {message}\n");
             clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
         };
-        value.to_str().ok_or_else(|| refuse("is not UTF-8"))?.parse().map_err(|error: String| refuse(&error))
+        value
+            .to_str()
+            .ok_or_else(|| refuse("is not UTF-8"))?
+            .parse()
+            .map_err(|error: StateRefError| refuse(&error.to_string()))
     }
 }
 
@@ -205,7 +95,7 @@ pub(crate) struct StateArgs {
         env = "BOWLINE_STATE",
         value_parser = Quietly
     )]
-    states: Vec<State>,
+    states: Vec<StateRef>,
     /// How to reach Kubernetes, for a state `kubernetes` that doesn't say it itself
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -243,12 +133,12 @@ impl StateArgs {
     ///
     /// # Errors
     /// Two have one name, or a flag belongs to none of them.
-    pub(crate) fn states(&self) -> anyhow::Result<Vec<State>> {
+    pub(crate) fn states(&self) -> anyhow::Result<Vec<StateRef>> {
         let mut states = self.states.clone();
         let mut used = false;
         for state in &mut states {
             state.sync_period = self.config_sync_period;
-            if let Place::Kubernetes(access) = &mut state.place {
+            if let StateKind::Kubernetes(access) = &mut state.kind {
                 *access = self.reach(std::mem::take(access));
                 used = true;
             }

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_etcd::Location;
+use bowline_sources::state_ref::{StateKind, StateRef, StateRefError};
 use bowline_sources::store::{Resource, Settings, Store};
 use clap::Args;
 use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::cli;
-use crate::log::tell;
-use crate::states::{Place, Quietly, State};
+use crate::states::Quietly;
+use bowline_agent::log::tell;
 pub(crate) use input::{FileArgs, read, read_names};
 pub(crate) use output::{list, say, write};
 
@@ -31,7 +32,7 @@ pub(crate) struct StoreArgs {
     ///
     /// As `bowline node` has it; else what BOWLINE_STATE says.
     #[arg(long, value_name = "SOURCE", value_parser = Quietly)]
-    state: Option<State>,
+    state: Option<StateRef>,
     /// How long to wait for etcd, for each object, before giving up (5s, 1m30s, a number of seconds; 0 for ever)
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = cli::span)]
     request_timeout: Duration,
@@ -53,11 +54,13 @@ impl StoreArgs {
             Some(state) => (state.clone(), true),
             None => match std::env::var(STATE).ok().as_deref().and_then(|text| text.split_whitespace().next()) {
                 None => return Ok(Found::Nothing),
-                Some(text) => (text.parse().map_err(|error: String| anyhow::anyhow!("{STATE}: {error}"))?, false),
+                Some(text) => {
+                    (text.parse().map_err(|error: StateRefError| anyhow::anyhow!("{STATE}: {error}"))?, false)
+                }
             },
         };
-        match state.place {
-            Place::Etcd(location) => Ok(Found::Etcd(location)),
+        match state.kind {
+            StateKind::Etcd(location) => Ok(Found::Etcd(location)),
             _ if !by_flag => Ok(Found::Nothing),
             other => Err(instead(&other)),
         }
@@ -70,8 +73,8 @@ impl StoreArgs {
     pub(crate) fn open(&self) -> anyhow::Result<Store> {
         match self.find()? {
             Found::Etcd(location) => Ok(self.store(location)),
-            Found::Nothing => match std::env::var(STATE).ok().and_then(|text| text.parse::<State>().ok()) {
-                Some(state) => Err(instead(&state.place)),
+            Found::Nothing => match std::env::var(STATE).ok().and_then(|text| text.parse::<StateRef>().ok()) {
+                Some(state) => Err(instead(&state.kind)),
                 None => anyhow::bail!("which state? give --state etcd:URL,URL, or set {STATE}"),
             },
         }
@@ -86,9 +89,9 @@ impl StoreArgs {
 }
 
 /// Who writes to a state that isn't etcd.
-fn instead(place: &Place) -> anyhow::Error {
-    match place {
-        Place::Files(folder) => {
+fn instead(kind: &StateKind) -> anyhow::Error {
+    match kind {
+        StateKind::Files(folder) => {
             let folder = folder.display();
             anyhow::anyhow!("this works on a state in etcd; the state is a folder: edit the manifests in {folder}")
         }

@@ -6,6 +6,7 @@
 //! kubernetes  an API server               │
 //! saved       the copy on this disk      ─┘
 //!
+//! state_ref   which of them, as `--state` says it
 //! store       what `bowline apply` does: checks an object and writes it into etcd with what it claims
 //! ```
 //!
@@ -20,4 +21,5 @@ pub mod manifest;
 pub mod parse;
 mod remote;
 pub mod saved;
+pub mod state_ref;
 pub mod store;

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::look::LookArgs;
-use crate::cli::LogFormat;
+use crate::store;
 use crate::table::render;
-use crate::{log, store};
+use bowline_agent::log;
 
 /// Arguments of `dns check`.
 #[derive(Debug, Args)]
@@ -17,7 +17,7 @@ pub(super) struct CheckArgs {
 /// Prints what would listen where, or fails with file, line, directive and reason.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     // Plugins say there what they doubt of certificates.
-    log::start(LogFormat::Text, 0);
+    log::start(log::Format::Text, 0);
     let look = args.look.open()?;
     let instance = look.build()?;
     let state = args.look.conf.state(&look.corefile)?;

@@ -6,10 +6,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use bowline_cluster::source::Stop;
 use bowline_dns::corefile::Corefile;
 use bowline_dns::feed::Feed;
 use bowline_dns::server::Refused;
@@ -19,9 +17,10 @@ use tokio::sync::mpsc;
 use super::{ConfArgs, ServeArgs, wanted};
 use bowline_cluster::follow::Row;
 
-use crate::agent::cluster::{self, Cluster};
-use crate::metrics::Metrics;
-use crate::states::State;
+use bowline_agent::cluster::{self, Cluster};
+use bowline_agent::metrics::Metrics;
+use bowline_agent::reading::Reading;
+use bowline_sources::state_ref::StateRef;
 
 /// How long a reload waits for what it needs to be read whole. It may be tried again.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -42,24 +41,20 @@ pub(super) struct Following {
 
 /// A cluster that is followed by a thread.
 struct Followed {
-    state: State,
+    state: StateRef,
     wanted: Wanted,
     cluster: Arc<Cluster>,
-    stop: Stop,
-    thread: thread::JoinHandle<()>,
+    reading: Reading,
 }
 
 impl Followed {
-    fn reads(&self, state: &State, wanted: &Wanted) -> bool {
+    fn reads(&self, state: &StateRef, wanted: &Wanted) -> bool {
         let has_pods = wanted.pods == Pods::None || self.wanted.pods == wanted.pods;
         self.state == *state && (has_pods || state.is_read_whole())
     }
 
     fn end(self) {
-        self.stop.stop();
-        if self.thread.join().is_err() {
-            tracing::error!("the thread that reads the state had ended by itself");
-        }
+        drop(self.reading);
         self.cluster.save(true);
     }
 }
@@ -115,7 +110,7 @@ impl Following {
             let ended = fatals.try_recv().ok();
             if ended.is_some() || began.elapsed() >= PATIENCE {
                 let why = ended.or_else(|| next.cluster.staleness()).unwrap_or_default();
-                next.stop.stop();
+                next.reading.stop();
                 return Err(Refused::NotYet(format!(
                     "it needs more of the cluster than is read now, and that could not be read: {why}; reload again once it can"
                 )));
@@ -149,12 +144,12 @@ impl Following {
 
     fn follow(
         &self,
-        state: State,
+        state: StateRef,
         wanted: Wanted,
         feed: Option<Arc<Feed>>,
         fatal: mpsc::UnboundedSender<String>,
     ) -> anyhow::Result<Followed> {
-        let mut source = state.source(wanted.clone());
+        let source = state.source(wanted.clone());
         let is_kept = state.is_remote() && !self.state_dir.is_empty();
         let disk = is_kept.then(|| cluster::disk(Path::new(&self.state_dir), &state.name, self.max_age));
         let options = state.options(&self.conf.states.service_cluster_ip_range);
@@ -166,17 +161,9 @@ impl Following {
         let mut row = Row::default();
         feed.into_iter().for_each(|feed| row.push(feed));
         let cluster = Arc::new(Cluster::new(&state.name, name, options, disk, row, Arc::new(Metrics::new())));
-        let stop = Stop::default();
-        let (sink, asked) = (cluster.clone(), stop.clone());
-        let read = move || {
-            let ended = source.run(&*sink, &asked);
-            if !asked.is_stopped() {
-                let why = ended.err().map_or_else(|| "the state's source has ended".to_owned(), |why| why.to_string());
-                // Nobody listens any more only when the end has come anyway.
-                let _ = fatal.send(why);
-            }
-        };
-        let thread = thread::Builder::new().name(format!("state-{}", state.name)).spawn(read)?;
-        Ok(Followed { state, wanted, cluster, stop, thread })
+        // Nobody listens any more only when the end has come anyway.
+        let ended = move |why| drop(fatal.send(why));
+        let reading = Reading::start(&state.name, source, cluster.clone(), ended)?;
+        Ok(Followed { state, wanted, cluster, reading })
     }
 }

@@ -8,8 +8,8 @@ use bowline_dns::corefile::kube_dns::KubeDns;
 use bowline_sources::parse::document;
 use clap::Args;
 
-use crate::log::tell;
 use crate::store;
+use bowline_agent::log::tell;
 
 /// Arguments of `dns import-kube-dns`.
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use bowline_dns::server::{Instance, Prepare, Services, Settings};
 use clap::Args;
 
 use super::{ConfArgs, with_hint};
-use crate::agent::Template;
+use bowline_agent::node_local::Template;
 
 /// What is looked at.
 #[derive(Clone, Debug, Args)]
@@ -19,7 +19,7 @@ pub(super) struct LookArgs {
     pub(super) conf: ConfArgs,
     /// Looks as `bowline node --dns` with this --localip does: server blocks without `bind` listen there only, and
     /// placeholders of NodeLocal DNSCache (__PILLAR__...) are filled in
-    #[arg(long, value_name = "IP,IP", value_delimiter = ',', value_parser = crate::address::ip)]
+    #[arg(long, value_name = "IP,IP", value_delimiter = ',', value_parser = bowline_agent::address::ip)]
     localip: Vec<IpAddr>,
     /// With --localip: the Service in kube-system whose address stands for __PILLAR__CLUSTER__DNS__
     #[arg(long, value_name = "NAME", default_value = "kube-dns", requires = "localip")]

@@ -7,9 +7,9 @@ use bowline_dataplane::inspect::{BackendView, ServiceView, StandInView, services
 use serde::Serialize;
 
 use super::{GetArgs, Output};
-use crate::log::tell;
 use crate::root;
 use crate::table::render;
+use bowline_agent::log::tell;
 
 /// A backend with the Service it belongs to.
 #[derive(Serialize)]
@@ -107,7 +107,7 @@ fn or_dash(text: &str) -> String {
     if text.is_empty() { "-".into() } else { text.to_owned() }
 }
 
-/// Who takes the traffic in the backends' place; `(away)`: he would, and they have it now.
+/// What takes the traffic in the backends' place; `(away)`: it would, and they have it now.
 fn stand_in(s: &StandInView) -> String {
     at(s.address, s.port) + if s.alive { "" } else { "(away)" }
 }

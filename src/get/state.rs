@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::table::{Table, cells, columns};
 use super::{GetArgs, Output};
-use crate::log::tell;
 use crate::store::{block_on, label, list, write};
+use bowline_agent::log::tell;
 
 /// What was asked for of one kind.
 struct Wanted {

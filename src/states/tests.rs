@@ -1,30 +1,10 @@
-//! The strings that name a state.
+//! The flags that name states.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test fails by panicking
 
 use super::*;
 
-fn parse(text: &str) -> State {
+fn parse(text: &str) -> StateRef {
     text.parse().unwrap_or_else(|why| panic!("{text}: {why}"))
-}
-
-#[test]
-fn a_name_may_stand_before_each_kind_of_source() {
-    let files = parse("files:/a=b");
-    assert_eq!((&*files.name, &files.place), (UNNAMED, &Place::Files("/a=b".into())));
-    assert_eq!(parse("east=files:x").name, "east");
-    assert!(matches!(parse("kubernetes").place, Place::Kubernetes(_)));
-    assert!(matches!(parse("west=kubernetes:/etc/kubeconfig?context=c").place, Place::Kubernetes(_)));
-    assert!(matches!(parse("kubernetes?apiserver=https://10.0.0.1:6443").place, Place::Kubernetes(_)));
-    let etcd = parse("etcd:https://a:2379,https://b:2379?prefix=/x");
-    assert!(etcd.name == UNNAMED && matches!(etcd.place, Place::Etcd(_)));
-}
-
-#[test]
-fn what_is_no_source_is_refused_with_what_to_write() {
-    for text in ["", "files:", "files", "folder:x", "etcd?x=y", "Ea st=files:x", "=files:x"] {
-        let why = text.parse::<State>().unwrap_err();
-        assert!(why.contains("write"), "{text}: {why}");
-    }
 }
 
 #[test]

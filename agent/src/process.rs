@@ -5,11 +5,10 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::LogFormat;
-use crate::log;
+use crate::log::{self, Format};
 
 /// Starts logging, takes as many files as the system allows, and stays when its terminal goes.
-pub(crate) fn start(format: LogFormat, verbosity: u8) {
+pub fn start(format: Format, verbosity: u8) {
     log::start(format, verbosity);
     crate::panic::watch();
     raise_file_limit();

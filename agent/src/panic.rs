@@ -11,7 +11,7 @@ const CODE: i32 = 101;
 
 /// To be called once, when logging has begun.
 #[allow(clippy::disallowed_methods, reason = "nobody can return from a thread that isn't ours to end")]
-pub(crate) fn watch() {
+pub fn watch() {
     std::panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("without a name");

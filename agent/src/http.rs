@@ -20,8 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
+use crate::Agent;
 use crate::address::{Bind, collide};
-use crate::agent::Agent;
 
 /// How long to wait before an address that can't be bound is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ pub(crate) fn health(agent: Arc<Agent>) -> Router {
 }
 
 /// Where something is to be served.
-pub(crate) struct Place {
+pub(crate) struct Listening {
     flag: &'static str,
     /// As it is shown.
     address: String,
@@ -74,17 +74,17 @@ pub(crate) struct Place {
     first: Option<io::Result<std::net::TcpListener>>,
 }
 
-impl Place {
+impl Listening {
     /// Listens, so that the start ends where that can never work.
     ///
     /// # Errors
     /// Nobody knows the name, or the system will refuse the address whenever it is asked.
-    pub(crate) fn listen(flag: &'static str, bind: &Bind) -> anyhow::Result<Place> {
+    pub(crate) fn open(flag: &'static str, bind: &Bind) -> anyhow::Result<Listening> {
         let at = bind.addresses().with_context(|| flag.to_owned())?;
         let first = (!at.is_empty()).then(|| std::net::TcpListener::bind(&at[..]));
         match &first {
             Some(Err(error)) if !may_come(error) => anyhow::bail!("{flag} {bind}: {error}; give another address"),
-            _ => Ok(Place { flag, address: bind.to_string(), at, first }),
+            _ => Ok(Listening { flag, address: bind.to_string(), at, first }),
         }
     }
 
@@ -92,7 +92,7 @@ impl Place {
     ///
     /// # Errors
     /// So it is.
-    pub(crate) fn check_beside(&self, other: &Place) -> anyhow::Result<()> {
+    pub(crate) fn check_beside(&self, other: &Listening) -> anyhow::Result<()> {
         match self.at.iter().any(|one| other.at.iter().any(|other| collide(one, other))) {
             true => anyhow::bail!(
                 "{} {} and {} {} exclude each other; give them different ports",
@@ -117,8 +117,8 @@ fn may_come(error: &io::Error) -> bool {
 
 /// Serves until the runtime ends. An address that can't be bound yet is no reason to end: it is tried again,
 /// as kube-proxy does.
-pub(crate) async fn serve(place: Place, what: &'static str, router: Router) {
-    let Place { flag, address, at, mut first } = place;
+pub(crate) async fn serve(at: Listening, what: &'static str, router: Router) {
+    let Listening { flag, address, at, mut first } = at;
     if at.is_empty() {
         return;
     }

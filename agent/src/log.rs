@@ -19,8 +19,6 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::cli::LogFormat;
-
 /// Bytes of lines that may wait.
 const ROOM: usize = 2 << 20;
 /// What a buffer keeps of its memory when it is empty.
@@ -28,13 +26,24 @@ const KEPT: usize = 64 << 10;
 /// How long the end waits for the last lines.
 const END: Duration = Duration::from_secs(1);
 
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Message and key=value pairs.
+    Text,
+    /// The same in CoreDNS's form: `[INFO] message`, without a time.
+    Coredns,
+    /// One JSON object a line.
+    Json,
+}
+
 /// Lines on their way to stderr; none before [`start`].
 static LINES: OnceLock<Lines> = OnceLock::new();
 /// What else is told of lost lines.
 static ON_LOSS: OnceLock<Box<dyn Fn(u64) + Send + Sync>> = OnceLock::new();
 
 /// Starts logging; called once.
-pub(crate) fn start(format: LogFormat, verbosity: u8) {
+pub fn start(format: Format, verbosity: u8) {
     let level = match verbosity {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -47,14 +56,14 @@ pub(crate) fn start(format: LogFormat, verbosity: u8) {
     }
     let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Out).log_internal_errors(false);
     match format {
-        LogFormat::Text => builder.with_target(false).with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Coredns => builder.with_ansi(false).event_format(Coredns).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        Format::Text => builder.with_target(false).with_ansi(io::stderr().is_terminal()).init(),
+        Format::Coredns => builder.with_ansi(false).event_format(Coredns).init(),
+        Format::Json => builder.json().flatten_event(true).init(),
     }
 }
 
 /// Events of this target are lines of their own in CoreDNS's form, without a level: where it listens.
-pub(crate) const BARE: &str = "bare";
+pub const BARE: &str = "bare";
 
 /// CoreDNS's form: `[INFO] message key=value`. What reads its logs finds the level there, and behind it the lines of
 /// `log` and `errors`.
@@ -86,13 +95,13 @@ where
 }
 
 /// Says a line to who called the command. Never fails; behind what was logged, where logging has started.
-pub(crate) fn tell(line: &str) {
+pub fn tell(line: &str) {
     // Nothing is left to say it to.
     let _ = Out.write_all(format!("{line}\n").as_bytes());
 }
 
 /// Waits until what was logged is written, for a second at most.
-pub(crate) fn end() {
+pub fn end() {
     if let Some(lines) = LINES.get() {
         let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.text.is_empty();
         drop(lines.written.wait_timeout_while(lines.waiting(), END, is_busy));
@@ -100,12 +109,12 @@ pub(crate) fn end() {
 }
 
 /// How many lines were lost since the start.
-pub(crate) fn lost() -> u64 {
+pub fn lost() -> u64 {
     LINES.get().map_or(0, |lines| lines.lost.load(Ordering::Relaxed))
 }
 
 /// Tells `count` of each line that is lost from now on. For the first who asks.
-pub(crate) fn on_loss(count: impl Fn(u64) + Send + Sync + 'static) {
+pub fn on_loss(count: impl Fn(u64) + Send + Sync + 'static) {
     let _ = ON_LOSS.set(Box::new(count));
 }
 

@@ -12,13 +12,13 @@ const NOT_SUPPORTED: i32 = 95;
 
 /// The interface of an agent.
 #[derive(Clone, Debug)]
-pub(crate) struct Interface {
+pub struct Interface {
     /// Its name (node-cache's `-interfacename`).
-    pub(crate) name: String,
+    pub name: String,
     /// Its addresses.
-    pub(crate) addresses: Vec<IpAddr>,
+    pub addresses: Vec<IpAddr>,
     /// The place of the agent to which it belongs.
-    pub(crate) bpf_root: PathBuf,
+    pub bpf_root: PathBuf,
 }
 
 /// What the alias of an agent's interface says; the kernel keeps 255 bytes.
@@ -32,7 +32,7 @@ impl Interface {
     ///
     /// # Errors
     /// What the kernel says.
-    pub(crate) fn ensure(&self) -> anyhow::Result<()> {
+    pub fn ensure(&self) -> anyhow::Result<()> {
         self.try_ensure().with_context(|| format!("interface {} for the node-local DNS server", self.name))
     }
 
@@ -59,7 +59,7 @@ impl Interface {
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn remove(bpf_root: &Path) -> anyhow::Result<Vec<String>> {
+pub fn remove(bpf_root: &Path) -> anyhow::Result<Vec<String>> {
     let mine = note(bpf_root);
     let remove = || -> anyhow::Result<Vec<String>> {
         let net = Net::open()?;

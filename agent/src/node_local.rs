@@ -13,43 +13,46 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
-use bowline_dataplane::stand_in;
+use bowline_dataplane::stand_in::{self, StandIn};
 use bowline_dns::corefile::{self, Corefile};
 use bowline_dns::feed::Feed;
 use bowline_dns::server::{Ahead, Running, Services, Settings};
 use bowline_sources::kubernetes::{Pods, Wanted};
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::states::State;
+use bowline_sources::state_ref::StateRef;
 
-mod args;
+mod config;
 mod guard;
-pub(crate) mod interface;
+pub mod interface;
 mod template;
 
-pub(crate) use args::NodeLocalArgs;
+pub use config::{DNS, DOMAIN, KUBE_DNS, NodeLocalConfig};
 use guard::{Guard, Shared};
 use interface::Interface;
-pub(crate) use template::Template;
+pub use template::Template;
 
 /// A DNS server that isn't started yet.
-pub(crate) struct NodeLocal {
-    args: NodeLocalArgs,
-    conf: PathBuf,
+pub struct NodeLocal {
+    config: NodeLocalConfig,
     template: Arc<Template>,
     /// The cluster's state, as the agent publishes it.
-    pub(crate) feed: Arc<Feed>,
+    pub feed: Arc<Feed>,
     /// Whether all Pods are read, from the start on.
     reads_all_pods: Arc<OnceLock<bool>>,
 }
 
 impl NodeLocal {
-    /// What the flags ask for; None: no DNS server. Nothing is made yet.
-    pub(crate) fn new(args: &NodeLocalArgs) -> Option<NodeLocal> {
-        let conf = args.conf()?;
+    /// What the config asks for. Nothing is made yet.
+    pub fn new(config: NodeLocalConfig) -> NodeLocal {
         let feed = Arc::new(Feed::default());
-        let template = Arc::new(Template::new(args, feed.clone()));
-        Some(NodeLocal { args: args.clone(), conf, template, feed, reads_all_pods: Arc::default() })
+        let template = Arc::new(Template::new(&config, feed.clone()));
+        NodeLocal { config, template, feed, reads_all_pods: Arc::default() }
+    }
+
+    /// What takes the Service's traffic while it is well.
+    pub fn stand_in(&self) -> StandIn {
+        self.config.stand_in()
     }
 
     /// The Corefile; an address that is not known yet is made up.
@@ -65,17 +68,17 @@ impl NodeLocal {
     fn settings(&self) -> Settings {
         let template = self.template.clone();
         let fill = move |text: &str, file: &str| template.fill(text, file);
-        let threads = self.args.dns_threads;
+        let threads = self.config.threads;
         let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        Settings { conf: self.conf.clone(), port: self.args.port, threads, prepare: Some(Arc::new(fill)) }
+        Settings { conf: self.config.conf.clone(), port: self.config.port, threads, prepare: Some(Arc::new(fill)) }
     }
 
     /// What of a cluster it needs besides what the node does; `own` is the node's cluster.
     ///
     /// # Errors
     /// The Corefile is wrong.
-    pub(crate) fn widen(&self, own: &State, wanted: &mut Wanted) -> Result<(), corefile::Problem> {
-        if crate::dns::names::needs_pods(&self.corefile()?).is_some() {
+    pub fn widen(&self, own: &StateRef, wanted: &mut Wanted) -> Result<(), corefile::Problem> {
+        if crate::needs::needs_pods(&self.corefile()?).is_some() {
             wanted.pods = Pods::All;
         }
         // Once: there is one start.
@@ -84,10 +87,10 @@ impl NodeLocal {
     }
 
     /// What is read of the cluster is the kernel's too, and stays as it was at the start.
-    pub(crate) fn ahead(&self) -> Ahead {
+    pub fn ahead(&self) -> Ahead {
         let reads_all = self.reads_all_pods.clone();
         Box::new(move |corefile| {
-            let needs = crate::dns::names::needs_pods(corefile).filter(|_| reads_all.get() != Some(&true));
+            let needs = crate::needs::needs_pods(corefile).filter(|_| reads_all.get() != Some(&true));
             let why = "needs all Pods, and since its start this agent reads those of its node only; start it again";
             Box::pin(ready(needs.map_or(Ok(()), |directive| Err(directive.problem(why).into()))))
         })
@@ -97,19 +100,13 @@ impl NodeLocal {
     ///
     /// # Errors
     /// The Corefile is wrong, an address is taken, or the kernel refuses the interface.
-    pub(crate) fn start(
-        self,
-        bpf_root: PathBuf,
-        kernel: stand_in::Pulse,
-        takes: Gauge,
-    ) -> anyhow::Result<RunningNodeLocal> {
-        self.args.tell_ignored();
-        if let Some(path) = &self.args.pidfile {
+    pub fn start(self, bpf_root: PathBuf, kernel: stand_in::Pulse, takes: Gauge) -> anyhow::Result<RunningNodeLocal> {
+        if let Some(path) = &self.config.pidfile {
             let number = format!("{}\n", std::process::id());
             std::fs::write(path, number).with_context(|| format!("--pidfile {}", path.display()))?;
         }
         kernel.stop();
-        let NodeLocalArgs { localip, interfacename, setupinterface, skipteardown, .. } = &self.args;
+        let NodeLocalConfig { localip, interfacename, setupinterface, skipteardown, .. } = &self.config;
         let made = Interface { name: interfacename.clone(), addresses: localip.clone(), bpf_root: bpf_root.clone() };
         let is_made_here = *setupinterface;
         let ensure = move || if is_made_here { made.ensure() } else { Ok(()) };
@@ -122,8 +119,8 @@ impl NodeLocal {
         let services = Arc::new(services);
         let lost = services.dropped_log_lines();
         crate::log::on_loss(move |lines| lost.add(lines));
-        let at = self.args.stand_in().at;
-        let (settings, template, conf) = (self.settings(), self.template.clone(), self.conf.clone());
+        let at = self.config.stand_in().at;
+        let (settings, template, conf) = (self.settings(), self.template.clone(), self.config.conf.clone());
         let start = move || -> anyhow::Result<Option<Running>> {
             let text = std::fs::read_to_string(&conf).with_context(|| format!("--dns {}", conf.display()))?;
             if template.must_wait(&text) {
@@ -157,7 +154,7 @@ impl Drop for Teardown {
 
 /// The DNS server while the agent runs. Dropped, the Service's traffic goes to its endpoints; what has come is answered;
 /// the interface goes.
-pub(crate) struct RunningNodeLocal {
+pub struct RunningNodeLocal {
     shared: Arc<Shared>,
     end: Option<Sender<()>>,
     guard: Option<JoinHandle<()>>,
@@ -167,16 +164,16 @@ pub(crate) struct RunningNodeLocal {
 
 /// What others may do with it.
 #[derive(Clone)]
-pub(crate) struct Handle(Arc<Shared>);
+pub struct Handle(Arc<Shared>);
 
 impl Handle {
     /// Why the Service's traffic doesn't come to it now; None: it does.
-    pub(crate) fn why_not(&self) -> Option<String> {
+    pub fn why_not(&self) -> Option<String> {
         self.0.why_not().clone()
     }
 
     /// Reads the Corefile again; what comes of it is logged. Waits for it.
-    pub(crate) fn reload(&self) {
+    pub fn reload(&self) {
         let running = self.0.running().clone();
         if let Some(running) = running {
             let _ = running.reload();
@@ -186,12 +183,12 @@ impl Handle {
 
 impl RunningNodeLocal {
     /// For others.
-    pub(crate) fn handle(&self) -> Handle {
+    pub fn handle(&self) -> Handle {
         Handle(self.shared.clone())
     }
 
     /// Ends it, and returns when it has ended.
-    pub(crate) fn end(self) {}
+    pub fn end(self) {}
 }
 
 impl Drop for RunningNodeLocal {

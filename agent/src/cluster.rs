@@ -23,15 +23,15 @@ const SAVE: Duration = Duration::from_secs(60);
 
 /// Where the last known state is kept on disk.
 #[derive(Clone, Debug)]
-pub(crate) struct Disk {
+pub struct Disk {
     /// The file.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Older than that it is not served.
-    pub(crate) max_age: Duration,
+    pub max_age: Duration,
 }
 
 /// A cluster.
-pub(crate) struct Cluster {
+pub struct Cluster {
     name: String,
     /// As `--state` wrote it, without secrets.
     source: String,
@@ -76,7 +76,7 @@ struct Saved {
 
 impl Cluster {
     /// A cluster of which nothing is known yet.
-    pub(crate) fn new(
+    pub fn new(
         name: &str,
         source: String,
         options: Options,
@@ -105,12 +105,12 @@ impl Cluster {
     }
 
     /// Whether the source has told the whole.
-    pub(crate) fn is_told(&self) -> bool {
+    pub fn is_told(&self) -> bool {
         self.lock().known == Known::Whole
     }
 
     /// From now on this follower is told: of what is known now, and of every change. The last of the row.
-    pub(crate) fn follow(&self, follower: Arc<dyn Follower>) {
+    pub fn follow(&self, follower: Arc<dyn Follower>) {
         let mut row = self.row();
         let (known, snapshot, away) = {
             let inner = self.lock();
@@ -126,13 +126,13 @@ impl Cluster {
     }
 
     /// What it is called here.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Brings the metrics up to now.
     /// `remarks`: how many stand of whoever serves it.
-    pub(crate) fn measure(&self, remarks: usize) {
+    pub fn measure(&self, remarks: usize) {
         let inner = self.lock();
         let s = inner.state.snapshot();
         let counts = [
@@ -154,12 +154,12 @@ impl Cluster {
     }
 
     /// Whether what is known of it is what the disk had.
-    pub(crate) fn is_from_disk(&self) -> bool {
+    pub fn is_from_disk(&self) -> bool {
         self.lock().known == Known::FromDisk
     }
 
     /// What there is to say of its age; None where it is read as it changes.
-    pub(crate) fn staleness(&self) -> Option<String> {
+    pub fn staleness(&self) -> Option<String> {
         let inner = self.lock();
         let why = inner.state.away().unwrap_or("it has not been read yet");
         let age = span::human(inner.age());
@@ -177,7 +177,7 @@ impl Cluster {
     }
 
     /// Writes what is known to disk if that is due, or `now`.
-    pub(crate) fn save(&self, now: bool) {
+    pub fn save(&self, now: bool) {
         let Some(Disk { path, .. }) = &self.disk else { return };
         let (snapshot, before) = {
             let inner = self.lock();
@@ -351,6 +351,6 @@ impl Sink for Cluster {
 }
 
 /// The file of a cluster below the folder of `--state-dir`.
-pub(crate) fn disk(folder: &Path, name: &str, max_age: Duration) -> Disk {
+pub fn disk(folder: &Path, name: &str, max_age: Duration) -> Disk {
     Disk { path: folder.join(format!("{name}.snapshot")), max_age }
 }

@@ -15,7 +15,7 @@ fn left(way: &str) -> (Option<i32>, String) {
 }
 
 fn panics(way: &str) {
-    crate::log::start(crate::cli::LogFormat::Text, 0);
+    crate::log::start(crate::log::Format::Text, 0);
     super::watch();
     let fault = || -> u8 { panic!("a fault,\n in two lines") };
     match way {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// Where to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Bind {
+pub enum Bind {
     /// Nowhere.
     Off,
     /// At the first of these that can be.
@@ -16,17 +16,17 @@ pub(crate) enum Bind {
 }
 
 /// Reads `--metrics-bind-address`.
-pub(crate) fn metrics(text: &str) -> Result<Bind, String> {
+pub fn metrics(text: &str) -> Result<Bind, String> {
     Bind::parse(text, 10249)
 }
 
 /// Reads `--healthz-bind-address`.
-pub(crate) fn healthz(text: &str) -> Result<Bind, String> {
+pub fn healthz(text: &str) -> Result<Bind, String> {
     Bind::parse(text, 10256)
 }
 
 /// Reads an address without a port, IPv6 with brackets or without.
-pub(crate) fn ip(text: &str) -> Result<IpAddr, String> {
+pub fn ip(text: &str) -> Result<IpAddr, String> {
     parse_ip(text).ok_or_else(|| "write an IP address".to_owned())
 }
 
@@ -72,7 +72,7 @@ impl Bind {
     /// # Errors
     /// Nobody knows the name.
     #[allow(clippy::disallowed_methods, reason = "a name in a flag is asked for once, before anything is served")]
-    pub(crate) fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
+    pub fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
         match self {
             Bind::Off => Ok(Vec::new()),
             Bind::At(addresses) => Ok(addresses.clone()),
@@ -96,7 +96,7 @@ impl fmt::Display for Bind {
 }
 
 /// Whether two sockets can't both listen there.
-pub(crate) fn collide(one: &SocketAddr, other: &SocketAddr) -> bool {
+pub fn collide(one: &SocketAddr, other: &SocketAddr) -> bool {
     let takes = |one: IpAddr, other: IpAddr| match one {
         IpAddr::V4(ip) => ip.is_unspecified() && other.is_ipv4(),
         IpAddr::V6(ip) => ip.is_unspecified(),

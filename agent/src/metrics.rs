@@ -51,7 +51,7 @@ pub(crate) struct OfCluster {
 
 /// All metrics of the agent.
 #[derive(Debug)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     registry: Registry,
     /// Seconds from the moment a change was heard of until the kernel had it.
     pub(crate) programming: Histogram,
@@ -102,7 +102,8 @@ fn latencies() -> Histogram {
 
 impl Metrics {
     /// All of them, at zero.
-    pub(crate) fn new() -> Metrics {
+    #[allow(clippy::new_without_default, reason = "it registers")]
+    pub fn new() -> Metrics {
         let mut registry = Registry::default();
         let m = Metrics {
             programming: seconds(),

@@ -1,23 +1,14 @@
 //! The flags of the DNS server in the agent; node-cache's own have its names.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use bowline_agent::node_local::{DNS, DOMAIN, KUBE_DNS, NodeLocalConfig};
 use bowline_cluster::object::ObjectName;
-use bowline_dataplane::stand_in::StandIn;
 use clap::{ArgAction, Args};
 
 /// Where NodeLocal DNSCache's manifest mounts the Corefile with placeholders.
 const BASE: &str = "/etc/coredns/Corefile.base";
-/// The port of the Service of the cluster's DNS servers.
-const DNS: u16 = 53;
-
-/// The cluster's domain.
-pub(super) const DOMAIN: &str = "cluster.local";
-/// The Service of the cluster's DNS servers, and where it is.
-pub(super) const KUBE_DNS: &str = "kube-dns";
-pub(super) const NAMESPACE: &str = "kube-system";
-
 /// The DNS server in the agent.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "DNS on the node")]
@@ -33,44 +24,44 @@ pub(crate) struct NodeLocalArgs {
     #[arg(long, value_name = "FILE")]
     basecorefile: Option<PathBuf>,
     /// Addresses of the node on which it listens
-    #[arg(long, value_name = "IP,IP", value_delimiter = ',', default_value = "169.254.20.10", value_parser = crate::address::ip)]
-    pub(super) localip: Vec<IpAddr>,
+    #[arg(long, value_name = "IP,IP", value_delimiter = ',', default_value = "169.254.20.10", value_parser = bowline_agent::address::ip)]
+    localip: Vec<IpAddr>,
     /// The dummy interface that has these addresses
     #[arg(long, value_name = "NAME", default_value = "nodelocaldns", value_parser = interface_name)]
-    pub(super) interfacename: String,
+    interfacename: String,
     /// Makes that interface, and removes it at the end
     #[arg(
         long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value_t = true, action = ArgAction::Set
     )]
-    pub(super) setupinterface: bool,
+    setupinterface: bool,
     /// Leaves the interface at the end
     #[arg(
         long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
         default_value_t = false, action = ArgAction::Set
     )]
-    pub(super) skipteardown: bool,
+    skipteardown: bool,
     /// The Service whose traffic it takes on this node
     #[arg(long, value_name = "NAMESPACE/NAME", default_value = "kube-system/kube-dns", value_parser = object_name)]
-    pub(super) dns_service: ObjectName,
+    dns_service: ObjectName,
     /// The Service whose address stands for __PILLAR__CLUSTER__DNS__, in the same namespace
     #[arg(long, value_name = "NAME", default_value = KUBE_DNS)]
-    pub(super) upstreamsvc: String,
+    upstreamsvc: String,
     /// The cluster's domain, for __PILLAR__DNS__DOMAIN__
     #[arg(long, value_name = "DOMAIN", default_value = DOMAIN)]
-    pub(super) cluster_domain: String,
+    cluster_domain: String,
     /// Folder with the ConfigMap kube-dns: its stubDomains and upstreamNameservers
     #[arg(long, value_name = "DIR")]
-    pub(super) kubednscm: Option<PathBuf>,
+    kubednscm: Option<PathBuf>,
     /// The port of server blocks that name none
     #[arg(long = "dns.port", value_name = "PORT", default_value_t = DNS)]
-    pub(super) port: u16,
+    port: u16,
     /// Threads that answer; as many as there are processors by default
     #[arg(long, value_name = "N")]
-    pub(super) dns_threads: Option<usize>,
+    dns_threads: Option<usize>,
     /// Writes the process's number there
     #[arg(long, value_name = "FILE")]
-    pub(super) pidfile: Option<PathBuf>,
+    pidfile: Option<PathBuf>,
     /// What node-cache has and nothing here needs.
     #[command(flatten)]
     ignored: Ignored,
@@ -114,7 +105,7 @@ fn interface_name(text: &str) -> Result<String, String> {
 
 impl NodeLocalArgs {
     /// The Corefile; None where there is to be no DNS server.
-    pub(super) fn conf(&self) -> Option<PathBuf> {
+    fn conf(&self) -> Option<PathBuf> {
         match (&self.basecorefile, &self.dns) {
             (Some(base), _) => Some(base.clone()),
             (None, Some(conf)) if !conf.exists() && Path::new(BASE).exists() => Some(BASE.into()),
@@ -122,16 +113,26 @@ impl NodeLocalArgs {
         }
     }
 
-    /// Who takes the Service's traffic: of each family the first address.
-    pub(crate) fn stand_in(&self) -> StandIn {
-        let first = |v4: bool| self.localip.iter().find(|ip| ip.is_ipv4() == v4);
-        let at = [first(true), first(false)].into_iter().flatten();
-        let at = at.map(|ip| SocketAddr::new(*ip, self.port)).collect();
-        StandIn { service: self.dns_service.clone(), port: DNS, at }
+    /// What they ask for; None where there is to be no DNS server.
+    pub(crate) fn config(&self) -> Option<NodeLocalConfig> {
+        Some(NodeLocalConfig {
+            conf: self.conf()?,
+            localip: self.localip.clone(),
+            interfacename: self.interfacename.clone(),
+            setupinterface: self.setupinterface,
+            skipteardown: self.skipteardown,
+            dns_service: self.dns_service.clone(),
+            upstreamsvc: self.upstreamsvc.clone(),
+            cluster_domain: self.cluster_domain.clone(),
+            kubednscm: self.kubednscm.clone(),
+            port: self.port,
+            threads: self.dns_threads,
+            pidfile: self.pidfile.clone(),
+        })
     }
 
     /// Says which flags do nothing, and why.
-    pub(super) fn tell_ignored(&self) {
+    pub(crate) fn tell_ignored(&self) {
         let Ignored { setupiptables, setupebtables, syncinterval, initialdelay, metrics_listen_address, health_port } =
             &self.ignored;
         let given = [
@@ -147,3 +148,6 @@ impl NodeLocalArgs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

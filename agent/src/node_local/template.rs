@@ -10,10 +10,10 @@ use bowline_dns::corefile::kube_dns::KubeDns;
 use bowline_dns::corefile::{Place, Problem, node_cache};
 use bowline_dns::feed::Feed;
 
-use super::args::{DOMAIN, NAMESPACE, NodeLocalArgs};
+use super::config::{DOMAIN, NAMESPACE, NodeLocalConfig};
 
 /// What the text of a Corefile is filled with.
-pub(crate) struct Template {
+pub struct Template {
     local: Vec<IpAddr>,
     port: u16,
     domain: String,
@@ -26,21 +26,22 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    pub(super) fn new(args: &NodeLocalArgs, feed: Arc<Feed>) -> Template {
-        let namespace = args.dns_service.namespace.clone();
+    /// What these settings fill it with, and the state.
+    pub fn new(config: &NodeLocalConfig, feed: Arc<Feed>) -> Template {
+        let namespace = config.dns_service.namespace.clone();
         Template {
-            local: args.localip.clone(),
-            port: args.port,
-            domain: args.cluster_domain.clone(),
-            upstream: ObjectName { namespace, name: args.upstreamsvc.as_str().into() },
-            folder: args.kubednscm.clone(),
+            local: config.localip.clone(),
+            port: config.port,
+            domain: config.cluster_domain.clone(),
+            upstream: ObjectName { namespace, name: config.upstreamsvc.as_str().into() },
+            folder: config.kubednscm.clone(),
             feed,
             said: Mutex::default(),
         }
     }
 
     /// With the flags' defaults, at these addresses and this port, and with this `-upstreamsvc`.
-    pub(crate) fn with_defaults((local, port): (&[IpAddr], u16), upstream: &str, feed: Arc<Feed>) -> Template {
+    pub fn with_defaults((local, port): (&[IpAddr], u16), upstream: &str, feed: Arc<Feed>) -> Template {
         Template {
             local: local.to_owned(),
             port,
@@ -64,7 +65,7 @@ impl Template {
     }
 
     /// Whether the state must be known before this text can be filled.
-    pub(super) fn must_wait(&self, text: &str) -> bool {
+    pub fn must_wait(&self, text: &str) -> bool {
         text.contains("__PILLAR__CLUSTER__DNS__") && self.cluster_dns().is_none() && !self.feed.is_synced()
     }
 
@@ -72,12 +73,12 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it, or with the folder of kube-dns's ConfigMap.
-    pub(crate) fn fill(&self, text: &str, file: &str) -> Result<String, Problem> {
+    pub fn fill(&self, text: &str, file: &str) -> Result<String, Problem> {
         self.fill_with(text, file, self.cluster_dns())
     }
 
     /// The same where the Service's address doesn't matter.
-    pub(crate) fn fill_for_a_look(&self, text: &str, file: &str) -> Result<String, Problem> {
+    pub fn fill_for_a_look(&self, text: &str, file: &str) -> Result<String, Problem> {
         self.fill_with(text, file, self.cluster_dns().or(self.local.first().copied()))
     }
 
@@ -101,6 +102,3 @@ impl Template {
         node_cache::fill(text, file, &settings, &asked)
     }
 }
-
-#[cfg(test)]
-mod tests;
