@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::kernel::{Folder, KernelError, folders, links, maps_in_use, path_error};
+use crate::kernel::{Folder, KernelError, folders, links, maps_in_use};
 use crate::node::NodeError;
 use crate::place::{Lock, is_bpffs, remove_root, remove_stale};
 
@@ -49,11 +49,7 @@ fn unpin(root: &Path, removed: &mut Vec<PathBuf>) -> Result<(), KernelError> {
         Err(error) if result.is_ok() => result = Err(error),
         Err(_) => {}
     };
-    for pin in links::ours(root)? {
-        note(&pin, fs::remove_file(&pin).map_err(path_error(&pin, "unpinning")));
-    }
-    // Others' pins keep it.
-    let _ = fs::remove_dir(links::folder(root));
+    links::detach_all(root, &mut note);
     for folder in folders(root)? {
         note(&folder.0, folder.remove());
     }

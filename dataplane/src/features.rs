@@ -4,7 +4,7 @@
 use aya::programs::ProgramType;
 use aya::sys::{BpfHelper, is_helper_supported};
 use bowline_ebpf::features::{LOOP, MPTCP, SET_RETVAL};
-use bowline_sys::load_program;
+use bowline_sys::{load_program, programs_at};
 
 /// A feature, and how it is tried.
 pub(crate) struct Feature {
@@ -71,9 +71,20 @@ pub(crate) const FEATURES: [Feature; 3] = [
 
 /// What this kernel has of [`FEATURES`].
 pub(crate) fn features() -> u32 {
-    let pretended = std::env::var(PRETENDED).ok().map(|release| version(&release));
-    let has = |feature: &&Feature| pretended.is_none_or(|version| version >= feature.since) && (feature.is_there)();
+    let has = |feature: &&Feature| may_have(feature.since) && (feature.is_there)();
     FEATURES.iter().filter(has).fold(0, |all, feature| all | feature.bit)
+}
+
+/// Whether packets of a device meet programs by links, tcx, and not only as filters. No matter of the programs, so no bit.
+pub(crate) fn has_tcx() -> bool {
+    const LOOPBACK: u32 = 1;
+    const BPF_TCX_INGRESS: u32 = 46;
+    may_have((6, 6)) && programs_at(LOOPBACK, BPF_TCX_INGRESS).is_ok()
+}
+
+/// Whether the kernel may have what came with this version: the pretended one, if there is any, isn't older.
+fn may_have(since: (u32, u32)) -> bool {
+    std::env::var(PRETENDED).map_or(true, |release| version(&release) >= since)
 }
 
 /// An environment variable (`5.15`) that makes it do without what later kernels have; the tests use it.

@@ -5,9 +5,11 @@
 //! folders  where the maps are pinned      <bpf-root>/layout-<version>-<sizes>/<map>
 //! loader   the object: maps and programs
 //! links    programs at attach points      <bpf-root>/links/<program>[@<device>]
+//! filters  the same for packets where the kernel has no tcx; nothing is pinned
 //! hooks    which of ours belong to a cgroup, in which order
 //! ```
 
+mod filters;
 mod folders;
 mod hooks;
 pub mod links;
@@ -55,17 +57,6 @@ pub enum KernelError {
         point: String,
         /// What the kernel said.
         error: io::Error,
-    },
-    /// The kernel has no tcx.
-    #[error(
-        "{name} can't be attached to {point}: this kernel has no tcx, which came with Linux 6.6, and a clsact filter \
-         in its place is not made yet"
-    )]
-    NoTcx {
-        /// The program.
-        name: String,
-        /// Where to.
-        point: String,
     },
     /// A pinned map isn't what its name says.
     #[error(

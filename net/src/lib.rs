@@ -1,4 +1,4 @@
-//! What the kernel knows of a network namespace's interfaces and addresses, asked and changed by rtnetlink.
+//! What the kernel knows of a network namespace's interfaces, addresses and filters, asked and changed by rtnetlink.
 //!
 //! The library speaks asynchronously; those who use this don't. Each [`Net`] has a socket and a runtime of its own, on the
 //! thread that calls: nothing runs in between.
@@ -13,8 +13,11 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::{Handle, LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec};
 use tokio::runtime::{Builder, Runtime};
 
+mod filter;
 #[cfg(test)]
 mod tests;
+
+pub use filter::{Direction, Filter};
 
 /// The kernel's refusals, and what went wrong on the way to it.
 #[derive(Debug)]

@@ -7,18 +7,24 @@
 //! ```
 //! A link whose cgroup or device is gone stays pinned, and does nothing, not even for a new device with the same index.
 //! The next program that is attached there gets a new link in its place.
+//!
+//! Where the kernel has no tcx, programs for socket buffers are filters instead ([`super::filters`]): attached, exchanged,
+//! undone and cleaned up by the same calls.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use bowline_net::Direction;
 use bowline_sys as sys;
 use bowline_sys::LinkInfo;
 
+use super::filters::{self, FilterPoint};
 use super::{KernelError, path_error};
+use crate::features::has_tcx;
 
 /// A cgroup.
 #[derive(Debug)]
@@ -75,9 +81,9 @@ pub enum AttachPoint<'a> {
 pub enum DeviceHook {
     /// Received, before there is a socket buffer. One program a device.
     Xdp = 37,
-    /// Received, as a socket buffer. From Linux 6.6 on.
+    /// Received, as a socket buffer. Before Linux 6.6 a filter.
     TcxIngress = 46,
-    /// About to be sent, as a socket buffer. From Linux 6.6 on.
+    /// About to be sent, as a socket buffer. Before Linux 6.6 a filter.
     TcxEgress = 47,
 }
 
@@ -104,15 +110,6 @@ impl AttachPoint<'_> {
         };
         sys::link_create(program, target, self.attach_type())
     }
-
-    /// Whether the kernel doesn't know this kind of point at all. Asked of the kernel, and not of its version.
-    fn is_unknown(&self) -> bool {
-        let AttachPoint::Device { hook: DeviceHook::TcxIngress | DeviceHook::TcxEgress, index } = self else {
-            return false;
-        };
-        let asked = sys::programs_at(*index, self.attach_type());
-        asked.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
-    }
 }
 
 impl fmt::Display for AttachPoint<'_> {
@@ -137,20 +134,25 @@ pub struct Attachment<'a> {
 
 impl Attachment<'_> {
     /// Where its link is pinned.
-    pub fn pin(&self, root: &Path) -> PathBuf {
+    fn pin(&self, root: &Path) -> PathBuf {
         match self.point {
             AttachPoint::Cgroup { .. } => pin_of(root, self.name),
             AttachPoint::Device { index, .. } => pin_of(root, &format!("{}@{index}", self.name)),
         }
     }
 
+    /// The filter that it is where the kernel has no tcx; None where it is a link.
+    fn filter(&self, root: &Path) -> Option<FilterPoint> {
+        let (device, direction) = match self.point {
+            AttachPoint::Device { index, hook: DeviceHook::TcxIngress } => (index, Direction::Ingress),
+            AttachPoint::Device { index, hook: DeviceHook::TcxEgress } => (index, Direction::Egress),
+            _ => return None,
+        };
+        (!has_tcx()).then(|| FilterPoint { device, direction, name: self.pin(root) })
+    }
+
     fn error(&self, error: io::Error) -> KernelError {
-        let (name, point) = (self.name.to_owned(), self.point.to_string());
-        if error.raw_os_error() == Some(libc::EINVAL) && self.point.is_unknown() {
-            KernelError::NoTcx { name, point }
-        } else {
-            KernelError::Attach { name, point, error }
-        }
+        KernelError::Attach { name: self.name.to_owned(), point: self.point.to_string(), error }
     }
 }
 
@@ -160,13 +162,13 @@ pub(crate) fn folder(root: &Path) -> PathBuf {
 }
 
 /// Where the link of a program of the cgroup is pinned.
-pub(crate) fn pin_of(root: &Path, name: &str) -> PathBuf {
+pub(super) fn pin_of(root: &Path, name: &str) -> PathBuf {
     folder(root).join(name)
 }
 
 /// A link that is pinned.
 #[derive(Debug)]
-pub struct Link {
+pub(super) struct Link {
     link: OwnedFd,
     pin: PathBuf,
     info: LinkInfo,
@@ -177,7 +179,7 @@ impl Link {
     ///
     /// # Errors
     /// What is pinned there is no link, or can't be opened.
-    pub fn open(pin: &Path) -> Result<Option<Link>, KernelError> {
+    pub(super) fn open(pin: &Path) -> Result<Option<Link>, KernelError> {
         let link = match sys::open_pin(pin) {
             Ok(link) => link,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -188,17 +190,17 @@ impl Link {
     }
 
     /// Whether its cgroup or device is gone: it does nothing any more.
-    pub fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.info.target == 0
     }
 
     /// The id of its program.
-    pub(crate) fn program(&self) -> u32 {
+    pub(super) fn program(&self) -> u32 {
         self.info.program
     }
 
     /// Whether it is attached here.
-    pub(crate) fn is_at(&self, point: &AttachPoint<'_>) -> bool {
+    pub(super) fn is_at(&self, point: &AttachPoint<'_>) -> bool {
         (self.info.target, self.info.attach_type) == (point.target(), point.attach_type())
     }
 
@@ -211,18 +213,43 @@ impl Link {
     }
 }
 
-/// The pins of our links below a root, whichever version of Bowline made them.
+/// Whether a program of this name is attached where it belongs: not so once the cgroup or the device is gone.
 ///
 /// # Errors
-/// The folder can't be listed.
-pub(crate) fn ours(root: &Path) -> Result<Vec<PathBuf>, KernelError> {
-    let folder = folder(root);
-    if !folder.is_dir() {
-        return Ok(Vec::new());
+/// It can't be told.
+pub fn is_attached(root: &Path, attachment: &Attachment<'_>) -> Result<bool, KernelError> {
+    match attachment.filter(root) {
+        Some(filter) => Ok(filter.program().map_err(|error| attachment.error(error))?.is_some()),
+        None => Ok(Link::open(&attachment.pin(root))?.is_some_and(|link| link.is_at(&attachment.point))),
     }
-    let entries = fs::read_dir(&folder).map_err(path_error(&folder, "listing"))?;
-    let is_ours = |pin: &PathBuf| Link::open(pin).is_ok_and(|link| link.is_some_and(|link| link.is_ours()));
-    Ok(entries.flatten().map(|entry| entry.path()).filter(is_ours).collect())
+}
+
+/// Detaches all programs of ours below a root, whichever version of Bowline attached them. Tells `note` of each, by its
+/// pin or the path that it would have, and goes on after an error.
+pub(crate) fn detach_all(root: &Path, mut note: impl FnMut(&Path, Result<(), KernelError>)) {
+    let folder = folder(root);
+    match fs::read_dir(&folder) {
+        Ok(entries) => {
+            let pins: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            for pin in
+                pins.iter().filter(|pin| Link::open(pin).is_ok_and(|link| link.is_some_and(|link| link.is_ours())))
+            {
+                note(pin, fs::remove_file(pin).map_err(path_error(pin, "unpinning")));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => note(&folder, Err(path_error(&folder, "listing")(error))),
+    }
+    if !has_tcx() {
+        match filters::below(&folder) {
+            Ok(found) => found.iter().for_each(|filter| {
+                note(&filter.name, filter.remove().map_err(path_error(&filter.name, "removing the filter")));
+            }),
+            Err(error) => note(&folder, Err(path_error(&folder, "looking for filters of devices")(error))),
+        }
+    }
+    // Others' pins keep it.
+    let _ = fs::remove_dir(&folder);
 }
 
 /// Puts programs at their attach points, one by one, each in one step. A link that is pinned there already stays and
@@ -235,6 +262,11 @@ pub fn attach(root: &Path, all: &[Attachment<'_>]) -> Result<(), KernelError> {
     fs::create_dir_all(&folder).map_err(path_error(&folder, "creating"))?;
     let mut undo = Undo(Vec::new());
     for one in all {
+        if let Some(filter) = one.filter(root) {
+            let before = filter.put(one.program).map_err(|error| one.error(error))?;
+            undo.0.push(Done::Filtered(filter, before));
+            continue;
+        }
         let pin = one.pin(root);
         if !exchange(one, &pin, &mut undo)? {
             let link = one.point.attach(one.program).map_err(|error| one.error(error))?;
@@ -257,6 +289,8 @@ enum Done {
     Exchanged(Link, OwnedFd),
     /// A link of another cgroup or device was unpinned; it lives as long as this.
     Unpinned(Link),
+    /// A filter got a program, and had this one before.
+    Filtered(FilterPoint, Option<OwnedFd>),
 }
 
 impl Drop for Undo {
@@ -266,6 +300,8 @@ impl Drop for Undo {
                 Done::Made(pin) => (pin.clone(), fs::remove_file(&pin)),
                 Done::Exchanged(Link { link, pin, .. }, program) => (pin, sys::link_update(&link, &program)),
                 Done::Unpinned(Link { link, pin, .. }) => (pin.clone(), sys::pin(&link, &pin)),
+                Done::Filtered(filter, None) => (filter.name.clone(), filter.remove()),
+                Done::Filtered(filter, Some(program)) => (filter.name.clone(), filter.put(program.as_fd()).map(|_| ())),
             };
             if let Err(error) = undone {
                 tracing::warn!(pin = %pin.display(), %error, "a hook is not as it was before");
