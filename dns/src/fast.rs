@@ -8,11 +8,10 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use crate::address::{Address, Transport};
 use crate::cookie::{self, Cookie, Cookies};
 use crate::metrics::Counter;
-use crate::query::Transport;
 use crate::records::Written;
-use crate::server::Address;
 use crate::wire::types::{Rcode, Type};
 
 #[cfg(test)]

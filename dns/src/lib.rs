@@ -5,6 +5,7 @@
 //! socket ─> server ─┬─ fast: plain questions, at once, no allocation
 //!                   └─ query ─> plugin ─> plugin ─> … ─> reply
 //! ```
+pub mod address;
 pub mod caught;
 pub mod cookie;
 pub mod corefile;

@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::address::Address;
 use crate::corefile::{Directive, Place, Problem};
 use crate::fast::{Fast, Step};
 use crate::query::Query;
 use crate::records::Records;
 use crate::reply::{Failure, Serving, ready};
-use crate::server::{Address, Block, Building};
+use crate::server::{Block, Building};
 use crate::wire::{Name, Record};
 
 pub mod acl;

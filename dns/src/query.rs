@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::address::Transport;
 use crate::cookie::Cookie;
 use crate::reply::{Failure, Serving, flags_of_answer, ready};
 use crate::server::{Block, Server};
@@ -13,32 +14,6 @@ use crate::wire::edns::Edns;
 use crate::wire::message::{Flags, Message, Question};
 use crate::wire::name::Name;
 use crate::wire::types::{Class, Type};
-
-/// How a question came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Transport {
-    /// Plain, in datagrams.
-    Udp,
-    /// Plain, in a stream (RFC 7766).
-    Tcp,
-    /// DNS over TLS (RFC 7858).
-    Tls,
-    /// DNS over HTTPS (RFC 8484).
-    Https,
-    /// DNS over QUIC (RFC 9250).
-    Quic,
-}
-
-impl Transport {
-    /// Whether answers must fit into a datagram.
-    pub const fn is_datagram(self) -> bool {
-        matches!(self, Transport::Udp)
-    }
-    /// What CoreDNS's metrics and logs call it: the protocol beneath.
-    pub const fn proto(self) -> &'static str {
-        if matches!(self, Transport::Udp | Transport::Quic) { "udp" } else { "tcp" }
-    }
-}
 
 /// What came, unchanged whatever plugins do.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::address::{Address, Transport};
 use crate::caught;
 use crate::cookie;
 use crate::fast::{Fast, Step};
@@ -45,7 +46,6 @@ mod worker;
 
 pub use building::{Ahead, BlockConfig, Building, Dropped, Filter, Kept, Reports, Services, Timeouts, View};
 pub use instance::{Instance, Reload};
-pub use listen::Address;
 pub use pulse::Pulse;
 pub use running::{Prepare, Refused, Running, Settings};
 pub use worker::Workers;
@@ -339,12 +339,7 @@ impl Server {
 
 impl Request {
     /// A request as it came; its message is read when it is answered.
-    pub fn new(
-        raw: Vec<u8>,
-        from: std::net::SocketAddr,
-        to: std::net::SocketAddr,
-        transport: crate::query::Transport,
-    ) -> Request {
+    pub fn new(raw: Vec<u8>, from: std::net::SocketAddr, to: std::net::SocketAddr, transport: Transport) -> Request {
         let message = Message::default();
         Request { message, raw, from, to, transport, received: Instant::now(), path: None, cookie: None }
     }

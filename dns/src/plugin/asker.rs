@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::address::Transport;
 use crate::corefile::{self, Problem};
 use crate::fast::{Fast, Plain, Step};
 use crate::feed::Feed;
-use crate::query::{Query, Request, Transport};
+use crate::query::{Query, Request};
 use crate::server::{Instance, Server, Services};
 use crate::wire::{Edns, Message, Name, Question, Record, Type};
 

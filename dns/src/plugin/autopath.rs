@@ -15,13 +15,14 @@ use arc_swap::ArcSwap;
 use super::by_server::ByServer;
 use super::zones::Zones;
 use super::{Next, Plugin};
+use crate::address::Address;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::metrics::Registry;
 use crate::query::Query;
 use crate::records::Records;
 use crate::reply::{Outcome, Reply, Serving};
-use crate::server::{Address, Block, Building};
+use crate::server::{Block, Building};
 use crate::wire::{Data, Name, Rcode, Record, Type};
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::address::Address;
 use crate::metrics::{Counter, Registry};
-use crate::server::Address;
 
 /// A counter with the label `server`, and mostly `view`.
 pub struct ByServer {

@@ -19,10 +19,11 @@ use bowline_cluster::span::exact;
 
 use super::zones::Zones;
 use super::{Next, Plugin};
+use crate::address::Address;
 use crate::fast::{Fast, Step};
 use crate::query::Query;
 use crate::reply::{Body, Outcome, Reply, Serving};
-use crate::server::{Address, Block};
+use crate::server::Block;
 use crate::wire::{Class, Message, Name, Opcode, Rcode, Type};
 
 mod entry;

@@ -18,7 +18,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::dnstap::Exchange;
 use super::{Next, Plugin};
-use crate::query::{Query, Transport};
+use crate::address::Transport;
+use crate::query::Query;
 use crate::reply::{Body, Failure, Outcome, Reply, Serving};
 use crate::upstream::{By, Trouble};
 use crate::wire::{Name, Rcode};

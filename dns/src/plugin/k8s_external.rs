@@ -8,12 +8,13 @@ use arc_swap::ArcSwap;
 
 use super::zones::{Fallthrough, Zones};
 use super::{Next, Plugin, Transferable, WholeZone};
+use crate::address::Address;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::query::Query;
 use crate::records::{At, Outside, Records, Target};
 use crate::reply::{Failure, Outcome, Reply, Serving, ready};
-use crate::server::{Address, Block, Building};
+use crate::server::{Block, Building};
 use crate::wire::{Data, Message, Name, Rcode, Record, Soa, Type};
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Next, Plugin, only_one};
+use crate::address::{Address, Transport};
 use crate::corefile::{Directive, Problem};
 use crate::metrics::Counter;
-use crate::query::{Query, Transport};
+use crate::query::Query;
 use crate::reply::{Failure, Serving, ready};
-use crate::server::{Address, Block, Building, Services};
+use crate::server::{Block, Building, Services};
 use crate::upstream::{By, Endpoint, single};
 use crate::wire::{Message, Name, Question, Type};
 

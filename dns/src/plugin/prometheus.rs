@@ -8,13 +8,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::{Next, Plugin};
+use crate::address::{Address, Transport};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Answered, Fast, Meter as _, Step};
 use crate::metrics::Registry;
-use crate::query::{Query, Transport};
+use crate::query::Query;
 use crate::reply::{Body, Outcome, Serving};
 use crate::server::http::Page;
-use crate::server::{Address, Block, Building};
+use crate::server::{Block, Building};
 use crate::wire::{Name, Rcode};
 
 mod counters;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
+use crate::address::Transport;
 use crate::corefile::{self, Problem};
 use crate::fast::{Fast, Plain, Step};
 use crate::feed::Feed;
-use crate::query::{Request, Transport};
+use crate::query::Request;
 use crate::server::{Instance, Server, Services};
 use crate::wire::{Edns, Message, Name, Question, Type};
 

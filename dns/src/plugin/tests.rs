@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use super::asker::{Asker, question, refusal, shown, with_edns};
-use crate::query::Transport;
-use crate::wire::{Class, Rcode, edns::option};
+use crate::address::Transport;
+use crate::wire::edns::option;
+use crate::wire::{Class, Rcode};
 
 #[test]
 fn any_is_answered_by_hinfo() {

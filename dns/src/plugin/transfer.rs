@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::zones::Zones;
 use super::{Next, Plugin, WholeZone};
+use crate::address::Transport;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::query::{Query, Transport};
+use crate::query::Query;
 use crate::reply::{Failure, Further, Outcome, Reply, Serving, ready};
 use crate::server::Building;
 use crate::wire::{Message, Name, Rcode, Record, Type};

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::http::{Handler, Routes};
-use super::listen::Address;
 use super::running::Refused;
+use crate::address::Address;
 use crate::cookie::Cookies;
 use crate::corefile::{Corefile, Key, Place};
 use crate::feed::Feed;

@@ -22,9 +22,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Server;
 use super::stream::{Ends, Tasks};
 use super::worker::{Ended, Slot};
-use super::{Address, Server};
+use crate::address::Address;
 use crate::metrics::Counter;
 use crate::plugin::classify::lifetime;
 use crate::query::Request;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::building::{Task, Wishes};
 use super::http::Routes;
-use super::{Address, Block, BlockConfig, Building, Server, Services};
+use super::{Block, BlockConfig, Building, Server, Services};
+use crate::address::{Address, Transport};
 use crate::corefile::{Corefile, Directive, Key, Place, Problem, Scheme, ServerBlock};
 use crate::plugin::{Plugin, order};
-use crate::query::Transport;
 use crate::wire::name::Name;
 
 /// How the Corefile is looked at for changes (`reload`).

@@ -1,44 +1,7 @@
-//! Addresses at which servers listen, and the sockets there.
+//! The sockets at the addresses at which servers listen.
 
-use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-
-use crate::query::Transport;
-
-/// An address at which a server listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// By what. [`Transport::Udp`] stands for plain DNS, which is served by TCP as well.
-    pub transport: Transport,
-    /// The host's address; None: all of both families.
-    pub host: Option<IpAddr>,
-    /// The port.
-    pub port: u16,
-}
-
-impl Address {
-    /// The address of the sockets.
-    pub fn socket(&self) -> SocketAddr {
-        SocketAddr::new(self.host.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), self.port)
-    }
-}
-
-impl fmt::Display for Address {
-    /// As CoreDNS's metrics have it: `dns://:53`, `tls://[::1]:853`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.transport {
-            Transport::Udp | Transport::Tcp => "dns",
-            Transport::Tls => "tls",
-            Transport::Https => "https",
-            Transport::Quic => "quic",
-        };
-        match self.host {
-            None => write!(f, "{scheme}://:{}", self.port),
-            Some(host) => write!(f, "{scheme}://{}", SocketAddr::new(host, self.port)),
-        }
-    }
-}
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 /// Each thread has a socket of its own at an address.
 const OPTIONS: bowline_sys::listen::Options =

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use super::secure::Secure;
 use super::stream::{Ends, Open, Tasks, plain_address};
 use super::worker::{Ended, Slot};
-use super::{Address, Server, Timeouts};
-use crate::query::{Request, Transport};
+use super::{Server, Timeouts};
+use crate::address::{Address, Transport};
+use crate::query::Request;
 use crate::wire::Message;
 use crate::wire::edns::option;
 

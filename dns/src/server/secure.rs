@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicServerConfig;
 
-use crate::query::Transport;
+use crate::address::Transport;
 
 /// The most streams of one QUIC connection that are open at once; each carries a question (RFC 9250 §4.2).
 const STREAMS: u32 = 256;

@@ -11,11 +11,12 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
+use super::Server;
 use super::stream::Tasks;
 use super::worker::{Ended, Slot};
-use super::{Address, Server};
+use crate::address::{Address, Transport};
 use crate::fast::{Answered, Fast, Plain, Step};
-use crate::query::{Request, Transport};
+use crate::query::Request;
 
 type Socket = Rc<UdpSocket>;
 

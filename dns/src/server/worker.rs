@@ -15,9 +15,9 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::{Address, Instance, Pulse, Server, listen, quic, stream, udp};
+use super::{Instance, Pulse, Server, listen, quic, stream, udp};
+use crate::address::{Address, Transport};
 use crate::metrics::Counter;
-use crate::query::Transport;
 
 /// A server that may be replaced while its sockets stay.
 pub(super) type Slot = Arc<ArcSwap<Server>>;

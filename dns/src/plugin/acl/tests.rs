@@ -1,8 +1,8 @@
 //! Policies with the fragments of CoreDNS's page, and the counts.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use crate::address::Transport;
 use crate::plugin::asker::{Asker, question, refusal, with_edns};
-use crate::query::Transport;
 use crate::wire::Rcode;
 use crate::wire::edns::option::EDE;
 

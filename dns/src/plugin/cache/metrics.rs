@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::entry::Kind;
+use crate::address::Address;
 use crate::metrics::{Counter, Gauge, Registry};
-use crate::server::Address;
 
 pub(super) struct Series {
     pub(super) requests: Arc<Counter>,

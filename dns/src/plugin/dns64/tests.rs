@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::address::Transport;
 use crate::plugin::asker::{Asker, question, refusal, shown};
-use crate::query::Transport;
 
 fn answers(options: &str, templates: &str, from: &str) -> (Message, Asker) {
     let asker = Asker::new(&format!(". {{\n dns64 {options}\n {templates}\n}}"));

@@ -7,9 +7,9 @@ use ring::digest;
 
 use super::canonical;
 use super::key::Key;
+use crate::address::Address;
 use crate::metrics::Registry;
 use crate::plugin::by_server::ByServer;
-use crate::server::Address;
 use crate::wire::{Class, Data, Name, Record, Type};
 
 /// A signature holds for so many seconds from now, and began so long ago: clocks differ.

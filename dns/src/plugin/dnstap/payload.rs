@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::query::Transport;
+use crate::address::Transport;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use super::super::format::{Asked, Format};
 use super::payload::{self, Kind, Message, Side};
 use super::sink::Sink;
-use crate::query::{Query, Transport};
+use crate::address::Transport;
+use crate::query::Query;
 
 /// Where messages go, and what they say besides.
 pub struct Tap {

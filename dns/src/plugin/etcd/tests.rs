@@ -13,8 +13,8 @@ use bowline_lab::Lab;
 use bowline_lab::kubernetes::{Authority, Etcd as Server, EtcdOptions, Place};
 
 use super::*;
+use crate::address::Transport;
 use crate::plugin::testing::{ask, ask_by, build, question, refused, services, shown};
-use crate::query::Transport;
 use crate::server::Instance;
 use crate::wire::Message;
 

@@ -10,8 +10,8 @@ use bowline_cluster::state::{Options as StateOptions, State};
 use bowline_sources::parse;
 
 use super::*;
+use crate::address::Transport;
 use crate::plugin::testing::{ask, ask_by, build, question, refused, services, shown};
-use crate::query::Transport;
 use crate::server::{Instance, Services};
 
 const OBJECTS: &str = r#"

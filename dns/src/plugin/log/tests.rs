@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use super::*;
+use crate::address::Transport;
 use crate::plugin::testing::{ask_fast, build, dnssec_question, question, refused, server, services};
-use crate::query::{Request, Transport};
+use crate::query::Request;
 use crate::server::Instance;
 use crate::wire::{Message, Type};
 

@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use crate::address::Address;
 use crate::fast::{Answered, Meter};
 use crate::metrics::{Counter, Histogram, Registry, TIME_BUCKETS};
-use crate::server::Address;
 use crate::wire::{Message, Rcode, Type};
 
 /// Upper ends of buckets for sizes, in bytes.

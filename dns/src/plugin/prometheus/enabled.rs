@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::address::Address;
 use crate::metrics::Registry;
-use crate::server::{Address, Block, Kept};
+use crate::server::{Block, Kept};
 use crate::wire::Name;
 
 const NAME: &str = "coredns_plugin_enabled";

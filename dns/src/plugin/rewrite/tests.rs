@@ -1,8 +1,8 @@
 //! The fragments of CoreDNS's page, and each rule in detail.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use crate::address::Transport;
 use crate::plugin::asker::{Asker, question, refusal, shown, with_edns};
-use crate::query::Transport;
 use crate::wire::{Class, Rcode, Type};
 
 /// Answers with the name that was asked for, as it comes behind the rules.

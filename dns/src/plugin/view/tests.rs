@@ -1,8 +1,8 @@
 //! Blocks that share a zone: the first whose view takes the question answers.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use crate::address::Transport;
 use crate::plugin::asker::{Asker, question, refusal, shown};
-use crate::query::Transport;
 
 fn text(name: &str) -> String {
     format!("template IN ANY {{\n answer \"{{{{ .Name }}}} 60 IN TXT {name}\"\n }}")

@@ -10,8 +10,9 @@ use bowline_cluster::source::{Change, Origin, Update};
 use bowline_cluster::state::{Options, State};
 use bowline_sources::parse;
 
+use crate::address::Transport;
 use crate::plugin::testing::{ask_fast, build, question, server, services};
-use crate::query::{Request, Transport};
+use crate::query::Request;
 use crate::server::Instance;
 use crate::wire::{Message, Type};
 

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::address::Transport;
 use crate::plugin::asker::{Asker, question, with_edns};
-use crate::query::Transport;
 use crate::wire::Message;
 
 fn holds_for(expression: &str, message: &Message, from: &str, transport: Transport) -> bool {
