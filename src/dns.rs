@@ -157,7 +157,7 @@ pub(crate) fn run(args: DnsArgs) -> anyhow::Result<()> {
 impl ConfArgs {
     /// How the server is started.
     pub(crate) fn settings(&self, threads: usize) -> Settings {
-        Settings { conf: self.conf.clone(), port: self.port, threads, prepare: None }
+        Settings { conf: self.conf.clone(), port: self.port, threads, prepare: None, ahead: None }
     }
 
     /// The Corefile.
@@ -236,9 +236,8 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let (fatal, fatals) = mpsc::unbounded_channel();
     let following = Arc::new(Following::new(args, feed, fatal));
     let widened = following.clone();
-    let ahead: Ahead = Box::new(move |corefile| Box::pin(widened.clone().widen(corefile.clone())));
-    // It was empty.
-    let _ = services.ahead.set(ahead);
+    let ahead: Ahead = Arc::new(move |corefile| Box::pin(widened.clone().widen(corefile.clone())));
+    let settings = Settings { ahead: Some(ahead), ..settings };
     let running = with_hint(Running::start(settings, services))?;
     if args.log_format == LogFormat::Coredns {
         tell_where(&running.instance());

@@ -16,7 +16,7 @@ use anyhow::Context;
 use bowline_dataplane::stand_in::{self, StandIn};
 use bowline_dns::corefile::{self, Corefile};
 use bowline_dns::feed::Feed;
-use bowline_dns::server::{Ahead, Running, Services, Settings};
+use bowline_dns::server::{Ahead, Prepare, Running, Services, Settings};
 use bowline_sources::kubernetes::{Pods, Wanted};
 use prometheus_client::metrics::gauge::Gauge;
 
@@ -70,7 +70,9 @@ impl NodeLocal {
         let fill = move |text: &str, file: &str| template.fill(text, file);
         let threads = self.config.threads;
         let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        Settings { conf: self.config.conf.clone(), port: self.config.port, threads, prepare: Some(Arc::new(fill)) }
+        let prepare = Some(Arc::new(fill) as Prepare);
+        let (conf, port) = (self.config.conf.clone(), self.config.port);
+        Settings { conf, port, threads, prepare, ahead: Some(self.ahead()) }
     }
 
     /// What of a cluster it needs besides what the node does; `own` is the node's cluster.
@@ -89,7 +91,7 @@ impl NodeLocal {
     /// What is read of the cluster is the kernel's too, and stays as it was at the start.
     pub fn ahead(&self) -> Ahead {
         let reads_all = self.reads_all_pods.clone();
-        Box::new(move |corefile| {
+        Arc::new(move |corefile| {
             let needs = crate::needs::needs_pods(corefile).filter(|_| reads_all.get() != Some(&true));
             let why = "needs all Pods, and since its start this agent reads those of its node only; start it again";
             Box::pin(ready(needs.map_or(Ok(()), |directive| Err(directive.problem(why).into()))))
@@ -114,8 +116,6 @@ impl NodeLocal {
         let teardown = Teardown((is_made_here && !skipteardown).then_some(bpf_root));
         ensure()?;
         let services = Services::new(self.feed.clone(), localip.clone(), env!("CARGO_PKG_VERSION"));
-        // It was empty.
-        let _ = services.ahead.set(self.ahead());
         let services = Arc::new(services);
         let lost = services.dropped_log_lines();
         crate::log::on_loss(move |lines| lost.add(lines));

@@ -24,7 +24,8 @@ use crate::query::Query;
 use crate::records::Records;
 use crate::reply::{Failure, Serving, ready};
 use crate::server::{Block, Building};
-use crate::wire::{Name, Record};
+use crate::wire::Name;
+use crate::zone::WholeZone;
 
 pub mod acl;
 pub mod any;
@@ -137,14 +138,6 @@ pub trait Transferable {
     /// # Errors
     /// The plugin has the zone but not its records, and why.
     fn zone(&self, zone: &Name) -> Option<Result<WholeZone, String>>;
-}
-
-/// The records of a zone.
-pub struct WholeZone {
-    /// Its SOA.
-    pub soa: Record,
-    /// All others.
-    pub records: Box<dyn Iterator<Item = Record> + Send>,
 }
 
 /// Makes a plugin from all directives of its name in a block: repeated directives add up. None where it has no part in

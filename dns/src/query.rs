@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::address::Transport;
+use crate::address::{Address, Transport};
 use crate::cookie::Cookie;
 use crate::reply::{Failure, Serving, flags_of_answer, ready};
-use crate::server::{Block, Server};
+use crate::server::{Block, Services};
 use crate::wire::edns::Edns;
 use crate::wire::message::{Flags, Message, Question};
 use crate::wire::name::Name;
@@ -36,6 +36,24 @@ pub struct Request {
     pub cookie: Option<Cookie>,
 }
 
+impl Request {
+    /// A request as it came; its message is read when it is answered.
+    pub fn new(raw: Vec<u8>, from: SocketAddr, to: SocketAddr, transport: Transport) -> Request {
+        let message = Message::default();
+        Request { message, raw, from, to, transport, received: Instant::now(), path: None, cookie: None }
+    }
+}
+
+/// The server that a query came to.
+pub trait Responder: Send + Sync {
+    /// Where it listens.
+    fn address(&self) -> &Address;
+    /// What all blocks of the process share.
+    fn services(&self) -> &Arc<Services>;
+    /// Chooses the block for a query and runs its plugins.
+    fn serve<'a>(&'a self, query: &'a mut Query) -> Serving<'a>;
+}
+
 /// How deep questions that plugins ask may nest: CNAME chains, rewrites of rewrites.
 const DEPTH: u8 = 9;
 
@@ -51,8 +69,8 @@ pub struct Query {
     pub flags: Flags,
     /// The zone of the server block that was chosen.
     pub zone: Name,
-    /// What listens at the address that was asked.
-    pub server: Arc<Server>,
+    /// The server that it came to.
+    pub server: Arc<dyn Responder>,
     /// The block that was chosen.
     pub block: Arc<Block>,
     /// What plugins know of the question, by label (`kubernetes/namespace`); filled where `metadata` is on.
@@ -147,7 +165,7 @@ impl Query {
         };
         Box::pin(async move {
             let server = query.server.clone();
-            let outcome = server.choose_and_serve(&mut query).await;
+            let outcome = server.serve(&mut query).await;
             if let (Some(mine), Some(theirs)) = (&mut self.trace, query.trace) {
                 mine.steps.extend(theirs.steps);
                 mine.would_ask = theirs.would_ask.or(mine.would_ask.take());

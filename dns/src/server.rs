@@ -11,15 +11,14 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::address::{Address, Transport};
+use crate::address::Address;
 use crate::caught;
 use crate::cookie;
 use crate::fast::{Fast, Step};
 use crate::plugin::{Next, Plugin};
-use crate::query::{Query, Request};
-use crate::reply::{Failure, Further, Outcome};
+use crate::query::{Query, Request, Responder};
+use crate::reply::{Failure, Further, Outcome, Serving};
 use crate::wire::message::{Message, Question};
 use crate::wire::name::Name;
 use crate::wire::types::{Class, Opcode, Rcode, Type};
@@ -44,10 +43,12 @@ mod tests;
 mod udp;
 mod worker;
 
-pub use building::{Ahead, BlockConfig, Building, Dropped, Filter, Kept, Reports, Services, Timeouts, View};
+pub use building::{
+    BlockConfig, Building, Dropped, Exchange, Filter, Kept, Reports, Services, Timeouts, Upstreams, View,
+};
 pub use instance::{Instance, Reload};
 pub use pulse::Pulse;
-pub use running::{Prepare, Refused, Running, Settings};
+pub use running::{Ahead, Prepare, Refused, Running, Settings};
 pub use worker::Workers;
 
 /// A server block: its zones and its plugins, in the order in which a question meets them.
@@ -268,7 +269,7 @@ impl Server {
     }
 
     /// Chooses the block for a query and runs its plugins.
-    pub async fn choose_and_serve(self: &Arc<Server>, query: &mut Query) -> Outcome {
+    pub async fn choose_and_serve(&self, query: &mut Query) -> Outcome {
         if self.chooses_by_state && query.depth == 0 && !query.is_dry() {
             self.services.feed.wait().await;
         }
@@ -337,10 +338,14 @@ impl Server {
     }
 }
 
-impl Request {
-    /// A request as it came; its message is read when it is answered.
-    pub fn new(raw: Vec<u8>, from: std::net::SocketAddr, to: std::net::SocketAddr, transport: Transport) -> Request {
-        let message = Message::default();
-        Request { message, raw, from, to, transport, received: Instant::now(), path: None, cookie: None }
+impl Responder for Server {
+    fn address(&self) -> &Address {
+        &self.address
+    }
+    fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+    fn serve<'a>(&'a self, query: &'a mut Query) -> Serving<'a> {
+        Box::pin(self.choose_and_serve(query))
     }
 }

@@ -21,6 +21,14 @@ pub use answer::{answer, not_here};
 pub use held::{Held, Slot};
 pub use lookup::{End, Lookup};
 
+/// The records of a zone.
+pub struct WholeZone {
+    /// Its SOA.
+    pub soa: Record,
+    /// All others.
+    pub records: Box<dyn Iterator<Item = Record> + Send>,
+}
+
 /// A zone that is whole: it has an SOA record.
 #[derive(Debug)]
 pub struct Zone {

@@ -132,7 +132,7 @@ fn answers_are_those_of_coredns() {
     let command = command.arg("-conf").arg(corefile(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let _coredns = CoreDns(command.spawn().unwrap());
     let services = Services::new(Arc::new(Feed::default()), Vec::new(), "test");
-    let settings = Settings { conf: corefile(ours), port: 53, threads: 1, prepare: None };
+    let settings = Settings { conf: corefile(ours), port: 53, threads: 1, prepare: None, ahead: None };
     let running = Running::start(settings, Arc::new(services)).unwrap();
     let soa = Name::parse("example.org.").unwrap();
     bowline_lab::wait_for("CoreDNS answers", Duration::from_secs(60), || {

@@ -147,7 +147,7 @@ impl Acl {
     }
 
     fn count(&self, name: &'static str, help: &'static str, query: &Query, zone: &Name) {
-        let (server, zone) = (query.server.address.to_string(), zone.to_string());
+        let (server, zone) = (query.server.address().to_string(), zone.to_string());
         self.services
             .metrics
             .counter(name, help, &[("server", &server), ("zone", &zone), ("view", query.view())])
@@ -171,7 +171,7 @@ impl Plugin for Acl {
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
         let Some((action, zone)) = self.decide(query) else {
-            self.allowed.of(&self.services.metrics, &query.server.address, query.view()).inc();
+            self.allowed.of(&self.services.metrics, query.server.address(), query.view()).inc();
             return next.run(query);
         };
         let from = query.request.from.ip();

@@ -9,14 +9,14 @@ use regex::Regex;
 
 use super::file::Reader;
 use super::zones::{Fallthrough, Zones};
-use super::{Next, Plugin, Transferable, WholeZone};
+use super::{Next, Plugin, Transferable};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::query::Query;
 use crate::reply::{Serving, ready};
 use crate::server::Building;
 use crate::wire::{Name, Opcode};
-use crate::zone::{self, Held};
+use crate::zone::{self, Held, WholeZone};
 
 #[cfg(test)]
 mod tests;

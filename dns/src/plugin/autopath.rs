@@ -149,7 +149,7 @@ impl Autopath {
                 Err(failure) if !failure.reason.is_empty() => return Err(failure),
                 Ok(Some(mut reply)) if has_found(&reply) => {
                     rename(&mut reply, &asked);
-                    self.success.of(&self.registry, &query.server.address, "").inc();
+                    self.success.of(&self.registry, query.server.address(), "").inc();
                     return Ok(Some(reply));
                 }
                 other if n == 0 => first = Some(other),

@@ -231,7 +231,7 @@ impl Inner {
             });
             return next.run(query).await;
         }
-        let address = query.server.address;
+        let address = *query.server.address();
         let series = self.series(&address);
         if let Some(series) = series {
             series.requests.inc();
@@ -314,7 +314,7 @@ impl Inner {
     async fn refresh(&self, query: &mut Query, next: Next<'_>, asked: &Asked) -> (Outcome, bool) {
         let outcome = ask_next(query, next).await;
         let Ok(Some(mut reply)) = outcome else { return (outcome, false) };
-        let is_kept = self.keep(&mut reply, asked, &query.server.address);
+        let is_kept = self.keep(&mut reply, asked, query.server.address());
         (Ok(Some(reply)), is_kept)
     }
 

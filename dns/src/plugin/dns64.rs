@@ -142,7 +142,7 @@ impl Dns64 {
         }
         query.note(|| format!("makes {count} AAAA of A under {}", self.prefix));
         let help = "Counter of DNS requests translated by dns64.";
-        let server = query.server.address.to_string();
+        let server = query.server.address().to_string();
         let name = "coredns_dns64_requests_translated_total";
         self.services.metrics.counter(name, help, &[("server", &server)]).inc();
         let is_watched = reply.is_watched;

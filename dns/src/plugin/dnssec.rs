@@ -117,7 +117,7 @@ impl Dnssec {
         message.flags.set_aa(true);
         message.answers = self.signer.records(query.name());
         if query.dnssec_ok() && !message.answers.is_empty() {
-            let signatures = self.signer.sign(&message.answers, zone, 3600, now(), &query.server.address);
+            let signatures = self.signer.sign(&message.answers, zone, 3600, now(), query.server.address());
             message.answers.extend(signatures);
         }
         Reply::new(message, NAME)
@@ -187,7 +187,7 @@ impl Dnssec {
     /// Signs the DS records of a delegation, or that there are none.
     fn sign_delegation(&self, message: &mut Message, query: &Query, zone: &Name, is_signed: bool) {
         let Some(first) = message.authorities.iter().find(|record| record.rtype == Type::NS).cloned() else { return };
-        let (address, now) = (&query.server.address, now());
+        let (address, now) = (query.server.address(), now());
         let ds: Vec<Record> = message.authorities.iter().filter(|record| record.rtype == Type::DS).cloned().collect();
         if !ds.is_empty() {
             if !is_covered(&message.authorities, &ds[0]) {
@@ -216,7 +216,7 @@ impl Dnssec {
             let Some(first) = set.first() else { continue };
             let Some(zone) = self.zones.of(&first.name) else { continue };
             if !is_covered(section, first) {
-                section.extend(self.signer.sign(&set, zone, first.ttl, now(), &query.server.address));
+                section.extend(self.signer.sign(&set, zone, first.ttl, now(), query.server.address()));
             }
         }
     }

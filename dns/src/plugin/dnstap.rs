@@ -16,7 +16,7 @@ use super::{Next, Plugin, tls};
 use crate::corefile::{Directive, Problem};
 use crate::query::Query;
 use crate::reply::{Body, Outcome, Serving};
-use crate::server::Building;
+use crate::server::{Building, Upstreams};
 
 mod connect;
 mod frames;
@@ -27,7 +27,7 @@ mod tap;
 mod tests;
 
 use connect::Endpoint;
-pub use tap::{Exchange, Tap};
+use tap::Tap;
 
 /// Messages that may wait, times what the Corefile says.
 const QUEUE: usize = 10_000;
@@ -55,7 +55,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         building.spawn("dnstap", task);
         taps.push(Arc::new(tap));
     }
-    building.block.taps.clone_from(&taps);
+    building.block.taps = taps.iter().map(|tap| tap.clone() as Arc<dyn Upstreams>).collect();
     Ok(Some(Arc::new(Dnstap { taps, describe: format!("tells {}", sockets.join(", ")) })))
 }
 

@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 use bowline_cluster::span::exact;
 
 use super::zones::{Fallthrough, Zones};
-use super::{Next, Plugin, Transferable, WholeZone};
+use super::{Next, Plugin, Transferable};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::query::Query;
 use crate::reply::{Serving, ready};
 use crate::server::Building;
 use crate::wire::{Name, Opcode};
-use crate::zone::{self, Held, Zone};
+use crate::zone::{self, Held, WholeZone, Zone};
 
 #[cfg(test)]
 mod tests;

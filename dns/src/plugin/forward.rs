@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::dnstap::Exchange;
 use super::{Next, Plugin};
 use crate::address::Transport;
 use crate::query::Query;
 use crate::reply::{Body, Failure, Outcome, Reply, Serving};
+use crate::server::Exchange;
 use crate::upstream::{By, Trouble};
 use crate::wire::{Name, Rcode};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use super::zones::{Fallthrough, Zones};
-use super::{Next, Plugin, Transferable, WholeZone};
+use super::{Next, Plugin, Transferable};
 use crate::address::Address;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
@@ -16,6 +16,7 @@ use crate::records::{At, Outside, Records, Target};
 use crate::reply::{Failure, Outcome, Reply, Serving, ready};
 use crate::server::{Block, Building};
 use crate::wire::{Data, Message, Name, Rcode, Record, Soa, Type};
+use crate::zone::WholeZone;
 
 #[cfg(test)]
 mod tests;

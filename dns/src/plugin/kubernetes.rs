@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 
 use self::cluster::Cluster;
 use super::zones::Fallthrough;
-use super::{Next, Plugin, Transferable, WholeZone};
+use super::{Next, Plugin, Transferable};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, QUESTION, Section, Step};
 use crate::feed::Feed;
@@ -22,6 +22,7 @@ use crate::records::{Answer, Asked, Found, Options, Parts, PodMode, Records};
 use crate::reply::{Failure, Reply, Serving, ready};
 use crate::server::Building;
 use crate::wire::{Name, Rcode};
+use crate::zone::WholeZone;
 
 mod chase;
 mod cluster;

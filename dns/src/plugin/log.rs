@@ -21,7 +21,6 @@ mod lines;
 mod tests;
 
 use lines::Lines;
-pub(crate) use lines::dropped;
 
 const COMMON: &str = r#"{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} {>rflags} {rsize} {duration}"#;
 const OPCODE: &str = r#" "{>opcode}""#;
@@ -48,8 +47,8 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     for directive in directives {
         read(directive, &mut rules)?;
     }
-    let metrics = building.services.metrics.clone();
-    let lines = building.services.kept.get("log", || Lines::new(&metrics, lines::print));
+    let dropped = building.services.dropped_log_lines();
+    let lines = building.services.kept.get("log", || Lines::new(dropped, lines::print));
     Ok(Some(Arc::new(Log { rules, lines })))
 }
 

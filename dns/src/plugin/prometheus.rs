@@ -145,7 +145,7 @@ impl Plugin for Prometheus {
 
     fn serve<'a>(&'a self, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
         Box::pin(async move {
-            let zones = self.zones(&query.server.address);
+            let zones = self.zones(query.server.address());
             let Some((_, counters)) = zones.iter().find(|(zone, _)| query.name().is_within(zone)) else {
                 return next.run(query).await;
             };

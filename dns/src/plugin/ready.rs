@@ -12,7 +12,7 @@ use super::Plugin;
 use crate::corefile::{Directive, Problem};
 use crate::feed::Feed;
 use crate::server::http::Page;
-use crate::server::{Building, Instance, Reports, Services};
+use crate::server::{Block, Building, Reports, Services};
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +47,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     }
     building.block.ready = Some(reports);
     let (services, seen) = (building.services.clone(), Seen::default());
-    let page = Arc::new(move |instance: &Instance| page(instance, &services, &seen));
+    let page = Arc::new(move |blocks: &[Arc<Block>]| page(blocks, &services, &seen));
     building.page(address, "/ready", page).map_err(|message| directive.problem(message))?;
     Ok(None)
 }
@@ -56,13 +56,13 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
 type Seen = Mutex<HashSet<(usize, &'static str)>>;
 
 /// The page, of all blocks that report.
-fn page(instance: &Instance, services: &Services, seen: &Seen) -> Page {
+fn page(blocks: &[Arc<Block>], services: &Services, seen: &Seen) -> Page {
     if services.is_ending.load(Ordering::Relaxed) {
         return Page::text(503, "Shutting down");
     }
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let mut missing: Vec<&str> = Vec::new();
-    for (number, block) in instance.blocks().iter().enumerate() {
+    for (number, block) in blocks.iter().enumerate() {
         let Some(reports) = block.config.ready else { continue };
         for plugin in &block.plugins {
             let key = (number, plugin.name());

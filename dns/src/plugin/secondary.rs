@@ -8,14 +8,14 @@ use tokio::sync::Notify;
 use self::book::Book;
 use super::transfer::address;
 use super::zones::{Fallthrough, Zones};
-use super::{Next, Plugin, Transferable, WholeZone};
+use super::{Next, Plugin, Transferable};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::query::Query;
 use crate::reply::{Reply, Serving, ready};
 use crate::server::Building;
 use crate::wire::{Name, Opcode};
-use crate::zone::{self, Held, Slot};
+use crate::zone::{self, Held, Slot, WholeZone};
 
 mod book;
 mod catalog;

@@ -146,7 +146,7 @@ impl Templates {
     }
 
     fn count(&self, name: &'static str, help: &'static str, query: &Query, asked: &Asked, more: &[(&str, &str)]) {
-        let server = query.server.address.to_string();
+        let server = query.server.address().to_string();
         let zone = asked.zone.as_str();
         let mut labels =
             vec![("server", &*server), ("zone", zone), ("view", query.view()), ("class", asked.class_label())];

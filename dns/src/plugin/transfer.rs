@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::zones::Zones;
-use super::{Next, Plugin, WholeZone};
+use super::{Next, Plugin};
 use crate::address::Transport;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
@@ -13,6 +13,7 @@ use crate::query::Query;
 use crate::reply::{Failure, Further, Outcome, Reply, Serving, ready};
 use crate::server::Building;
 use crate::wire::{Message, Name, Rcode, Record, Type};
+use crate::zone::WholeZone;
 
 mod notify;
 #[cfg(test)]

@@ -4,17 +4,16 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::http::{Handler, Routes};
-use super::running::Refused;
-use crate::address::Address;
+use crate::address::{Address, Transport};
 use crate::cookie::Cookies;
-use crate::corefile::{Corefile, Key, Place};
+use crate::corefile::{Key, Place};
 use crate::feed::Feed;
 use crate::metrics::{Counter, Registry};
 use crate::plugin::zones::Zones;
@@ -48,10 +47,6 @@ impl Kept {
 /// Counts a question that no block took.
 pub type Dropped = Box<dyn Fn(&Address, &Request, Rcode) + Send + Sync>;
 
-/// Has what a Corefile needs, before a reload serves it; until that is done the old one goes on. After a
-/// [`Refused::NotYet`] it is tried again at the next look at the file.
-pub type Ahead = Box<dyn Fn(&Corefile) -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> + Send + Sync>;
-
 /// What all server blocks of a process share, over reloads.
 pub struct Services {
     /// The cluster's state.
@@ -66,8 +61,6 @@ pub struct Services {
     pub failed_reloads: Arc<Counter>,
     /// Set by `prometheus`.
     pub dropped: OnceLock<Dropped>,
-    /// Set by whoever reads the cluster's state.
-    pub ahead: OnceLock<Ahead>,
     /// In the node agent: the addresses on which a block without `bind` listens, and health, ready and prometheus
     /// without an address of their own. Empty: every address of the host.
     pub node_local: Vec<IpAddr>,
@@ -94,7 +87,6 @@ impl Services {
             panics,
             failed_reloads,
             dropped: OnceLock::new(),
-            ahead: OnceLock::new(),
             node_local,
             version,
             is_ending: Default::default(),
@@ -114,7 +106,8 @@ impl Services {
 
     /// `bowline_dns_log_lines_dropped_total`: whoever writes the log counts there what it loses.
     pub fn dropped_log_lines(&self) -> Arc<Counter> {
-        crate::plugin::log::dropped(&self.metrics)
+        let help = "Counter of log lines that were dropped, as they came faster than they were read.";
+        self.metrics.counter("bowline_dns_log_lines_dropped_total", help, &[])
     }
 
     /// Why the process is to end; None until it is. Whoever runs the server waits for that and stops it.
@@ -183,6 +176,29 @@ impl fmt::Debug for View {
     }
 }
 
+/// A question that was passed on to an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// The address that it was sent from, if that is known.
+    pub from: Option<SocketAddr>,
+    /// The upstream.
+    pub to: SocketAddr,
+    /// How.
+    pub transport: Transport,
+    /// When.
+    pub asked_at: SystemTime,
+    /// The question's message.
+    pub question: &'a [u8],
+    /// The answer's message; None if there was none.
+    pub answer: Option<&'a [u8]>,
+}
+
+/// Wants to know what is asked of upstreams (`dnstap`).
+pub trait Upstreams: fmt::Debug + Send + Sync {
+    /// An upstream was asked for this query, and has answered if there is an answer.
+    fn forwarded(&self, query: &Query, exchange: Exchange<'_>);
+}
+
 /// How plugins report to `ready`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reports {
@@ -212,7 +228,7 @@ pub struct BlockConfig {
     /// `transfer`: takes the names of zones that have changed, and tells their secondaries.
     pub changed_zones: Option<tokio::sync::mpsc::UnboundedSender<Name>>,
     /// `dnstap`: who is told of what is asked of upstreams.
-    pub taps: Vec<Arc<crate::plugin::dnstap::Tap>>,
+    pub taps: Vec<Arc<dyn Upstreams>>,
     /// `ready`: how the block's plugins report.
     pub ready: Option<Reports>,
     /// Set by `loop` while the server runs: what `forward` asks leads back here, so it is no longer asked.

@@ -15,8 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::Instance;
 use super::worker::refused;
+use super::{Block, Instance};
 
 /// A page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl Page {
     }
 }
 
-/// Makes a page from the instance that serves now.
-pub type Handler = Arc<dyn Fn(&Instance) -> Page + Send + Sync>;
+/// Makes a page from the blocks that serve now.
+pub type Handler = Arc<dyn Fn(&[Arc<Block>]) -> Page + Send + Sync>;
 /// Pages by address and path.
 pub type Routes = BTreeMap<SocketAddr, BTreeMap<&'static str, Handler>>;
 
@@ -129,7 +129,7 @@ async fn accept(address: SocketAddr, listener: TcpListener, current: Arc<ArcSwap
 
 fn answer(instance: &Instance, address: SocketAddr, path: &str) -> hyper::Response<Full<Bytes>> {
     let handler = instance.routes().get(&address).and_then(|routes| routes.get(path));
-    let page = handler.map_or_else(|| Page::text(404, "404 page not found\n"), |handler| handler(instance));
+    let page = handler.map_or_else(|| Page::text(404, "404 page not found\n"), |handler| handler(instance.blocks()));
     let mut response = hyper::Response::new(Full::new(Bytes::from(page.body)));
     *response.status_mut() = hyper::StatusCode::from_u16(page.status).unwrap_or_default();
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(page.kind));

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -24,6 +24,10 @@ use crate::corefile;
 /// Makes a Corefile of a file's text; the second argument is the file's name, for problems.
 pub type Prepare = Arc<dyn Fn(&str, &str) -> Result<String, corefile::Problem> + Send + Sync>;
 
+/// Has what a Corefile needs, before a reload serves it; until that is done the old one goes on. After a
+/// [`Refused::NotYet`] it is tried again at the next look at the file.
+pub type Ahead = Arc<dyn Fn(&corefile::Corefile) -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> + Send + Sync>;
+
 /// What a server is started with.
 #[derive(Clone)]
 pub struct Settings {
@@ -35,6 +39,8 @@ pub struct Settings {
     pub threads: usize,
     /// What makes a Corefile of the file's text before it is read (node-cache's placeholders).
     pub prepare: Option<Prepare>,
+    /// What is done before a reload: by whoever reads the cluster's state.
+    pub ahead: Option<Ahead>,
 }
 
 /// Why a Corefile does not serve.
@@ -287,7 +293,7 @@ impl<'a> House<'a> {
     async fn try_reload(&mut self) -> Result<(), Refused> {
         let corefile = self.settings.read()?;
         let instance = Arc::new(self.settings.set_up(&corefile, self.services)?);
-        if let Some(ahead) = self.services.ahead.get() {
+        if let Some(ahead) = &self.settings.ahead {
             ahead(&corefile).await?;
         }
         let before = self.current.load().digest.clone();

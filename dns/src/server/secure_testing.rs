@@ -44,7 +44,7 @@ fn start_by(write: impl Fn(&Path, u16)) -> Case {
     let conf = folder.path().join("Corefile");
     write(&conf, port);
     let services = services();
-    let settings = Settings { conf, port: 53, threads: 2, prepare: None };
+    let settings = Settings { conf, port: 53, threads: 2, prepare: None, ahead: None };
     let running = Running::start(settings, services.clone()).unwrap();
     Case { folder, port, services, running, client }
 }

@@ -22,7 +22,7 @@ fn services() -> Arc<Services> {
 fn settings(folder: &Path, port: u16, text: &str) -> Settings {
     let conf = folder.join("Corefile");
     std::fs::write(&conf, text).unwrap();
-    Settings { conf, port, threads: 2, prepare: None }
+    Settings { conf, port, threads: 2, prepare: None, ahead: None }
 }
 
 fn question(name: &str, rtype: Type) -> Message {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::WholeZone;
 use super::{Copying, Zone};
-use crate::plugin::WholeZone;
 use crate::wire::Name;
 
 /// Where a zone stands; several instances of a Corefile may share one.

@@ -108,7 +108,7 @@ impl Inner {
         let outcome = ask_next(query, next).await;
         query.refreshes = before;
         let mut reply = outcome.ok().flatten()?;
-        let address = query.server.address;
+        let address = *query.server.address();
         if self.settings.prefer_positive {
             let is_usable = judged(&mut reply, |judged, wire| judged.is_usable() && judged.is_for(wire, asked))?;
             self.keep(&mut reply, asked, &address);
@@ -131,7 +131,7 @@ impl Inner {
         is_stale: bool,
     ) {
         let Some(mut refresh) = self.begin(entry, is_stale) else { return };
-        if let Some(series) = self.series(&query.server.address) {
+        if let Some(series) = self.series(query.server.address()) {
             series.prefetches.inc();
         }
         let behind = Behind::new(query, next);

@@ -62,7 +62,8 @@ fn a_validator_is_satisfied() {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let conf = folder.path().join("Corefile");
             std::fs::write(&conf, format!("example.org {{\nfile db\ndnssec {{\n{keys}\n}}\n}}\n")).unwrap();
-            let running = Running::start(Settings { conf, port, threads: 1, prepare: None }, services()).unwrap();
+            let running =
+                Running::start(Settings { conf, port, threads: 1, prepare: None, ahead: None }, services()).unwrap();
             let anchor = format!("257 3 {algorithm} \"{entry}\"");
             for (name, rtype, expected) in [
                 ("www.example.org", "A", "; fully validated"),

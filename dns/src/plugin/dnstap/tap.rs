@@ -1,17 +1,16 @@
 //! One `dnstap` directive: what it sends, and how it is told of questions and answers.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::super::format::{Asked, Format};
 use super::payload::{self, Kind, Message, Side};
 use super::sink::Sink;
-use crate::address::Transport;
 use crate::query::Query;
+use crate::server::{Exchange, Upstreams};
 
 /// Where messages go, and what they say besides.
-pub struct Tap {
+pub(super) struct Tap {
     pub(super) identity: Vec<u8>,
     pub(super) version: Vec<u8>,
     pub(super) extra: Option<Format>,
@@ -23,23 +22,6 @@ impl std::fmt::Debug for Tap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tap").field("is_full", &self.is_full).finish_non_exhaustive()
     }
-}
-
-/// A question that was passed on to an upstream, as `forward` tells of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Exchange<'a> {
-    /// The address that it was sent from, if that is known.
-    pub from: Option<SocketAddr>,
-    /// The upstream.
-    pub to: SocketAddr,
-    /// How.
-    pub transport: Transport,
-    /// When.
-    pub asked_at: SystemTime,
-    /// The question's message.
-    pub question: &'a [u8],
-    /// The answer's message; None if there was none.
-    pub answer: Option<&'a [u8]>,
 }
 
 impl Tap {
@@ -60,8 +42,22 @@ impl Tap {
         self.send(query, Some(asked), message);
     }
 
-    /// An upstream was asked, and has answered if there is an answer.
-    pub fn forwarded(&self, query: &Query, exchange: Exchange<'_>) {
+    fn send(&self, query: &Query, asked: Option<&Asked>, mut message: Message<'_>) {
+        if !self.is_full {
+            (message.question, message.answer) = (None, None);
+        }
+        let extra = self.extra.as_ref().map(|extra| match asked {
+            Some(asked) => extra.fill(query, asked, None),
+            None => extra.fill(query, &Asked::of(query), None),
+        });
+        let extra = extra.unwrap_or_default();
+        let payload = payload::encode(&self.identity, &self.version, extra.as_bytes(), &message);
+        self.sink.put(Arc::from(payload));
+    }
+}
+
+impl Upstreams for Tap {
+    fn forwarded(&self, query: &Query, exchange: Exchange<'_>) {
         let both = Message {
             kind: Kind::ForwarderQuery,
             transport: exchange.transport,
@@ -77,19 +73,6 @@ impl Tap {
             let (kind, answered_at) = (Kind::ForwarderResponse, Some(SystemTime::now()));
             self.send(query, None, Message { kind, answered_at, answer: Some(answer), ..both });
         }
-    }
-
-    fn send(&self, query: &Query, asked: Option<&Asked>, mut message: Message<'_>) {
-        if !self.is_full {
-            (message.question, message.answer) = (None, None);
-        }
-        let extra = self.extra.as_ref().map(|extra| match asked {
-            Some(asked) => extra.fill(query, asked, None),
-            None => extra.fill(query, &Asked::of(query), None),
-        });
-        let extra = extra.unwrap_or_default();
-        let payload = payload::encode(&self.identity, &self.version, extra.as_bytes(), &message);
-        self.sink.put(Arc::from(payload));
     }
 }
 

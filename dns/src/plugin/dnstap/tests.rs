@@ -54,7 +54,7 @@ fn start(dnstap: &str) -> Case {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let conf = folder.path().join("Corefile");
     std::fs::write(&conf, corefile(port, dnstap)).unwrap();
-    let settings = Settings { conf: conf.clone(), port: 53, threads: 1, prepare: None };
+    let settings = Settings { conf: conf.clone(), port: 53, threads: 1, prepare: None, ahead: None };
     Case { port, conf, running: Running::start(settings, services()).unwrap(), folder }
 }
 

@@ -46,7 +46,7 @@ impl Served {
         let folder = tempfile::tempdir().unwrap();
         let conf = folder.path().join("Corefile");
         std::fs::write(&conf, corefile).unwrap();
-        let settings = Settings { conf, port, threads, prepare: None };
+        let settings = Settings { conf, port, threads, prepare: None, ahead: None };
         let running = Running::start(settings, services.clone()).unwrap();
         Served { address: ([127, 0, 0, 1], port).into(), services, running: Some(running), _folder: folder }
     }

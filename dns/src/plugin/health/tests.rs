@@ -19,7 +19,7 @@ fn the_page_says_ok_and_the_probe_counts() {
     let conf = folder.path().join("Corefile");
     std::fs::write(&conf, format!(".:{dns} {{\n health 127.0.0.1:{http}\n whoami\n}}\n")).unwrap();
     let services = Arc::new(Services::new(Arc::new(Feed::default()), vec!["127.0.0.1".parse().unwrap()], "test"));
-    let settings = Settings { conf, port: 53, threads: 1, prepare: None };
+    let settings = Settings { conf, port: 53, threads: 1, prepare: None, ahead: None };
     let running = Running::start(settings, services.clone()).unwrap();
     let get = || {
         use std::io::{Read as _, Write as _};

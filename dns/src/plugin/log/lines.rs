@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::metrics::{Counter, Registry};
+use crate::metrics::Counter;
 
 /// Lines that may wait: about 2 MB.
 const WAITING: usize = 16_384;
@@ -18,21 +18,14 @@ pub(super) struct Lines {
     write: fn(&str),
 }
 
-/// Counts lines that are dropped, here or by whoever writes the log.
-pub(crate) fn dropped(metrics: &Registry) -> Arc<Counter> {
-    let help = "Counter of log lines that were dropped, as they came faster than they were read.";
-    metrics.counter("bowline_dns_log_lines_dropped_total", help, &[])
-}
-
 /// Writes a line to this program's log.
 pub(super) fn print(line: &str) {
     tracing::info!("{line}");
 }
 
 impl Lines {
-    /// Lines that are written by `write`.
-    pub(super) fn new(metrics: &Registry, write: fn(&str)) -> Lines {
-        let dropped = dropped(metrics);
+    /// Lines that are written by `write`. Those that are dropped are counted.
+    pub(super) fn new(dropped: Arc<Counter>, write: fn(&str)) -> Lines {
         let (queue, lines) = sync_channel(WAITING);
         let missing = dropped.clone();
         let thread = std::thread::Builder::new().name("dns-log".into()).spawn(move || run(&lines, &missing, write));

@@ -12,7 +12,7 @@ use crate::plugin::testing::{build, refused, services};
 use crate::plugin::{Next, order};
 use crate::query::Query;
 use crate::reply::{Serving, ready};
-use crate::server::{Block, BlockConfig};
+use crate::server::{BlockConfig, Instance};
 
 /// A plugin that is ready when it is told to be.
 struct Switch(&'static str, AtomicBool);
@@ -50,7 +50,7 @@ fn case(reports: Reports) -> Case {
 
 impl Case {
     fn page(&self) -> (u16, String) {
-        let page = page(&self.instance, &self.services, &self.seen);
+        let page = page(self.instance.blocks(), &self.services, &self.seen);
         (page.status, page.body)
     }
     fn set(&self, number: usize, is_ready: bool) {

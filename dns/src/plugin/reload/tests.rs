@@ -63,7 +63,7 @@ impl File {
     }
 
     fn settings(&self) -> Settings {
-        Settings { conf: self.folder.path().join("Corefile"), port: 53, threads: 1, prepare: None }
+        Settings { conf: self.folder.path().join("Corefile"), port: 53, threads: 1, prepare: None, ahead: None }
     }
 
     fn write(&self, zone: &str) {
@@ -105,8 +105,8 @@ fn what_is_not_yet_there_is_tried_again_and_the_end_does_not_wait_for_it() {
         tried.send(()).unwrap();
         Box::pin(std::future::ready(Err(Refused::NotYet("the state is not there".to_owned()))))
     };
-    assert!(services.ahead.set(Box::new(ahead)).is_ok());
-    let running = Running::start(file.settings(), services.clone()).unwrap();
+    let settings = Settings { ahead: Some(Arc::new(ahead)), ..file.settings() };
+    let running = Running::start(settings, services.clone()).unwrap();
     let before = running.instance().digest.clone();
     file.write("example.net");
     for _ in 0..2 {
@@ -123,8 +123,8 @@ fn what_is_not_yet_there_is_tried_again_and_the_end_does_not_wait_for_it() {
         tried.send(()).unwrap();
         Box::pin(std::future::pending())
     };
-    assert!(services.ahead.set(Box::new(ahead)).is_ok());
-    let running = Running::start(file.settings(), services).unwrap();
+    let settings = Settings { ahead: Some(Arc::new(ahead)), ..file.settings() };
+    let running = Running::start(settings, services).unwrap();
     running.ask_reload();
     asked.recv_timeout(Duration::from_secs(60)).unwrap();
     running.stop();

@@ -22,7 +22,7 @@ fn free_port() -> u16 {
 fn start(folder: &Path, port: u16, text: &str) -> Running {
     let conf = folder.join(format!("Corefile.{port}"));
     std::fs::write(&conf, text).unwrap();
-    Running::start(Settings { conf, port, threads: 1, prepare: None }, services()).unwrap()
+    Running::start(Settings { conf, port, threads: 1, prepare: None, ahead: None }, services()).unwrap()
 }
 
 fn ask(port: u16, name: &str) -> Message {

@@ -47,7 +47,8 @@ fn a_connection_ends_when_it_is_idle_or_has_asked_enough() {
     let conf = folder.path().join("Corefile");
     let text = format!("example.org:{port} {{\n whoami\n timeouts {{\n idle 1s\n maxtcpqueries 3\n}}\n}}\n");
     std::fs::write(&conf, text).unwrap();
-    let running = Running::start(Settings { conf, port: 53, threads: 1, prepare: None }, services()).unwrap();
+    let running =
+        Running::start(Settings { conf, port: 53, threads: 1, prepare: None, ahead: None }, services()).unwrap();
     let connect = || {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();

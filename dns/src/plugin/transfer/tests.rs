@@ -23,7 +23,7 @@ fn start(folder: &Path, text: &str) -> (Running, u16) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let conf = folder.join("Corefile");
     std::fs::write(&conf, text).unwrap();
-    (Running::start(Settings { conf, port, threads: 1, prepare: None }, services()).unwrap(), port)
+    (Running::start(Settings { conf, port, threads: 1, prepare: None, ahead: None }, services()).unwrap(), port)
 }
 
 /// All messages of an answer by TCP, until the records end with the SOA they began with.

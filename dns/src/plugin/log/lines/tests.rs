@@ -12,7 +12,7 @@ static HELD: AtomicBool = AtomicBool::new(true);
 
 #[test]
 fn what_was_put_is_written_in_order_before_the_end() {
-    let lines = Lines::new(&Registry::default(), |line| WRITTEN.lock().unwrap().push(line.to_owned()));
+    let lines = Lines::new(Arc::default(), |line| WRITTEN.lock().unwrap().push(line.to_owned()));
     (0..1000).for_each(|n| lines.put(n.to_string()));
     drop(lines);
     assert_eq!(*WRITTEN.lock().unwrap(), (0..1000).map(|n| n.to_string()).collect::<Vec<_>>());
@@ -20,8 +20,7 @@ fn what_was_put_is_written_in_order_before_the_end() {
 
 #[test]
 fn what_has_no_room_is_dropped_and_counted() {
-    let registry = Registry::default();
-    let lines = Lines::new(&registry, |_| {
+    let lines = Lines::new(Arc::default(), |_| {
         while HELD.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
         }
