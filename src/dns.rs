@@ -214,7 +214,7 @@ pub(crate) fn wanted(corefile: &Corefile) -> Wanted {
 
 fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     if args.plugins {
-        let names = bowline_dns::plugin::order::PLUGINS.iter().map(|(name, _)| format!("dns.{name}\n"));
+        let names = bowline_dns::plugins::PLUGINS.iter().map(|(name, _)| format!("dns.{name}\n"));
         return crate::store::write(&names.collect::<String>()).map(|_| ());
     }
     process::start(args.log_format.into(), if args.quiet { 0 } else { args.v });

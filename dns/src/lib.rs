@@ -13,6 +13,7 @@ pub mod fast;
 pub mod feed;
 pub mod metrics;
 pub mod plugin;
+pub mod plugins;
 pub mod query;
 pub mod records;
 pub mod reply;

@@ -1,6 +1,6 @@
 //! What a plugin is. docs/plugins.md shows how to write one.
 //!
-//! Every question meets the plugins of its server block in one fixed order (`order`), whatever the order of the
+//! Every question meets the plugins of its server block in one fixed order ([`crate::plugins`]), whatever the order of the
 //! Corefile. Each may answer, change the question, pass it on, and change the answer on its way back:
 //!
 //! ```text
@@ -27,60 +27,6 @@ use crate::server::{Block, Building};
 use crate::wire::Name;
 use crate::zone::WholeZone;
 
-pub mod acl;
-pub mod any;
-#[cfg(test)]
-pub(crate) mod asker;
-pub mod auto;
-pub mod autopath;
-pub mod bind;
-pub mod bufsize;
-pub mod by_server;
-pub mod cache;
-pub mod cancel;
-pub mod chaos;
-pub mod classify;
-pub mod debug;
-pub mod dns64;
-pub mod dnssec;
-pub mod dnstap;
-pub mod errors;
-pub mod etcd;
-pub mod file;
-pub mod format;
-pub mod forward;
-pub mod header;
-pub mod health;
-pub mod hosts;
-pub mod k8s_external;
-pub mod kubernetes;
-pub mod loadbalance;
-pub mod local;
-pub mod log;
-pub mod looping;
-pub mod metadata;
-pub mod minimal;
-pub mod multisocket;
-pub mod name_text;
-pub mod nsid;
-pub mod order;
-pub mod pattern;
-pub mod prometheus;
-pub mod ready;
-pub mod reload;
-pub mod rewrite;
-pub mod root;
-pub mod secondary;
-pub mod template;
-#[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
-pub mod timeouts;
-pub mod tls;
-pub mod transfer;
-pub mod view;
-pub mod whoami;
 pub mod zones;
 
 /// A plugin, set up for one server block.

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::wire::{Flags, Message, Opcode, Rcode, Type, WireError, walk};
 
+pub mod classify;
+
 /// An answer on its way out through the plugins.
 #[derive(Clone, Debug)]
 pub struct Reply {

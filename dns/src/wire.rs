@@ -5,6 +5,7 @@ mod fuzz;
 pub(crate) mod layout;
 pub mod message;
 pub mod name;
+pub mod name_text;
 pub mod record;
 #[cfg(test)]
 mod tests;

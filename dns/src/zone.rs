@@ -11,13 +11,11 @@ use std::path::Path;
 use crate::wire::text::zone::{Records, ZoneError};
 use crate::wire::{Data, Name, Record, Soa, Type};
 
-mod answer;
 mod held;
 mod lookup;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{answer, not_here};
 pub use held::{Held, Slot};
 pub use lookup::{End, Lookup};
 

@@ -27,8 +27,8 @@ use super::stream::{Ends, Tasks};
 use super::worker::{Ended, Slot};
 use crate::address::Address;
 use crate::metrics::Counter;
-use crate::plugin::classify::lifetime;
 use crate::query::Request;
+use crate::reply::classify::lifetime;
 use crate::wire::Message;
 
 mod get;

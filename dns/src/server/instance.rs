@@ -10,7 +10,8 @@ use super::http::Routes;
 use super::{Block, BlockConfig, Building, Server, Services};
 use crate::address::{Address, Transport};
 use crate::corefile::{Corefile, Directive, Key, Place, Problem, Scheme, ServerBlock};
-use crate::plugin::{Plugin, order};
+use crate::plugin::Plugin;
+use crate::plugins;
 use crate::wire::name::Name;
 
 /// How the Corefile is looked at for changes (`reload`).
@@ -167,12 +168,12 @@ fn build_block(
     };
     let names: Vec<String> = block.directives.iter().map(|directive| directive.name.clone()).collect();
     for directive in &block.directives {
-        order::check(directive)?;
+        plugins::check(directive)?;
     }
     let mut config = BlockConfig::default();
     let mut folder = folder.to_owned();
     let mut plugins: Vec<Arc<dyn Plugin>> = Vec::new();
-    for (name, set_up) in order::PLUGINS {
+    for (name, set_up) in plugins::PLUGINS {
         let directives: Vec<&Directive> = block.directives.iter().filter(|given| given.name == *name).collect();
         if directives.is_empty() {
             continue;

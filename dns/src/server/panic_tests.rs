@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use super::stream::Tasks;
 use super::*;
 use crate::address::Transport;
-use crate::plugin::testing::{question, services};
+use crate::plugins::testing::{question, services};
 use crate::reply::{Reply, Serving};
 
 /// Panics on the fast way, or on both, where the name says so.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bowline_lab::kubernetes::{Authority, Certificate};
 
 use super::{Running, Services, Settings};
-use crate::plugin::testing::services;
+use crate::plugins::testing::services;
 
 /// A server with one block for `example.org`, and what a client needs.
 pub(crate) struct Case {

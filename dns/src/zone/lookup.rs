@@ -266,7 +266,7 @@ impl Zone {
     }
 
     /// The zone's authority: its SOA or NS records.
-    pub(super) fn put_apex(&self, to: &mut Vec<Record>, rtype: Type, dnssec: bool) {
+    pub(crate) fn put_apex(&self, to: &mut Vec<Record>, rtype: Type, dnssec: bool) {
         if let Some(apex) = self.nodes.get(&self.origin) {
             self.put(to, &self.origin, apex, rtype, dnssec);
         }
@@ -280,7 +280,7 @@ impl Zone {
     }
 
     /// The addresses of the hosts that records name, where they lie in the zone.
-    pub(super) fn additional(&self, records: &[Record], dnssec: bool) -> Vec<Record> {
+    pub(crate) fn additional(&self, records: &[Record], dnssec: bool) -> Vec<Record> {
         let mut names: Vec<Name> = Vec::new();
         for record in records {
             let name = match record.rtype {

@@ -22,7 +22,7 @@ fn curl_by(scheme: &str, case: &Case, path: &str, args: &[&str]) -> (u16, String
 
 fn question(name: &str) -> Vec<u8> {
     let mut raw = Vec::new();
-    crate::plugin::testing::question(name, Type::A).write(&mut raw);
+    crate::plugins::testing::question(name, Type::A).write(&mut raw);
     raw
 }
 
@@ -105,7 +105,7 @@ fn behind_a_proxy_that_ends_tls_both_versions_of_http_are_plain() {
     let case = start_behind_proxy("tls", "whoami");
     let said = case.run("kdig", &["@127.0.0.1", "-p", &case.port.to_string(), "+tcp", "example.org", "A"]);
     assert!(said.contains("NOERROR"), "{said}");
-    let refused = crate::plugin::asker::refusal("quic://example.org {\n whoami\n}\n");
+    let refused = crate::plugins::asker::refusal("quic://example.org {\n whoami\n}\n");
     assert!(refused.contains("quic://example.org") && refused.contains("needs a certificate"), "{refused}");
 }
 

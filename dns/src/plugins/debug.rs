@@ -1,0 +1,20 @@
+//! `debug`: plugins may log more for this block. A panic is caught here all the same: this program does more than DNS.
+
+use std::sync::Arc;
+
+use crate::corefile::{Directive, Problem};
+use crate::plugin::Plugin;
+use crate::server::Building;
+
+/// `debug`
+///
+/// # Errors
+/// It has arguments.
+pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+    for directive in directives {
+        directive.no_args()?;
+        directive.no_body()?;
+        building.block.debug = true;
+    }
+    Ok(None)
+}
