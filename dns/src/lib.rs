@@ -14,7 +14,6 @@ pub mod feed;
 pub mod metrics;
 pub mod plugin;
 pub mod plugins;
-pub mod query;
 pub mod records;
 pub mod reply;
 pub mod server;

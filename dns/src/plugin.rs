@@ -1,4 +1,5 @@
-//! What a plugin is. docs/plugins.md shows how to write one.
+//! What a plugin is: the contract between the plugins, which stand above it, and the server, which puts them together.
+//! docs/plugins.md shows how to write one.
 //!
 //! Every question meets the plugins of its server block in one fixed order ([`crate::plugins`]), whatever the order of the
 //! Corefile. Each may answer, change the question, pass it on, and change the answer on its way back:
@@ -20,14 +21,24 @@ use arc_swap::ArcSwap;
 use crate::address::Address;
 use crate::corefile::{Directive, Place, Problem};
 use crate::fast::{Fast, Step};
-use crate::query::Query;
 use crate::records::Records;
 use crate::reply::{Failure, Serving, ready};
-use crate::server::{Block, Building};
 use crate::wire::Name;
 use crate::zone::WholeZone;
 
+mod block;
+pub(crate) mod building;
+pub mod page;
+mod query;
+mod services;
+mod upstreams;
 pub mod zones;
+
+pub use block::{Block, BlockConfig, Filter, Reports, Timeouts, View};
+pub use building::{Building, Reload};
+pub use query::{Query, Request, Responder, Trace};
+pub use services::{Dropped, Kept, Services};
+pub use upstreams::{Exchange, Upstreams};
 
 /// A plugin, set up for one server block.
 pub trait Plugin: Send + Sync + 'static {

@@ -16,16 +16,14 @@ use crate::address::Address;
 use crate::caught;
 use crate::cookie;
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::{Query, Request, Responder};
+use crate::plugin::{Block, Next, Query, Request, Responder, Services, Timeouts};
 use crate::reply::{Failure, Further, Outcome, Serving};
 use crate::wire::message::{Message, Question};
 use crate::wire::name::Name;
 use crate::wire::types::{Class, Opcode, Rcode, Type};
 
-mod building;
 mod finish;
-pub mod http;
+mod http;
 mod https;
 pub mod instance;
 mod listen;
@@ -43,32 +41,10 @@ mod tests;
 mod udp;
 mod worker;
 
-pub use building::{
-    BlockConfig, Building, Dropped, Exchange, Filter, Kept, Reports, Services, Timeouts, Upstreams, View,
-};
-pub use instance::{Instance, Reload};
+pub use instance::Instance;
 pub use pulse::Pulse;
 pub use running::{Ahead, Prepare, Refused, Running, Settings};
 pub use worker::Workers;
-
-/// A server block: its zones and its plugins, in the order in which a question meets them.
-pub struct Block {
-    /// The zones of its keys.
-    pub zones: Vec<Name>,
-    /// Its plugins.
-    pub plugins: Box<[Arc<dyn Plugin>]>,
-    /// What `bind`, `tls`, `view` and the like have set.
-    pub config: BlockConfig,
-    /// Where it stands, as `file:line`.
-    pub place: String,
-}
-
-impl std::fmt::Debug for Block {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<_> = self.plugins.iter().map(|plugin| plugin.name()).collect();
-        f.debug_struct("Block").field("zones", &self.zones).field("plugins", &names).finish()
-    }
-}
 
 /// A block at one of its zones.
 #[derive(Clone, Debug)]

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_dns::feed::Feed;
-use bowline_dns::server::{Running, Services, Settings};
+use bowline_dns::plugin::Services;
+use bowline_dns::server::{Running, Settings};
 use bowline_dns::wire::{Edns, Message, Name, Question, Rcode, Record, Type};
 
 struct CoreDns(Child);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use bowline_dns::query::Trace;
+use bowline_dns::plugin::Trace;
 use clap::Args;
 
 use super::query::{AskArgs, dig};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bowline_dns::corefile::Corefile;
 use bowline_dns::feed::Feed;
-use bowline_dns::server::{Instance, Prepare, Services, Settings};
+use bowline_dns::plugin::Services;
+use bowline_dns::server::{Instance, Prepare, Settings};
 use clap::Args;
 
 use super::{ConfArgs, with_hint};

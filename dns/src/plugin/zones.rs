@@ -1,9 +1,9 @@
 //! The zones that a directive names, and where questions fall through.
 
+use super::Building;
 use crate::corefile::key::zones_of;
 use crate::corefile::{Directive, Problem};
 use crate::fast::Fast;
-use crate::server::Building;
 use crate::wire::Name;
 
 #[cfg(test)]

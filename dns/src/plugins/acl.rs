@@ -8,11 +8,9 @@ use ipnet::IpNet;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::Zones;
-use crate::plugin::{Next, Plugin};
+use crate::plugin::{Building, Next, Plugin, Query, Services};
 use crate::plugins::shared::by_server::ByServer;
-use crate::query::Query;
 use crate::reply::{Reply, Serving, ready};
-use crate::server::{Building, Services};
 use crate::wire::edns::option::EDE;
 use crate::wire::{Edns, Name, Rcode, Type};
 

@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Reply, Serving, ready};
-use crate::server::Building;
 use crate::wire::{Data, Record, Type};
 
 /// Seconds, as others have it: the number of the RFC.

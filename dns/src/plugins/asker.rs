@@ -9,8 +9,8 @@ use crate::address::Transport;
 use crate::corefile::{self, Problem};
 use crate::fast::{Fast, Plain, Step};
 use crate::feed::Feed;
-use crate::query::{Query, Request};
-use crate::server::{Instance, Server, Services};
+use crate::plugin::{Query, Request, Services};
+use crate::server::{Instance, Server};
 use crate::wire::{Edns, Message, Name, Question, Record, Type};
 
 /// A server that nobody but the test can reach.

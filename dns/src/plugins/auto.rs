@@ -11,11 +11,9 @@ use super::file::Reader;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::{Fallthrough, Zones};
-use crate::plugin::{Next, Plugin, Transferable};
+use crate::plugin::{Building, Next, Plugin, Query, Transferable};
 use crate::plugins::shared::from_zone;
-use crate::query::Query;
 use crate::reply::{Serving, ready};
-use crate::server::Building;
 use crate::wire::{Name, Opcode};
 use crate::zone::{Held, WholeZone};
 

@@ -17,12 +17,10 @@ use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::metrics::Registry;
 use crate::plugin::zones::Zones;
-use crate::plugin::{Next, Plugin};
+use crate::plugin::{Block, Building, Next, Plugin, Query};
 use crate::plugins::shared::by_server::ByServer;
-use crate::query::Query;
 use crate::records::Records;
 use crate::reply::{Outcome, Reply, Serving};
-use crate::server::{Block, Building};
 use crate::wire::{Data, Name, Rcode, Record, Type};
 
 #[cfg(test)]

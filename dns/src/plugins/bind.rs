@@ -7,8 +7,7 @@ use bowline_sys::interfaces::{self, Interface};
 
 use crate::corefile::nearest::nearest;
 use crate::corefile::{Directive, Problem};
-use crate::plugin::Plugin;
-use crate::server::Building;
+use crate::plugin::{Building, Plugin};
 
 #[cfg(test)]
 mod tests;

@@ -20,10 +20,8 @@ use bowline_cluster::span::exact;
 use crate::address::Address;
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::Zones;
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Block, Next, Plugin, Query};
 use crate::reply::{Body, Outcome, Reply, Serving};
-use crate::server::Block;
 use crate::wire::{Class, Message, Name, Opcode, Rcode, Type};
 
 mod entry;

@@ -7,10 +7,8 @@ use bowline_cluster::span::exact;
 
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Failure, Serving};
-use crate::server::Building;
 
 /// How long a question may take where nothing is said: just longer than clients wait.
 const TIMEOUT: Duration = Duration::from_millis(5001);

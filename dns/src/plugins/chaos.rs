@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Reply, Serving, ready};
-use crate::server::Building;
 use crate::wire::{Class, Data, Record, Type};
 
 /// The longest text of a TXT record.

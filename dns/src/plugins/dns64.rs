@@ -8,10 +8,8 @@ use ipnet::Ipv6Net;
 
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query, Services};
 use crate::reply::{Failure, Outcome, Reply, Serving};
-use crate::server::{Building, Services};
 use crate::wire::{Class, Data, Message, Rcode, Record, Type};
 
 #[cfg(test)]

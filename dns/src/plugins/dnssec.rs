@@ -13,10 +13,8 @@ use self::sign::Signer;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::Zones;
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Outcome, Reply, Serving, ready};
-use crate::server::Building;
 use crate::wire::{Message, Name, Rcode, Record, Type};
 
 mod canonical;

@@ -13,11 +13,9 @@ use std::time::SystemTime;
 
 use super::tls;
 use crate::corefile::{Directive, Problem};
-use crate::plugin::{Next, Plugin};
+use crate::plugin::{Building, Next, Plugin, Query, Upstreams};
 use crate::plugins::shared::format::{Asked, Format};
-use crate::query::Query;
 use crate::reply::{Body, Outcome, Serving};
-use crate::server::{Building, Upstreams};
 
 mod connect;
 mod frames;

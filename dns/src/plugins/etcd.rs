@@ -10,10 +10,8 @@ use self::lookup::Missing;
 use crate::corefile::{Directive, Problem, duration};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::{Fallthrough, Zones};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Failure, Outcome, Reply, Serving};
-use crate::server::Building;
 use crate::wire::{Data, Name, Rcode, Record, Soa, Type};
 
 mod lookup;

@@ -17,10 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::Transport;
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Exchange, Next, Plugin, Query};
 use crate::reply::{Body, Failure, Outcome, Reply, Serving};
-use crate::server::Exchange;
 use crate::upstream::{By, Trouble};
 use crate::wire::{Name, Rcode};
 

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use crate::corefile::{Directive, Problem};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Body, Serving};
-use crate::server::Building;
 use crate::wire::Flags;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

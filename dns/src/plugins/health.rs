@@ -9,9 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::corefile::{Directive, Problem};
 use crate::metrics::{Counter, Histogram, SLIM_TIME_BUCKETS};
-use crate::plugin::Plugin;
-use crate::server::Building;
-use crate::server::http::{Page, addresses};
+use crate::plugin::page::{Page, addresses};
+use crate::plugin::{Building, Plugin};
 
 #[cfg(test)]
 mod tests;

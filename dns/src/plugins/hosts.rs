@@ -11,10 +11,8 @@ use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Section, Step};
 use crate::metrics::{Gauge, Registry};
 use crate::plugin::zones::{Fallthrough, Zones};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Failure, Reply, Serving, ready};
-use crate::server::Building;
 use crate::wire::{Rcode, Type};
 
 mod table;

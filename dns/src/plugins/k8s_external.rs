@@ -10,11 +10,9 @@ use crate::address::Address;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::{Fallthrough, Zones};
-use crate::plugin::{Next, Plugin, Transferable};
-use crate::query::Query;
+use crate::plugin::{Block, Building, Next, Plugin, Query, Transferable};
 use crate::records::{At, Outside, Records, Target};
 use crate::reply::{Failure, Outcome, Reply, Serving, ready};
-use crate::server::{Block, Building};
 use crate::wire::{Data, Message, Name, Rcode, Record, Soa, Type};
 use crate::zone::WholeZone;
 

@@ -16,11 +16,9 @@ use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, QUESTION, Section, Step};
 use crate::feed::Feed;
 use crate::plugin::zones::Fallthrough;
-use crate::plugin::{Next, Plugin, Transferable};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query, Transferable};
 use crate::records::{Answer, Asked, Found, Options, Parts, PodMode, Records};
 use crate::reply::{Failure, Reply, Serving, ready};
-use crate::server::Building;
 use crate::wire::{Name, Rcode};
 use crate::zone::WholeZone;
 

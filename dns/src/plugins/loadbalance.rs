@@ -15,10 +15,8 @@ use ipnet::IpNet;
 
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Body, Outcome, Serving};
-use crate::server::Building;
 use crate::wire::{Message, Rcode, Record, Type};
 
 mod nearest;

@@ -7,10 +7,8 @@ use std::sync::Arc;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
 use crate::metrics::{Counter, Registry};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Reply, Serving, ready};
-use crate::server::Building;
 use crate::wire::{Data, Message, Name, Rcode, Record, Soa, Type};
 
 /// A week, in seconds.

@@ -8,12 +8,10 @@ use std::time::Instant;
 
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::plugins::shared::format::{Asked, Format, Said};
-use crate::query::Query;
 use crate::reply::Serving;
 use crate::reply::classify::Class;
-use crate::server::Building;
 use crate::wire::Name;
 
 mod lines;

@@ -12,10 +12,8 @@ use std::time::{Duration, Instant};
 use crate::address::{Address, Transport};
 use crate::corefile::{Directive, Problem};
 use crate::metrics::Counter;
-use crate::plugin::{Next, Plugin, only_one};
-use crate::query::Query;
+use crate::plugin::{Block, Building, Next, Plugin, Query, Services, only_one};
 use crate::reply::{Failure, Serving, ready};
-use crate::server::{Block, Building, Services};
 use crate::upstream::{By, Endpoint, single};
 use crate::wire::{Message, Name, Question, Type};
 

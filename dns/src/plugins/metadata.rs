@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use crate::corefile::{Directive, Problem};
-use crate::plugin::Plugin;
 use crate::plugin::zones::Zones;
-use crate::server::Building;
+use crate::plugin::{Building, Plugin};
 
 /// `metadata [ZONES...]`
 ///

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::Serving;
-use crate::server::Building;
 use crate::wire::{Message, Opcode, Rcode, Type};
 
 struct Minimal;

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use super::chaos::host_name;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Reply, Serving};
-use crate::server::Building;
 use crate::wire::Edns;
 use crate::wire::edns::option::NSID;
 

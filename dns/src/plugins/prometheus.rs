@@ -11,11 +11,9 @@ use crate::address::{Address, Transport};
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Answered, Fast, Meter as _, Step};
 use crate::metrics::Registry;
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::page::Page;
+use crate::plugin::{Block, Building, Next, Plugin, Query};
 use crate::reply::{Body, Outcome, Serving};
-use crate::server::http::Page;
-use crate::server::{Block, Building};
 use crate::wire::{Name, Rcode};
 
 mod counters;

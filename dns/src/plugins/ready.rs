@@ -10,9 +10,8 @@ use std::time::Instant;
 
 use crate::corefile::{Directive, Problem};
 use crate::feed::Feed;
-use crate::plugin::Plugin;
-use crate::server::http::Page;
-use crate::server::{Block, Building, Reports, Services};
+use crate::plugin::page::Page;
+use crate::plugin::{Block, Building, Plugin, Reports, Services};
 
 #[cfg(test)]
 mod tests;

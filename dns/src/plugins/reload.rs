@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::corefile::{Directive, Problem};
-use crate::plugin::Plugin;
-use crate::server::{Building, Reload};
+use crate::plugin::{Building, Plugin, Reload};
 
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,8 @@ use self::response::Response;
 use self::rule::Rule;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Body, Failure, Outcome, Reply, Serving, ready};
-use crate::server::Building;
 use crate::wire::name_text::NameText;
 use crate::wire::{Question, Type};
 

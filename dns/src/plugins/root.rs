@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::corefile::{Directive, Problem};
-use crate::plugin::Plugin;
-use crate::server::Building;
+use crate::plugin::{Building, Plugin};
 
 /// `root PATH`
 ///

@@ -11,8 +11,8 @@ use crate::address::Transport;
 use crate::corefile::{self, Problem};
 use crate::fast::{Fast, Plain, Step};
 use crate::feed::Feed;
-use crate::query::Request;
-use crate::server::{Instance, Server, Services};
+use crate::plugin::{Request, Services};
+use crate::server::{Instance, Server};
 use crate::wire::{Edns, Message, Name, Question, Type};
 
 /// Services of a process of its own, without a cluster's state.

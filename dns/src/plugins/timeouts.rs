@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::corefile::{Directive, Problem};
-use crate::plugin::Plugin;
-use crate::server::Building;
+use crate::plugin::{Building, Plugin};
 
 #[cfg(test)]
 mod tests;

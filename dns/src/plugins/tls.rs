@@ -11,8 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::SingleCertAndKey;
 
 use crate::corefile::{Directive, Problem};
-use crate::plugin::Plugin;
-use crate::server::Building;
+use crate::plugin::{Building, Plugin};
 
 #[cfg(test)]
 mod tests;

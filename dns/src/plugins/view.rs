@@ -6,10 +6,8 @@ use std::sync::Arc;
 use self::expression::Expression;
 use crate::corefile::{Directive, Problem};
 use crate::fast::{Fast, Step};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{self, Building, Next, Plugin, Query};
 use crate::reply::Serving;
-use crate::server::{self, Building};
 
 pub mod expression;
 #[cfg(test)]
@@ -29,7 +27,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         return Err(second.problem("is there already; write all expressions into one view"));
     }
     let name = directive.one_arg()?.to_owned();
-    let mut filters: Vec<server::Filter> = Vec::new();
+    let mut filters: Vec<plugin::Filter> = Vec::new();
     for line in directive.body() {
         if line.name != "expr" {
             return Err(line.unknown_option(&["expr"]));
@@ -40,7 +38,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             Expression::parse(&text).map_err(|wrong| line.problem(format!("the expression {text:?}, {wrong}")))?;
         filters.push(Arc::new(move |query: &Query| expression.is_true(query)));
     }
-    building.block.view = Some(server::View { name: name.clone(), filters });
+    building.block.view = Some(plugin::View { name: name.clone(), filters });
     Ok(Some(Arc::new(View { name })))
 }
 

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use crate::corefile::{Directive, Problem};
-use crate::plugin::{Next, Plugin};
-use crate::query::Query;
+use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Reply, Serving, ready};
-use crate::server::Building;
 use crate::wire::{Data, Name, Record, Type};
 
 struct Whoami;

@@ -2,7 +2,7 @@
 
 use super::Query;
 use crate::cookie::Cookie;
-use crate::query::Request;
+use crate::plugin::Request;
 use crate::reply::{Body, Outcome, Reply, flags_of_answer, opt_of};
 use crate::wire::edns::{Edns, option};
 use crate::wire::message::{Flags, Message};

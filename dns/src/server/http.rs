@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,50 +15,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::Instance;
 use super::worker::refused;
-use super::{Block, Instance};
-
-/// A page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// The HTTP status.
-    pub status: u16,
-    /// `Content-Type`.
-    pub kind: &'static str,
-    /// The text.
-    pub body: String,
-}
-
-impl Page {
-    /// A page of plain text.
-    pub fn text(status: u16, body: impl Into<String>) -> Page {
-        Page { status, kind: "text/plain; charset=utf-8", body: body.into() }
-    }
-}
-
-/// Makes a page from the blocks that serve now.
-pub type Handler = Arc<dyn Fn(&[Arc<Block>]) -> Page + Send + Sync>;
-/// Pages by address and path.
-pub type Routes = BTreeMap<SocketAddr, BTreeMap<&'static str, Handler>>;
-
-/// The addresses that an address of Go's form means: `:8080`, `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`.
-/// Without a host: those of `node_local`, or every address of the host.
-///
-/// # Errors
-/// It has no port, or the host is neither an address nor `localhost`.
-pub fn addresses(text: &str, node_local: &[IpAddr]) -> Result<Vec<SocketAddr>, String> {
-    let wrong = || format!("{text:?} is no address to listen at: write [HOST]:PORT, the host an IP address");
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let port: u16 = port.parse().map_err(|_| wrong())?;
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let hosts = match host {
-        "" if node_local.is_empty() => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-        "" => node_local.to_vec(),
-        "localhost" => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        host => vec![host.parse().map_err(|_| wrong())?],
-    };
-    Ok(hosts.into_iter().map(|host| SocketAddr::new(host, port)).collect())
-}
+use crate::plugin::page::{Page, Routes};
 
 /// The listeners of the pages. Lives on the runtime of the house keeping.
 #[derive(Default)]

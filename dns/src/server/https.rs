@@ -27,7 +27,7 @@ use super::stream::{Ends, Tasks};
 use super::worker::{Ended, Slot};
 use crate::address::Address;
 use crate::metrics::Counter;
-use crate::query::Request;
+use crate::plugin::Request;
 use crate::reply::classify::lifetime;
 use crate::wire::Message;
 

@@ -5,21 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::building::{Task, Wishes};
-use super::http::Routes;
-use super::{Block, BlockConfig, Building, Server, Services};
+use super::Server;
 use crate::address::{Address, Transport};
 use crate::corefile::{Corefile, Directive, Key, Place, Problem, Scheme, ServerBlock};
-use crate::plugin::Plugin;
+use crate::plugin::building::{Task, Wishes};
+use crate::plugin::page::Routes;
+use crate::plugin::{Block, BlockConfig, Building, Plugin, Reload, Services};
 use crate::plugins;
 use crate::wire::name::Name;
-
-/// How the Corefile is looked at for changes (`reload`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reload {
-    /// How often; jitter is in it.
-    pub interval: Duration,
-}
 
 /// A Corefile that was set up.
 pub struct Instance {

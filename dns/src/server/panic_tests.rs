@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 use super::stream::Tasks;
 use super::*;
 use crate::address::Transport;
+use crate::plugin::{BlockConfig, Plugin};
 use crate::plugins::testing::{question, services};
 use crate::reply::{Reply, Serving};
 

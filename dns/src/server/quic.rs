@@ -9,12 +9,12 @@ use std::sync::Arc;
 use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime, VarInt};
 use tokio::time::timeout;
 
+use super::Server;
 use super::secure::Secure;
 use super::stream::{Ends, Open, Tasks, plain_address};
 use super::worker::{Ended, Slot};
-use super::{Server, Timeouts};
 use crate::address::{Address, Transport};
-use crate::query::Request;
+use crate::plugin::{Request, Timeouts};
 use crate::wire::Message;
 use crate::wire::edns::option;
 

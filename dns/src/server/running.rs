@@ -18,8 +18,9 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc as channel;
 
 use super::http::Pages;
-use super::{Instance, Pulse, Services, Workers};
+use super::{Instance, Pulse, Workers};
 use crate::corefile;
+use crate::plugin::Services;
 
 /// Makes a Corefile of a file's text; the second argument is the file's name, for problems.
 pub type Prepare = Arc<dyn Fn(&str, &str) -> Result<String, corefile::Problem> + Send + Sync>;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bowline_lab::kubernetes::{Authority, Certificate};
 
-use super::{Running, Services, Settings};
+use super::{Running, Settings};
+use crate::plugin::Services;
 use crate::plugins::testing::services;
 
 /// A server with one block for `example.org`, and what a client needs.

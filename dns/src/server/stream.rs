@@ -14,12 +14,12 @@ use tokio::time::{timeout, timeout_at};
 
 use super::secure::Secure;
 use super::worker::{Ended, Slot};
-use super::{Server, Timeouts, https, udp};
+use super::{Server, https, udp};
 use crate::address::{Address, Transport};
 use crate::caught;
 use crate::fast::{Fast, Plain, Step};
 use crate::metrics::Counter;
-use crate::query::Request;
+use crate::plugin::{Request, Timeouts};
 
 /// Connections that are kept open at one address, by all threads together. More are closed at once.
 const CONNECTIONS: usize = 8192;

@@ -16,7 +16,7 @@ use super::stream::Tasks;
 use super::worker::{Ended, Slot};
 use crate::address::{Address, Transport};
 use crate::fast::{Answered, Fast, Plain, Step};
-use crate::query::Request;
+use crate::plugin::Request;
 
 type Socket = Rc<UdpSocket>;
 

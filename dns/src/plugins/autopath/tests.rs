@@ -8,8 +8,9 @@ use bowline_cluster::state::{Options as StateOptions, State};
 use bowline_sources::parse;
 
 use super::*;
+use crate::plugin::Services;
 use crate::plugins::testing::{ask, ask_fast, build, question, refused, services, shown};
-use crate::server::{Instance, Services};
+use crate::server::Instance;
 
 fn pod(name: &str, namespace: &str, status: &str) -> String {
     format!(

@@ -11,8 +11,7 @@ use super::judge::Judged;
 use super::settings::Mode;
 use super::{Asked, Inner, ask_next};
 use crate::caught;
-use crate::plugin::Next;
-use crate::query::Query;
+use crate::plugin::{Next, Query};
 use crate::reply::{Body, Outcome, Reply};
 
 /// Ends an entry's refresh, also if its task is dropped.
@@ -182,7 +181,7 @@ fn judged(reply: &mut Reply, look: impl FnOnce(&Judged, &[u8]) -> bool) -> Optio
 /// A query of its own for a task, and where in its block the next plugin stands.
 struct Behind {
     query: Query,
-    block: Arc<crate::server::Block>,
+    block: Arc<crate::plugin::Block>,
     at: usize,
 }
 

@@ -8,8 +8,7 @@ use super::store::{LIMIT, Share, Store};
 use super::{Cache, Inner};
 use crate::corefile::{Directive, Problem};
 use crate::plugin::zones::Zones;
-use crate::plugin::{Plugin, only_one};
-use crate::server::Building;
+use crate::plugin::{Building, Plugin, only_one};
 
 const KNOWN: &[&str] =
     &["success", "denial", "prefetch", "serve_stale", "serve_stale_policy", "servfail", "disable", "keepttl"];

@@ -5,9 +5,8 @@ use std::time::SystemTime;
 
 use super::payload::{self, Kind, Message, Side};
 use super::sink::Sink;
+use crate::plugin::{Exchange, Query, Upstreams};
 use crate::plugins::shared::format::{Asked, Format};
-use crate::query::Query;
-use crate::server::{Exchange, Upstreams};
 
 /// Where messages go, and what they say besides.
 pub(super) struct Tap {

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use super::Etcd;
 use super::service::{self, Host, Service};
-use crate::query::Query;
+use crate::plugin::Query;
 use crate::wire::{Data, Name, Record, Type};
 
 /// Aliases that are followed.

@@ -1,6 +1,6 @@
 //! The message that goes to an upstream: the client's own bytes where nothing has changed.
 
-use crate::query::Query;
+use crate::plugin::Query;
 use crate::wire::edns::{Edns, option};
 use crate::wire::{Type, walk};
 

@@ -15,8 +15,7 @@ use super::proxy::{Check, Proxy};
 use super::to::{self, To};
 use super::{Forward, Forwarder, Options, lookup};
 use crate::corefile::{Directive, Problem, key};
-use crate::plugin::Plugin;
-use crate::server::Building;
+use crate::plugin::{Building, Plugin};
 use crate::upstream::{By, Endpoint, Settings, Upstream};
 use crate::wire::{Message, Name, Question, Rcode, Type};
 

@@ -7,7 +7,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use super::*;
 use crate::corefile::{self, Problem};
 use crate::feed::Feed;
-use crate::server::{Instance, Running, Services, Settings};
+use crate::plugin::Services;
+use crate::server::{Instance, Running, Settings};
 use crate::upstream::tests::{Fake, bytes, good, question, reply};
 use crate::wire::{Message, Type};
 

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::*;
 use crate::feed::Feed;
+use crate::plugin::Services;
 use crate::plugins::testing::{build, refused, services};
-use crate::server::{Running, Services, Settings};
+use crate::server::{Running, Settings};
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

@@ -13,7 +13,7 @@ const FILE: &str = "# The following lines are desirable for IPv4 capable hosts\n
     ::1 localhost ip6-localhost ip6-loopback\nfdfc:a744:27b5:3b0e::1%eth0 Example.com\nnonsense name\n10.0.0.9\n";
 
 /// A server with this directive, and a hosts file in its folder.
-fn with(directive: &str) -> (Instance, tempfile::TempDir, Arc<crate::server::Services>) {
+fn with(directive: &str) -> (Instance, tempfile::TempDir, Arc<crate::plugin::Services>) {
     let (folder, services) = (tempfile::tempdir().unwrap(), services());
     std::fs::write(folder.path().join("example.hosts"), FILE).unwrap();
     let text = format!(". {{\n{directive}\nwhoami\n}}\n");

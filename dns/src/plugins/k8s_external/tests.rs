@@ -11,8 +11,9 @@ use bowline_sources::parse;
 
 use super::*;
 use crate::address::Transport;
+use crate::plugin::Services;
 use crate::plugins::testing::{ask, ask_by, build, question, refused, services, shown};
-use crate::server::{Instance, Services};
+use crate::server::Instance;
 
 const OBJECTS: &str = r#"
 {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default"}}

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{NAME, reply};
-use crate::query::Query;
+use crate::plugin::Query;
 use crate::records::{Found, Records, Zone};
 use crate::reply::{Outcome, Reply};
 use crate::wire::{Data, Name, Record, Type};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::server::Building;
+use crate::plugin::Building;
 
 /// The addresses that the block listens on, loopback left out; all of the host where it says none. The node agent's
 /// own are no Service's.

@@ -2,9 +2,9 @@
 
 use super::local;
 use crate::corefile::{Directive, Problem};
+use crate::plugin::Building;
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::records::{Options, PodMode};
-use crate::server::Building;
 
 /// All options, for a name that is none.
 const KNOWN: &[&str] = &[

@@ -12,8 +12,9 @@ use bowline_cluster::state::{Options as StateOptions, State};
 use bowline_sources::parse;
 
 use super::*;
+use crate::plugin::Services;
 use crate::plugins::testing::{ask, ask_fast, build, dnssec_question, question, refused, services, shown};
-use crate::server::{Instance, Services};
+use crate::server::Instance;
 use crate::wire::{Message, Type};
 
 const OBJECTS: &str = r#"

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::*;
 use crate::address::Transport;
+use crate::plugin::Request;
 use crate::plugins::testing::{ask_fast, build, dnssec_question, question, refused, server, services};
-use crate::query::Request;
 use crate::server::Instance;
 use crate::wire::{Message, Type};
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::address::Address;
 use crate::metrics::Registry;
-use crate::server::{Block, Kept};
+use crate::plugin::{Block, Kept};
 use crate::wire::Name;
 
 const NAME: &str = "coredns_plugin_enabled";

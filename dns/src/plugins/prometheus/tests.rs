@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use super::*;
+use crate::plugin::Services;
 use crate::plugins::testing::{ask, ask_by, ask_fast, build, dnssec_question, question, refused, server, services};
-use crate::server::{Instance, Services};
+use crate::server::Instance;
 use crate::wire::{Message, Type};
 
 const COREFILE: &str = "example.org sub.example.org {\n prometheus\n errors\n hosts {\n 10.0.0.1 a.example.org b.sub.example.org\n fallthrough\n }\n}\n";

@@ -8,12 +8,11 @@ use std::time::Duration;
 use bowline_cluster::follow::Follower;
 
 use super::*;
-use crate::plugin::Next;
+use crate::plugin::{BlockConfig, Next, Query};
 use crate::plugins;
 use crate::plugins::testing::{build, refused, services};
-use crate::query::Query;
 use crate::reply::{Serving, ready};
-use crate::server::{BlockConfig, Instance};
+use crate::server::Instance;
 
 /// A plugin that is ready when it is told to be.
 struct Switch(&'static str, AtomicBool);

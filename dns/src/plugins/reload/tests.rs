@@ -9,8 +9,9 @@ use std::time::Instant;
 use super::*;
 use crate::corefile;
 use crate::feed::Feed;
+use crate::plugin::Services;
 use crate::plugins::testing::refused;
-use crate::server::{Refused, Running, Services, Settings};
+use crate::server::{Refused, Running, Settings};
 
 fn directive(text: &str) -> Directive {
     let text = format!(". {{\n reload {text}\n}}\n");

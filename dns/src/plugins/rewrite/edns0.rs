@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::response::Response;
-use crate::query::Query;
+use crate::plugin::Query;
 use crate::wire::Edns;
 use crate::wire::edns::option::{NSID, SUBNET};
 

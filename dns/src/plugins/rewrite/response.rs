@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::matcher::Matcher;
-use crate::query::Query;
+use crate::plugin::Query;
 use crate::reply::Reply;
 use crate::wire::{Data, Edns, Name, Rcode, Record, Type};
 

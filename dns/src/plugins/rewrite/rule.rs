@@ -6,7 +6,7 @@ use super::edns0::EdnsRule;
 use super::matcher::{Matcher, normal};
 use super::name::NameRule;
 use super::response::{Alias, Response};
-use crate::query::Query;
+use crate::plugin::Query;
 use crate::wire::name_text::NameText;
 use crate::wire::{Class, Rcode, Type};
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::query::Query;
+use crate::plugin::Query;
 use crate::reply::classify::Kind;
 use crate::reply::{Body, Outcome};
 use crate::wire::{Class, Message, Name, Type};

@@ -1,8 +1,7 @@
 //! A zone's answer to a query: what the look-up has found, and the ends of aliases that lead out of it.
 
-use crate::plugin::Next;
 use crate::plugin::zones::Fallthrough;
-use crate::query::Query;
+use crate::plugin::{Next, Query};
 use crate::reply::{Failure, Outcome, Reply, Serving, ready};
 use crate::wire::{Rcode, Type};
 use crate::zone::{End, Held, Lookup, Zone};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regex::Regex;
 
 use super::text::{Subject, Thing, Value};
-use crate::query::Query;
+use crate::plugin::Query;
 use crate::wire::{Class, Flags, Name, Question, Type};
 
 /// What a pattern found in a name.

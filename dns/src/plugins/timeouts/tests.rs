@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use super::*;
+use crate::plugin::Timeouts;
 use crate::plugins::testing::{build, question, refused, services};
-use crate::server::{Running, Settings, Timeouts};
+use crate::server::{Running, Settings};
 use crate::wire::Type;
 
 #[test]

@@ -7,7 +7,7 @@
 //!
 //! What expr-lang has besides (maps, bytes, times, `if {}`, fields) is refused by name: no question has such.
 
-use crate::query::Query;
+use crate::plugin::Query;
 
 mod function;
 mod kind;

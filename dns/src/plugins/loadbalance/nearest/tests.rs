@@ -11,8 +11,8 @@ use bowline_cluster::state::{Options, State};
 use bowline_sources::parse;
 
 use crate::address::Transport;
+use crate::plugin::Request;
 use crate::plugins::testing::{ask_fast, build, question, server, services};
-use crate::query::Request;
 use crate::server::Instance;
 use crate::wire::{Message, Type};
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::value::{Kind, Value};
-use crate::query::Query;
+use crate::plugin::Query;
 use crate::wire::name_text::NameText;
 
 /// Of a question: each takes nothing.

@@ -2,8 +2,8 @@
 
 use super::parser::{Expr, Node};
 use super::value::Value;
+use crate::plugin::Query;
 use crate::plugins::shared::pattern;
-use crate::query::Query;
 
 /// The longest list that a range makes, and the most items that lists of lists are gone through.
 const LONGEST: i64 = 10_000;

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::{Block, Services};
 use crate::address::{Address, Transport};
 use crate::cookie::Cookie;
 use crate::reply::{Failure, Serving, flags_of_answer, ready};
-use crate::server::{Block, Services};
 use crate::wire::edns::Edns;
 use crate::wire::message::{Flags, Message, Question};
 use crate::wire::name::Name;
