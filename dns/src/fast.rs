@@ -225,8 +225,6 @@ pub struct Fast<'a> {
     pub to: SocketAddr,
     /// How it came.
     pub transport: Transport,
-    /// Seconds of a clock that never goes back, since the process started; the same for a batch.
-    pub now: f64,
     /// The most bytes that the answer may have; `bufsize` lowers it.
     pub limit: usize,
     /// What the answer's OPT says for size; `bufsize` changes it.
@@ -263,7 +261,6 @@ impl<'a> Fast<'a> {
         packet: &'a [u8],
         from: SocketAddr,
         to: SocketAddr,
-        now: f64,
         out: &'a mut [u8],
         random: &'a mut fastrand::Rng,
     ) -> Fast<'a> {
@@ -276,7 +273,6 @@ impl<'a> Fast<'a> {
             from,
             to,
             transport: Transport::Udp,
-            now,
             limit,
             edns_size,
             shuffle: false,
@@ -311,6 +307,21 @@ impl<'a> Fast<'a> {
         let data = self.plain.cookie.clone().and_then(|range| self.packet.get(range));
         self.cookie =
             data.and_then(|data| cookie::Asked::read(data).ok()).map(|asked| cookies.answer(&asked, self.from.ip()));
+    }
+
+    /// What there is to count, if it took so many seconds.
+    pub fn answered(&self, seconds: f64) -> Answered {
+        Answered {
+            rtype: self.plain.rtype(),
+            is_ipv6: self.from.is_ipv6(),
+            transport: self.transport,
+            dnssec_ok: self.plain.edns().is_some_and(|(_, dnssec_ok)| dnssec_ok),
+            request_bytes: self.packet.len(),
+            response_bytes: self.written(),
+            rcode: self.rcode,
+            by: self.by,
+            seconds,
+        }
     }
 
     /// The question was answered.

@@ -22,6 +22,7 @@ use crate::wire::message::{Message, Question};
 use crate::wire::name::Name;
 use crate::wire::types::{Class, Opcode, Rcode, Type};
 
+mod at_once;
 mod finish;
 mod http;
 mod https;
@@ -36,6 +37,7 @@ mod secure;
 #[cfg(test)]
 pub(crate) mod secure_testing;
 mod stream;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod udp;

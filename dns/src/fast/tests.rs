@@ -30,7 +30,7 @@ fn answered(packet: &[u8], change: impl Fn(&mut Fast<'_>), answer: Section<'_>, 
     let by = |respond: &dyn Fn(&mut Fast<'_>) -> Step| {
         let (mut plain, mut out, mut random) = (Plain::default(), [0; 4096], fastrand::Rng::with_seed(1));
         assert!(plain.read(packet));
-        let mut fast = Fast::new(&plain, packet, address(), address(), 0.0, &mut out, &mut random);
+        let mut fast = Fast::new(&plain, packet, address(), address(), &mut out, &mut random);
         change(&mut fast);
         (respond(&mut fast) == Step::Answered).then(|| fast.answer().to_vec())
     };
@@ -69,7 +69,7 @@ fn shuffled_answers_are_the_same_records_in_every_order() {
     assert!(plain.read(&asked));
     let mut firsts = std::collections::BTreeMap::new();
     for _ in 0..4000 {
-        let mut fast = Fast::new(&plain, &asked, address(), address(), 0.0, &mut out, &mut random);
+        let mut fast = Fast::new(&plain, &asked, address(), address(), &mut out, &mut random);
         fast.shuffle = true;
         let section = Section { bytes: &records, count: 4, stride: 16 };
         assert_eq!(
@@ -180,7 +180,7 @@ fn a_cookie_is_answered_within_the_answers_size() {
     // Header, question, records, OPT with a cookie.
     let length = 12 + 7 + 64 + 11 + 4 + 24;
     for (limit, is_answered) in [(length, true), (length - 1, false)] {
-        let mut fast = Fast::new(&plain, &asked, address(), address(), 0.0, &mut out, &mut random);
+        let mut fast = Fast::new(&plain, &asked, address(), address(), &mut out, &mut random);
         fast.answer_cookie(&cookies);
         fast.limit = limit;
         let step = fast.respond("", Rcode::NOERROR, true, section, Section::default(), Section::default());
@@ -196,7 +196,7 @@ fn a_cookie_is_answered_within_the_answers_size() {
     // The next question has none.
     let asked = packet("a.", |message| message.edns = Some(Edns::new(1232, false)));
     assert!(plain.read(&asked));
-    let mut fast = Fast::new(&plain, &asked, address(), address(), 0.0, &mut out, &mut random);
+    let mut fast = Fast::new(&plain, &asked, address(), address(), &mut out, &mut random);
     fast.answer_cookie(&cookies);
     let none = Section::default();
     assert_eq!(fast.respond("", Rcode::NOERROR, true, none, none, none), Step::Answered);
@@ -208,7 +208,7 @@ fn a_name_is_within_a_zone_at_a_label_only() {
     let asked = packet("xcluster.local.", |_| {});
     let (mut plain, mut out, mut random) = (Plain::default(), [0; 512], fastrand::Rng::with_seed(1));
     assert!(plain.read(&asked));
-    let fast = Fast::new(&plain, &asked, address(), address(), 0.0, &mut out, &mut random);
+    let fast = Fast::new(&plain, &asked, address(), address(), &mut out, &mut random);
     assert_eq!(fast.before(b"\x07cluster\x05local\0"), None);
     assert_eq!(fast.before(b"\x05local\0"), Some(&b"\x08xcluster"[..]));
     assert_eq!(fast.before(b"\0").map(<[u8]>::len), Some(15));

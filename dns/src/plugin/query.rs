@@ -30,8 +30,6 @@ pub struct Request {
     pub transport: Transport,
     /// When.
     pub received: Instant,
-    /// The path of the URL, for HTTPS.
-    pub path: Option<String>,
     /// What its answer says to its cookie; set when it is answered.
     pub cookie: Option<Cookie>,
 }
@@ -40,7 +38,7 @@ impl Request {
     /// A request as it came; its message is read when it is answered.
     pub fn new(raw: Vec<u8>, from: SocketAddr, to: SocketAddr, transport: Transport) -> Request {
         let message = Message::default();
-        Request { message, raw, from, to, transport, received: Instant::now(), path: None, cookie: None }
+        Request { message, raw, from, to, transport, received: Instant::now(), cookie: None }
     }
 }
 

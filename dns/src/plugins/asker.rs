@@ -103,7 +103,7 @@ impl Asker {
             return None;
         }
         let to = SocketAddr::from(([127, 0, 0, 1], 53));
-        let mut fast = Fast::new(&plain, &raw, from.parse().unwrap(), to, 0.0, &mut out, &mut random);
+        let mut fast = Fast::new(&plain, &raw, from.parse().unwrap(), to, &mut out, &mut random);
         (self.server.fast(&mut fast) == Step::Answered).then(|| Message::read(fast.answer()).unwrap())
     }
 

@@ -76,7 +76,7 @@ pub(crate) fn ask_fast(instance: &Instance, message: &Message) -> Option<Message
     assert!(plain.read(&raw));
     let (from, to) = ("127.0.0.1:4000".parse().unwrap(), "127.0.0.1:53".parse().unwrap());
     let server = server(instance);
-    let mut fast = Fast::new(&plain, &raw, from, to, 0.0, &mut out, &mut random);
+    let mut fast = Fast::new(&plain, &raw, from, to, &mut out, &mut random);
     match server.fast(&mut fast) {
         Step::Answered => Some(Message::read(fast.answer()).unwrap()),
         _ => None,

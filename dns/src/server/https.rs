@@ -23,8 +23,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Server;
-use super::stream::{Ends, Tasks};
-use super::worker::{Ended, Slot};
+use super::tasks::{Ended, Ends, Slot, Tasks};
 use crate::address::Address;
 use crate::metrics::Counter;
 use crate::plugin::Request;
@@ -212,7 +211,7 @@ impl Connection {
         let body = body.ok().and_then(Result::ok).map(Collected::to_bytes);
         let mut response = if head.uri.path() == PATH {
             match question(&head, body) {
-                Some(raw) => self.said(raw, PATH.to_owned(), &server).await,
+                Some(raw) => self.said(raw, &server).await,
                 None => page(StatusCode::BAD_REQUEST, "invalid request\n"),
             }
         } else {
@@ -228,12 +227,12 @@ impl Connection {
         response
     }
 
-    async fn said(&self, raw: Vec<u8>, path: String, server: &Arc<Server>) -> Response<Full<Bytes>> {
+    async fn said(&self, raw: Vec<u8>, server: &Arc<Server>) -> Response<Full<Bytes>> {
         let Some(_place) = self.tasks.enter() else {
             return page(StatusCode::SERVICE_UNAVAILABLE, "too many questions wait\n");
         };
         let Ends { from, to, transport } = self.ends;
-        let request = Request { path: Some(path), ..Request::new(raw, from, to, transport) };
+        let request = Request::new(raw, from, to, transport);
         let Some(answer) = server.answer(request).await else {
             return page(StatusCode::INTERNAL_SERVER_ERROR, "No response\n");
         };

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use super::stream::Tasks;
+use super::tasks::Tasks;
 use super::*;
 use crate::address::Transport;
 use crate::plugin::{BlockConfig, Plugin};
@@ -117,7 +117,7 @@ fn a_connection_that_ends_by_a_fault_gives_back_its_place() {
     let runtime = Builder::new_current_thread().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         for _ in 0..3 {
-            let (open, place) = (stream::Open::one_of(&open), tasks.enter().unwrap());
+            let (open, place) = (tasks::Open::one_of(&open), tasks.enter().unwrap());
             tasks.spawn(async move {
                 let _kept = (open, place);
                 tokio::task::yield_now().await;

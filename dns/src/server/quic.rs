@@ -11,8 +11,7 @@ use tokio::time::timeout;
 
 use super::Server;
 use super::secure::Secure;
-use super::stream::{Ends, Open, Tasks, plain_address};
-use super::worker::{Ended, Slot};
+use super::tasks::{Ended, Ends, Open, Slot, Tasks, plain_address};
 use crate::address::{Address, Transport};
 use crate::plugin::{Request, Timeouts};
 use crate::wire::Message;

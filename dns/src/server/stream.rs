@@ -1,143 +1,26 @@
 //! Streams (RFC 7766): questions one after the other, answers as they are ready. The same for TCP and TLS.
 
-use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{timeout, timeout_at};
 
 use super::secure::Secure;
-use super::worker::{Ended, Slot};
-use super::{Server, https, udp};
+use super::tasks::{Ended, Ends, Open, Slot, Tasks, plain_address};
+use super::{Server, at_once, https};
 use crate::address::{Address, Transport};
-use crate::caught;
-use crate::fast::{Fast, Plain, Step};
-use crate::metrics::Counter;
 use crate::plugin::{Request, Timeouts};
 
 /// Connections that are kept open at one address, by all threads together. More are closed at once.
 const CONNECTIONS: usize = 8192;
 /// Questions of one connection that may wait for their answers; then it is not read any further.
 const PIPELINED: usize = 128;
-
-/// Questions that may wait for their answer (from an upstream, say), whatever they came by, at all threads together. More
-/// are dropped, as a full socket would, or their connection is closed: clients ask again, and memory stays bounded.
-const WAITING: usize = 8192;
-/// What a thread has of both at least, where there are many threads.
-const LEAST: usize = 256;
-
-/// What a question that can be answered at once needs. One for all connections of a thread: most say nothing.
-struct Scratch {
-    plain: Plain,
-    out: [u8; 4096],
-    random: fastrand::Rng,
-}
-
-thread_local!(static SCRATCH: RefCell<Box<Scratch>> = RefCell::new(Box::new(Scratch {
-    plain: Plain::default(),
-    out: [0; 4096],
-    random: fastrand::Rng::new(),
-})));
-
-/// The tasks of a thread, counted so that its end can wait for them. A panic in one that listens ends the process, one
-/// in a question's or a connection's ends that alone.
-#[derive(Clone)]
-pub(super) struct Tasks(Rc<Counted>);
-
-struct Counted {
-    /// How many threads there are, for this thread's share.
-    threads: usize,
-    /// `coredns_panics_total`.
-    panics: Arc<Counter>,
-    count: Cell<usize>,
-    /// Those among them that are questions.
-    waiting: Cell<usize>,
-    none_left: Notify,
-}
-
-struct Ticket(Rc<Counted>);
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get() - 1);
-        if self.0.count.get() == 0 {
-            self.0.none_left.notify_waiters();
-        }
-    }
-}
-
-/// A question's place among those that wait. It is free again when this is dropped.
-pub(super) struct Place(Rc<Counted>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get() - 1);
-    }
-}
-
-impl Tasks {
-    /// Of one of so many threads.
-    pub(super) fn of_one_of(threads: usize, panics: Arc<Counter>) -> Tasks {
-        let (count, waiting, none_left) = (Cell::new(0), Cell::new(0), Notify::new());
-        Tasks(Rc::new(Counted { threads, panics, count, waiting, none_left }))
-    }
-    /// What of `all` is this thread's.
-    fn share(&self, all: usize) -> usize {
-        (all / self.0.threads.max(1)).max(LEAST)
-    }
-    /// Runs what listens, on this thread: it is needed for as long as its listener is open.
-    pub(super) fn listen(&self, task: impl Future<Output = ()> + 'static) {
-        let ticket = self.ticket();
-        tokio::task::spawn_local(async move {
-            let _ticket = ticket;
-            task.await;
-        });
-    }
-    /// Runs the task of a question or a connection, on this thread.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let ticket = self.ticket();
-        caught::spawn_local(task, ticket, self.0.panics.clone());
-    }
-    fn ticket(&self) -> Ticket {
-        self.0.count.set(self.0.count.get() + 1);
-        Ticket(self.0.clone())
-    }
-    /// What comes of `work` for one question; None, and counted, if it panicked.
-    pub(super) fn catch<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        let done = caught::catch(work);
-        if done.is_none() {
-            self.0.panics.inc();
-        }
-        done
-    }
-    /// A place for one more question that must wait; None where too many do.
-    pub(super) fn enter(&self) -> Option<Place> {
-        let waiting = self.0.waiting.get();
-        (waiting < self.share(WAITING)).then(|| {
-            self.0.waiting.set(waiting + 1);
-            Place(self.0.clone())
-        })
-    }
-    /// How many run.
-    pub(super) fn count(&self) -> usize {
-        self.0.count.get()
-    }
-    /// Waits until none runs.
-    pub(super) async fn finished(&self) {
-        while self.count() > 0 {
-            let none_left = self.0.none_left.notified();
-            if self.count() > 0 {
-                none_left.await;
-            }
-        }
-    }
-}
 
 /// Takes connections until the listener is closed.
 pub(super) async fn accept(address: Address, listener: TcpListener, slot: Slot, mut ended: Ended, tasks: Tasks) {
@@ -181,22 +64,6 @@ pub(super) async fn accept(address: Address, listener: TcpListener, slot: Slot, 
     }
 }
 
-/// One of those that are open, until it is dropped.
-pub(super) struct Open(Rc<Cell<usize>>);
-
-impl Open {
-    pub(super) fn one_of(count: &Rc<Cell<usize>>) -> Open {
-        count.set(count.get() + 1);
-        Open(count.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
 /// Answers what comes by TLS, or from a proxy that has ended TLS. The first question is there by `until`, the handshake
 /// before it.
 async fn shake_hands(
@@ -232,19 +99,6 @@ async fn shake_hands(
     }
 }
 
-/// An IPv4 address that a socket of IPv6 shows mapped, as itself.
-pub(super) fn plain_address(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// Between whom a connection is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ends {
-    pub(super) from: SocketAddr,
-    pub(super) to: SocketAddr,
-    pub(super) transport: Transport,
-}
-
 /// Answers what comes by a stream, until either side ends it. The first question is there by `until`.
 pub(super) async fn converse<S>(
     stream: S,
@@ -261,7 +115,6 @@ pub(super) async fn converse<S>(
     let (answers, inbox) = mpsc::unbounded_channel();
     tasks.spawn(write(writer, inbox, timeouts));
     let room = Arc::new(Semaphore::new(PIPELINED));
-    let started = Instant::now();
     let mut left = timeouts.questions.unwrap_or(u32::MAX);
     let mut first = Some(until);
     while left > 0 {
@@ -274,18 +127,18 @@ pub(super) async fn converse<S>(
         let Ok(permit) = room.clone().acquire_owned().await else { break };
         let server: Arc<Server> = slot.load_full();
         // Where the fast way panics, the other answers.
-        let answer = tasks.catch(|| answer_at_once(&server, &message, ends, started));
+        let answer = tasks.catch(|| at_once::answer(&server, &message, ends));
         if let Some(answer) = answer.flatten() {
             if answers.send((answer, permit)).is_err() {
                 break;
             }
             continue;
         }
-        let Some(place) = tasks.enter() else { break };
+        let Some(admitted) = tasks.enter() else { break };
         let request = Request::new(message, ends.from, ends.to, ends.transport);
         let (answers, room) = (answers.clone(), room.clone());
         tasks.spawn(async move {
-            let _place = place;
+            let _admitted = admitted;
             let mut further = None;
             let Some(answer) = server.answer_stream(request, &mut further).await else { return };
             // Who has gone needs no answer.
@@ -303,27 +156,6 @@ pub(super) async fn converse<S>(
             }
         });
     }
-}
-
-/// The answer that needs no task; None where there is none.
-fn answer_at_once(server: &Server, message: &[u8], ends: Ends, started: Instant) -> Option<Vec<u8>> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let Scratch { plain, out, random } = &mut **scratch;
-        if !plain.read(message) {
-            return None;
-        }
-        let began = Instant::now();
-        let now = began.duration_since(started).as_secs_f64();
-        let mut fast = Fast::new(plain, message, ends.from, ends.to, now, out, random);
-        fast.by_stream(ends.transport);
-        if server.fast(&mut fast) != Step::Answered {
-            return None;
-        }
-        if let Some(meter) = fast.meter {
-            meter.answered(&udp::answered(&fast, began.elapsed().as_secs_f64()));
-        }
-        Some(fast.answer().to_vec())
-    })
 }
 
 /// Reads a message with its length in front; the first one of a connection is there by `first`. Room is made for what

@@ -237,7 +237,7 @@ fn its_threads_have_a_pulse_as_long_as_they_work() {
 #[test]
 fn so_many_questions_wait_and_no_more() {
     for (threads, most) in [(1, 8192), (2, 4096), (1000, 256)] {
-        let tasks = stream::Tasks::of_one_of(threads, Default::default());
+        let tasks = tasks::Tasks::of_one_of(threads, Default::default());
         let mut places: Vec<_> = std::iter::from_fn(|| tasks.enter()).collect();
         assert_eq!(places.len(), most, "of one of {threads}");
         places.pop();

@@ -12,10 +12,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
 use super::Server;
-use super::stream::Tasks;
-use super::worker::{Ended, Slot};
+use super::tasks::{Ended, Slot, Tasks};
 use crate::address::{Address, Transport};
-use crate::fast::{Answered, Fast, Plain, Step};
+use crate::fast::{Fast, Plain, Step};
 use crate::plugin::Request;
 
 type Socket = Rc<UdpSocket>;
@@ -36,7 +35,6 @@ pub(super) async fn serve(address: Address, socket: std::net::UdpSocket, slot: S
         random: fastrand::Rng::new(),
         outbox: Held(outbox),
         tasks,
-        started: Instant::now(),
     };
     let mut turns = 0;
     loop {
@@ -83,7 +81,6 @@ struct Batch {
     random: fastrand::Rng,
     outbox: Held,
     tasks: Tasks,
-    started: Instant,
 }
 
 impl Batch {
@@ -122,7 +119,6 @@ impl Batch {
         let began = Instant::now();
         // Looked at for every eighth answer: the clock takes as long as a few counters.
         let (mut seconds, mut answers) = (0.0, 0u32);
-        let now = began.duration_since(self.started).as_secs_f64();
         for datagram in self.receiver.datagrams().skip(*next) {
             *next += 1;
             let path = datagram.path;
@@ -130,14 +126,14 @@ impl Batch {
             if self.plain.read(datagram.bytes)
                 && let Some(room) = self.sender.room()
             {
-                let mut fast = Fast::new(&self.plain, datagram.bytes, path.peer, to, now, room, &mut self.random);
+                let mut fast = Fast::new(&self.plain, datagram.bytes, path.peer, to, room, &mut self.random);
                 if server.fast(&mut fast) == Step::Answered {
                     if let Some(meter) = fast.meter {
                         if answers.is_multiple_of(8) {
                             seconds = began.elapsed().as_secs_f64();
                         }
                         answers += 1;
-                        meter.answered(&answered(&fast, seconds));
+                        meter.answered(&fast.answered(seconds));
                     }
                     let length = fast.written();
                     self.sender.push(&path, length);
@@ -153,31 +149,16 @@ impl Batch {
 
     /// Makes a task of a question.
     fn answer_later(&self, path: Path, packet: Vec<u8>, server: &std::sync::Arc<Server>) {
-        let Some(place) = self.tasks.enter() else { return };
+        let Some(admitted) = self.tasks.enter() else { return };
         let to = path.local.map_or(self.address, |local| SocketAddr::new(local.address, self.address.port()));
         let request = Request::new(packet, path.peer, to, Transport::Udp);
         let (server, outbox) = (server.clone(), Held(self.outbox.0.clone()));
         self.tasks.spawn(async move {
-            let _place = place;
+            let _admitted = admitted;
             if let Some(answer) = server.answer(request).await {
                 outbox.0.push(&path, &answer).await;
             }
         });
-    }
-}
-
-/// What there is to count.
-pub(super) fn answered(fast: &Fast<'_>, seconds: f64) -> Answered {
-    Answered {
-        rtype: fast.plain.rtype(),
-        is_ipv6: fast.from.is_ipv6(),
-        transport: fast.transport,
-        dnssec_ok: fast.plain.edns().is_some_and(|(_, dnssec_ok)| dnssec_ok),
-        request_bytes: fast.packet.len(),
-        response_bytes: fast.written(),
-        rcode: fast.rcode,
-        by: fast.by,
-        seconds,
     }
 }
 

@@ -15,12 +15,10 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::{Instance, Pulse, Server, listen, quic, stream, udp};
+use super::tasks::{Ended, Slot};
+use super::{Instance, Pulse, listen, quic, stream, tasks, udp};
 use crate::address::{Address, Transport};
 use crate::metrics::Counter;
-
-/// A server that may be replaced while its sockets stay.
-pub(super) type Slot = Arc<ArcSwap<Server>>;
 
 pub(super) enum Command {
     Listen(Address, Sockets, Slot),
@@ -170,7 +168,7 @@ fn run(mut inbox: mpsc::UnboundedReceiver<Command>, threads: usize, panics: Arc<
     runtime.block_on(local.run_until(async move {
         // A listener ends when its sender is dropped: it answers what it has read and closes.
         let mut listeners: BTreeMap<Address, tokio::sync::watch::Sender<()>> = BTreeMap::new();
-        let tasks = stream::Tasks::of_one_of(threads, panics);
+        let tasks = tasks::Tasks::of_one_of(threads, panics);
         while let Some(command) = inbox.recv().await {
             match command {
                 Command::Listen(address, sockets, slot) => {
@@ -189,10 +187,7 @@ fn run(mut inbox: mpsc::UnboundedReceiver<Command>, threads: usize, panics: Arc<
     }));
 }
 
-/// Ends when its sender is dropped.
-pub(super) type Ended = tokio::sync::watch::Receiver<()>;
-
-fn listen_at(address: Address, sockets: Sockets, slot: Slot, ended: Ended, tasks: &stream::Tasks) {
+fn listen_at(address: Address, sockets: Sockets, slot: Slot, ended: Ended, tasks: &tasks::Tasks) {
     match sockets {
         Sockets::Plain(datagrams, streams) => {
             tasks.listen(udp::serve(address, datagrams, slot.clone(), ended.clone(), tasks.clone()));

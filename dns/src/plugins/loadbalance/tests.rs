@@ -67,7 +67,7 @@ fn each_address_comes_first_by_both_ways() {
         assert!(plain.read(&raw));
         let client = "127.0.0.1:4000".parse().unwrap();
         let server = crate::plugins::testing::server(&instance);
-        let mut fast = Fast::new(&plain, &raw, client, client, 0.0, &mut out, &mut random);
+        let mut fast = Fast::new(&plain, &raw, client, client, &mut out, &mut random);
         assert_eq!(server.fast(&mut fast), Step::Answered);
         Message::read(fast.answer()).unwrap()
     });

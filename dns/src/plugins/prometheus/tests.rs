@@ -80,7 +80,7 @@ fn the_fast_way_counts_what_the_long_way_counts() {
             assert!(plain.read(&raw));
             let server = server(&instance);
             let client = "127.0.0.1:4000".parse().unwrap();
-            let mut fast = Fast::new(&plain, &raw, client, client, 0.0, &mut out, &mut random);
+            let mut fast = Fast::new(&plain, &raw, client, client, &mut out, &mut random);
             assert_eq!(server.fast(&mut fast), Step::Answered);
             let (rcode, by) = (fast.rcode, fast.by);
             fast.meter.unwrap().answered(&Answered {
