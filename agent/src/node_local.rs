@@ -16,9 +16,9 @@ use anyhow::Context;
 use bowline_dataplane::stand_in::{self, StandIn};
 use bowline_dns::corefile::{self, Corefile};
 use bowline_dns::feed::Feed;
+use bowline_dns::plugin::Services;
 use bowline_dns::server::{Ahead, Prepare, Running, Settings};
 use bowline_sources::kubernetes::{Pods, Wanted};
-use bowline_dns::plugin::Services;
 use prometheus_client::metrics::gauge::Gauge;
 
 use bowline_sources::state_ref::StateRef;
