@@ -1,5 +1,5 @@
-//! The fast way: a plain question in a datagram, answered on the thread of the socket from bytes that were put together
-//! when the state changed. Nothing here allocates, locks or asks the kernel.
+//! The fast way: a plain question, answered on the thread of the socket from bytes that were put together when the state
+//! changed. Nothing here allocates, locks or asks the kernel.
 //!
 //! "Plain" is what resolvers send all day: one question of class IN, no other record but an OPT without options or with
 //! a cookie.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! There are two ways through. The *long way* (`serve`) does everything and may wait. The *fast way* (`fast`) runs on
-//! the thread of the socket for a plain question in a datagram, without allocation, lock or system call; a plugin that
+//! the thread of the socket for a plain question, without allocation, lock or system call; a plugin that
 //! can't do its part so says `Step::Slow`, and the question goes the long way from the start.
 
 use std::collections::BTreeMap;

@@ -151,14 +151,18 @@ impl Server {
         mut request: Request,
         further: &mut Option<Further>,
     ) -> Option<Vec<u8>> {
-        let message = match Message::read(&request.raw) {
-            Ok(message) => message,
+        match Message::read(&request.raw) {
+            Ok(message) => request.message = message,
             Err(_) => return finish::format_error(&request.raw),
-        };
-        if message.flags.qr() {
+        }
+        self.answer_read(request, further).await
+    }
+
+    /// The same where the request's message was read already.
+    async fn answer_read(self: &Arc<Server>, mut request: Request, further: &mut Option<Further>) -> Option<Vec<u8>> {
+        if request.message.flags.qr() {
             return None; // An answer: to answer it would be a loop.
         }
-        request.message = message;
         let asked = cookie::Asked::of(request.message.edns.as_ref());
         let cookies = &self.services.cookies;
         request.cookie = asked.ok().flatten().map(|asked| cookies.answer(&asked, request.from.ip()));

@@ -4,6 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bowline_cluster::follow::{Follower as _, Told};
+use bowline_cluster::intern::Strings;
+use bowline_cluster::source::{Change, Origin, Update};
+use bowline_cluster::state::{Options, State};
+use bowline_sources::parse;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
@@ -45,6 +50,16 @@ pub(crate) fn question(name: &str, rtype: Type) -> Message {
 /// The same with EDNS and DO.
 pub(crate) fn dnssec_question(name: &str, rtype: Type) -> Message {
     Message { edns: Some(Edns::new(4096, true)), ..question(name, rtype) }
+}
+
+/// The cluster is these objects from now on.
+pub(crate) fn publish(services: &Services, objects: &str) {
+    let manifest = parse::manifest("objects.yaml", objects.as_bytes(), &Strings::default());
+    assert_eq!(manifest.problems, []);
+    let mut state = State::new(Options::default());
+    let put = |object| Change::Put(object, Origin::from("objects.yaml"));
+    state.apply(Update::All(manifest.objects.into_iter().map(put).collect()));
+    services.feed.come(&Told::whole(&state.snapshot()));
 }
 
 /// The first server of an instance.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::wire::{Message, Opcode, Rcode, Type};
+use crate::wire::message::HEADER;
+use crate::wire::{Flags, Message, Opcode, Rcode, Type, WireError, u16_at, walk};
 
 /// A kind of answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,25 +37,48 @@ pub enum Class {
     Error,
 }
 
+/// What of a message says which kind it is.
+#[derive(Clone, Copy)]
+struct Traits {
+    opcode: Opcode,
+    /// The type that was asked for.
+    rtype: Option<Type>,
+    rcode: Rcode,
+    has_answers: bool,
+    /// SOA and NS in the authority section.
+    has_soa: bool,
+    has_ns: bool,
+}
+
 impl Kind {
     /// The kind of a message; none was sent: an error.
     pub fn of(message: Option<&Message>) -> Kind {
         let Some(message) = message else { return Kind::OtherError };
-        let rtype = message.questions.first().map(|question| question.rtype);
-        match message.flags.opcode() {
+        let has = |wanted: Type| message.authorities.iter().any(|record| record.rtype == wanted);
+        Kind::by(Traits {
+            opcode: message.flags.opcode(),
+            rtype: message.questions.first().map(|question| question.rtype),
+            rcode: message.rcode(),
+            has_answers: !message.answers.is_empty(),
+            has_soa: has(Type::SOA),
+            has_ns: has(Type::NS),
+        })
+    }
+
+    fn by(traits: Traits) -> Kind {
+        match traits.opcode {
             Opcode::UPDATE => return Kind::Update,
             Opcode::NOTIFY => return Kind::Meta,
-            _ if matches!(rtype, Some(Type::AXFR | Type::IXFR)) => return Kind::Meta,
+            _ if matches!(traits.rtype, Some(Type::AXFR | Type::IXFR)) => return Kind::Meta,
             _ => {}
         }
-        let has = |wanted: Type| message.authorities.iter().any(|record| record.rtype == wanted);
-        match (message.rcode(), message.answers.is_empty()) {
-            (Rcode::NOERROR, false) => Kind::NoError,
-            (Rcode::NXDOMAIN, false) => Kind::OtherError,
-            (Rcode::NOERROR, true) if has(Type::SOA) => Kind::NoData,
-            (Rcode::NOERROR, true) if has(Type::NS) => Kind::Delegation,
+        match (traits.rcode, traits.has_answers) {
             (Rcode::NOERROR, true) => Kind::NoError,
-            (Rcode::NXDOMAIN, true) => Kind::NameError,
+            (Rcode::NXDOMAIN, true) => Kind::OtherError,
+            (Rcode::NOERROR, false) if traits.has_soa => Kind::NoData,
+            (Rcode::NOERROR, false) if traits.has_ns => Kind::Delegation,
+            (Rcode::NOERROR, false) => Kind::NoError,
+            (Rcode::NXDOMAIN, false) => Kind::NameError,
             (Rcode::SERVFAIL | Rcode::NOTIMP, _) => Kind::ServerError,
             _ => Kind::OtherError,
         }
@@ -96,14 +120,44 @@ impl fmt::Display for Class {
 }
 
 /// How long an answer may be kept, in seconds: as its shortest-lived record, at most an hour; 5 for what says nothing
-/// that lasts.
-pub fn lifetime(message: &Message) -> u32 {
+/// that lasts, 0 for bytes that are no message. Nothing of it is decoded that is not looked at.
+pub fn lifetime(message: &[u8]) -> u32 {
+    read_lifetime(message).unwrap_or(0)
+}
+
+fn read_lifetime(message: &[u8]) -> Result<u32, WireError> {
     const LEAST: u32 = 5;
     const MOST: u32 = 3600;
-    if !matches!(Kind::of(Some(message)), Kind::NoError | Kind::NameError | Kind::NoData) {
-        return LEAST;
+    let flags = Flags(u16_at(message, 2)?);
+    let rtype = match u16_at(message, 4)? {
+        0 => None,
+        _ => Some(Type(u16_at(message, walk::skip_name(message, HEADER)?)?)),
+    };
+    let mut traits = Traits {
+        opcode: flags.opcode(),
+        rtype,
+        rcode: flags.rcode(),
+        has_answers: false,
+        has_soa: false,
+        has_ns: false,
+    };
+    let mut least = None;
+    for record in walk::records(message) {
+        let record = record?;
+        if record.rtype == Type::OPT {
+            // The upper bits of the rcode (RFC 6891 §6.1.3).
+            traits.rcode.0 |= (record.ttl >> 24 << 4) as u16;
+            continue;
+        }
+        traits.has_answers |= record.section == walk::Section::Answer;
+        traits.has_soa |= record.section == walk::Section::Authority && record.rtype == Type::SOA;
+        traits.has_ns |= record.section == walk::Section::Authority && record.rtype == Type::NS;
+        least = Some(least.map_or(record.ttl, |least: u32| least.min(record.ttl)));
     }
-    message.records().map(|record| record.ttl).min().map_or(LEAST, |least| least.min(MOST))
+    if !matches!(Kind::by(traits), Kind::NoError | Kind::NameError | Kind::NoData) {
+        return Ok(LEAST);
+    }
+    Ok(least.map_or(LEAST, |least| least.min(MOST)))
 }
 
 #[cfg(test)]
@@ -111,6 +165,7 @@ pub fn lifetime(message: &Message) -> u32 {
 mod tests {
     use super::*;
     use crate::wire::text::record_from_text;
+    use crate::wire::{Edns, Name, Question};
 
     #[test]
     fn kinds_and_how_long_they_last() {
@@ -127,12 +182,23 @@ mod tests {
             (Rcode::NXDOMAIN, vec![], soa(), Kind::NameError, Class::Denial, 60),
             (Rcode::NXDOMAIN, a(), soa(), Kind::OtherError, Class::Error, 5),
             (Rcode::SERVFAIL, vec![], vec![], Kind::ServerError, Class::Error, 5),
+            (Rcode::BADVERS, a(), vec![], Kind::OtherError, Class::Error, 5),
             (Rcode::REFUSED, vec![], vec![], Kind::OtherError, Class::Error, 5),
         ] {
-            let mut message = Message { answers, authorities, ..Message::default() };
-            message.set_rcode(rcode);
-            let found = Kind::of(Some(&message));
-            assert_eq!((found, found.class(), lifetime(&message)), (kind, class, lasts), "{message:?}");
+            for edns in [None, Some(Edns::new(1232, true))] {
+                if rcode.0 > 15 && edns.is_none() {
+                    continue; // It has no room.
+                }
+                let (answers, authorities) = (answers.clone(), authorities.clone());
+                let mut message = Message { answers, authorities, edns, ..Message::default() };
+                message.questions.push(Question::new(Name::root(), Type::A));
+                message.set_rcode(rcode);
+                let found = Kind::of(Some(&message));
+                let mut bytes = Vec::new();
+                message.write(&mut bytes);
+                assert_eq!((found, found.class(), lifetime(&bytes)), (kind, class, lasts), "{message:?}");
+                assert_eq!(lifetime(&bytes[..bytes.len() - 1]), 0);
+            }
         }
         assert_eq!(Kind::of(None).class(), Class::Error);
     }

@@ -7,6 +7,9 @@ use super::Server;
 use super::tasks::Ends;
 use crate::fast::{Fast, Plain, Step};
 
+#[cfg(test)]
+mod tests;
+
 /// What a question that can be answered at once needs. One for all connections of a thread: most say nothing.
 struct Scratch {
     plain: Plain,

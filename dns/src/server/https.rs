@@ -22,8 +22,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Server;
 use super::tasks::{Ended, Ends, Slot, Tasks};
+use super::{Server, at_once};
 use crate::address::Address;
 use crate::metrics::Counter;
 use crate::plugin::Request;
@@ -212,7 +212,7 @@ impl Connection {
         let mut response = if head.uri.path() == PATH {
             match question(&head, body) {
                 Some(raw) => self.said(raw, &server).await,
-                None => page(StatusCode::BAD_REQUEST, "invalid request\n"),
+                None => no_question(),
             }
         } else {
             page(StatusCode::NOT_FOUND, "\n")
@@ -228,16 +228,17 @@ impl Connection {
     }
 
     async fn said(&self, raw: Vec<u8>, server: &Arc<Server>) -> Response<Full<Bytes>> {
-        let Some(_place) = self.tasks.enter() else {
-            return page(StatusCode::SERVICE_UNAVAILABLE, "too many questions wait\n");
-        };
-        let Ends { from, to, transport } = self.ends;
-        let request = Request::new(raw, from, to, transport);
-        let Some(answer) = server.answer(request).await else {
-            return page(StatusCode::INTERNAL_SERVER_ERROR, "No response\n");
+        // Where the fast way panics, the other answers.
+        let at_once = self.tasks.catch(|| at_once::answer(server, &raw, self.ends)).flatten();
+        let answer = match at_once {
+            Some(answer) => answer,
+            None => match self.said_later(raw, server).await {
+                Ok(answer) => answer,
+                Err(page) => return page,
+            },
         };
         // RFC 8484 §5.1: no longer than the answer's records last.
-        let age = Message::read(&answer).map_or(0, |message| lifetime(&message));
+        let age = lifetime(&answer);
         let mut response = Response::new(Full::new(Bytes::from(answer)));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MESSAGE));
         if let Ok(age) = HeaderValue::from_str(&format!("max-age={age}")) {
@@ -245,17 +246,31 @@ impl Connection {
         }
         response
     }
+
+    /// The long way's answer; where there is none, the page that says so.
+    async fn said_later(&self, raw: Vec<u8>, server: &Arc<Server>) -> Result<Vec<u8>, Response<Full<Bytes>>> {
+        let message = Message::read(&raw).ok().filter(|message| !message.flags.qr()).ok_or_else(no_question)?;
+        let too_many = || page(StatusCode::SERVICE_UNAVAILABLE, "too many questions wait\n");
+        let _admitted = self.tasks.enter().ok_or_else(too_many)?;
+        let Ends { from, to, transport } = self.ends;
+        let request = Request { message, ..Request::new(raw, from, to, transport) };
+        let answer = server.answer_read(request, &mut None).await;
+        answer.ok_or_else(|| page(StatusCode::INTERNAL_SERVER_ERROR, "No response\n"))
+    }
 }
 
-/// The message that a request carries.
+/// What is said where there is no question.
+fn no_question() -> Response<Full<Bytes>> {
+    page(StatusCode::BAD_REQUEST, "invalid request\n")
+}
+
+/// The message that a request carries; whether it is one is not looked at.
 fn question(head: &Parts, body: Option<Bytes>) -> Option<Vec<u8>> {
-    let raw = match head.method {
-        Method::GET => get::message(head.uri.query()?)?,
-        Method::POST => body?.to_vec(),
-        _ => return None,
-    };
-    let message = Message::read(&raw).ok()?;
-    (!message.flags.qr()).then_some(raw)
+    match head.method {
+        Method::GET => get::message(head.uri.query()?),
+        Method::POST => Some(body?.to_vec()),
+        _ => None,
+    }
 }
 
 fn page(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {

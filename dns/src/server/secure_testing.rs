@@ -7,6 +7,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bowline_lab::kubernetes::{Authority, Certificate};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use super::{Running, Settings};
 use crate::plugin::Services;
@@ -22,7 +25,7 @@ pub(crate) struct Case {
 }
 
 /// A port that is free for TCP and UDP.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
@@ -36,7 +39,8 @@ pub(crate) fn start(scheme: &str, tls: &str, lines: &str) -> Case {
     start_by(|conf, port| write(conf, scheme, port, tls, lines))
 }
 
-fn start_by(write: impl Fn(&Path, u16)) -> Case {
+/// Starts one with the Corefile that is written for a port.
+pub(crate) fn start_by(write: impl Fn(&Path, u16)) -> Case {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path(), "test").unwrap();
     authority.server("server", &["localhost", "dns.test"], &[IpAddr::V4(Ipv4Addr::LOCALHOST)]).unwrap();
@@ -87,4 +91,36 @@ impl Case {
         let common = ["@127.0.0.1", "-p", &port, "+tls-hostname=localhost", &trust, "+timeout=20", "+retry=0"];
         self.run("kdig", &[&common[..], args].concat())
     }
+}
+
+/// Sends each by QUIC on a stream of its own of one connection; the answers, or the code with which the connection was closed.
+pub(crate) fn ask_quic(case: &Case, port: u16, streams: &[&[u8]]) -> Result<Vec<Vec<u8>>, u64> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(case.path("ca.crt")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
+    tls.alpn_protocols = vec![b"doq".to_vec()];
+    let crypto = QuicClientConfig::try_from(tls).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let config = quinn::ClientConfig::new(Arc::new(crypto));
+        let address = format!("127.0.0.1:{}", port).parse().unwrap();
+        let connection = endpoint.connect_with(config, address, "localhost").unwrap().await.unwrap();
+        let mut answers = Vec::new();
+        for stream in streams {
+            let (mut send, mut receive) = connection.open_bi().await.unwrap();
+            send.write_all(stream).await.unwrap();
+            send.finish().unwrap();
+            match receive.read_to_end(1 << 20).await {
+                Ok(answer) => answers.push(answer),
+                Err(_) => match connection.closed().await {
+                    quinn::ConnectionError::ApplicationClosed(close) => return Err(close.error_code.into_inner()),
+                    other => panic!("{other}"),
+                },
+            }
+        }
+        Ok(answers)
+    })
 }

@@ -7,13 +7,12 @@ use std::time::{Duration, SystemTime};
 use bowline_cluster::follow::{Changed, Follower, Told};
 use bowline_cluster::intern::Strings;
 use bowline_cluster::object::Object;
-use bowline_cluster::source::{Asked, Change, Origin, Triggered, Update};
-use bowline_cluster::state::{Options as StateOptions, State};
+use bowline_cluster::source::{Asked, Triggered};
 use bowline_sources::parse;
 
 use super::*;
 use crate::plugin::Services;
-use crate::plugins::testing::{ask, ask_fast, build, dnssec_question, question, refused, services, shown};
+use crate::plugins::testing::{ask, ask_fast, build, dnssec_question, publish, question, refused, services, shown};
 use crate::server::Instance;
 use crate::wire::{Message, Type};
 
@@ -41,16 +40,6 @@ const OBJECTS: &str = r#"
 {"apiVersion":"v1","kind":"Pod","metadata":{"name":"client","namespace":"default","labels":{"app":"x"}},"status":{"podIP":"127.0.0.1"}}
 "#;
 
-/// Tells of the objects.
-fn publish(services: &Services) {
-    let manifest = parse::manifest("objects.yaml", OBJECTS.as_bytes(), &Strings::default());
-    assert_eq!(manifest.problems, []);
-    let mut state = State::new(StateOptions::default());
-    let put = |object| Change::Put(object, Origin::from("objects.yaml"));
-    state.apply(Update::All(manifest.objects.into_iter().map(put).collect()));
-    services.feed.come(&Told::whole(&state.snapshot()));
-}
-
 fn instance(corefile: &str, services: &Arc<Services>) -> Instance {
     build(corefile, Path::new("/"), services).unwrap()
 }
@@ -59,7 +48,7 @@ fn instance(corefile: &str, services: &Arc<Services>) -> Instance {
 fn with(directive: &str) -> Instance {
     let services = services();
     let instance = instance(&format!(". {{\n{directive}\nwhoami\n}}\n"), &services);
-    publish(&services);
+    publish(&services, OBJECTS);
     instance
 }
 
@@ -128,7 +117,7 @@ fn before_the_state_was_read_nothing_is_said_not_to_exist() {
         assert_eq!(both(&instance, name, rtype).rcode(), Rcode::SERVFAIL, "{name}");
     }
     assert!(is_passed_on(&both(&instance, "example.com.", Type::A)));
-    publish(&services);
+    publish(&services, OBJECTS);
     assert_eq!(both(&instance, "web.default.svc.cluster.local.", Type::A).answers.len(), 1);
 }
 
@@ -138,7 +127,7 @@ fn external_names() {
     let services = services();
     let text = ". {\nkubernetes cluster.local\nhosts /nonexistent {\n10.9.9.9 db.example.com\nfallthrough\n}\n}\n";
     let instance = instance(text, &services);
-    publish(&services);
+    publish(&services, OBJECTS);
     let asked = |name: &str, rtype| both(&instance, &format!("{name}.default.svc.cluster.local."), rtype);
     let out = ["out.default.svc.cluster.local. CNAME db.example.com.", "db.example.com. A 10.9.9.9"];
     assert_eq!(shown(&asked("out", Type::A)), out);
@@ -210,7 +199,7 @@ fn a_reload_keeps_what_was_compiled() {
     let services = services();
     let text = ". {\nkubernetes cluster.local\n}\n";
     let (first, second) = (instance(text, &services), instance(text, &services));
-    publish(&services);
+    publish(&services, OBJECTS);
     let records = |instance: &Instance| {
         let server = instance.servers().values().next().unwrap().clone();
         let (_, block) = server.blocks().next().unwrap();
@@ -239,7 +228,7 @@ fn how_long_a_change_took_is_told_by_the_kind_of_its_service() {
             .map(|at| Triggered { slice: slice.clone(), at })
     };
     let changes = [slice("db-1", "db"), slice("web-1", "web"), slice("lost-1", "lost")].concat();
-    publish(&services);
+    publish(&services, OBJECTS);
     assert!(!services.metrics.page().contains("programming"), "nothing of it has said when it began");
     let snapshot = services.feed.snapshot().unwrap();
     services.feed.come(&Told { changed: Some(&Changed::default()), triggered: &changes, ..Told::whole(&snapshot) });

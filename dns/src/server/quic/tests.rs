@@ -1,7 +1,7 @@
 //! DNS over QUIC, asked by kdig.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use crate::server::secure_testing::{Case, many_hosts, start};
+use crate::server::secure_testing::{ask_quic, many_hosts, start};
 
 #[test]
 fn questions_are_answered_and_counted() {
@@ -20,7 +20,7 @@ fn questions_are_answered_and_counted() {
 #[test]
 fn a_message_with_an_id_breaks_the_protocol() {
     let case = start("quic", "", "whoami");
-    let answers = ask(&case, &[b"\0\x0c\0\x07\x01\0\0\0\0\0\0\0\0\0"]);
+    let answers = ask_quic(&case, case.port, &[b"\0\x0c\0\x07\x01\0\0\0\0\0\0\0\0\0"]);
     assert_eq!(answers, Err(2));
     let page = case.services.metrics.page();
     assert!(page.contains("status=\"0x2\"} 1"), "{page}");
@@ -35,7 +35,7 @@ fn a_zone_comes_whole_in_the_messages_of_one_stream() {
     let case = start("quic", "", &format!("file {}\ntransfer {{\nto *\n}}", folder.path().join("db").display()));
     let question = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x07example\x03org\0\0\xfc\0\x01";
     let length = (question.len() as u16).to_be_bytes();
-    let answers = ask(&case, &[&[&length[..], question].concat()]).unwrap();
+    let answers = ask_quic(&case, case.port, &[&[&length[..], question].concat()]).unwrap();
     let (mut rest, mut messages) = (&answers[0][..], Vec::new());
     while let Some((length, after)) = rest.split_first_chunk() {
         let (message, after) = after.split_at(usize::from(u16::from_be_bytes(*length)));
@@ -46,42 +46,4 @@ fn a_zone_comes_whole_in_the_messages_of_one_stream() {
     assert!(count == 20_002 && messages.len() > 5 && rest.is_empty(), "{count} {}", messages.len());
     assert!(messages.iter().all(|message| message.id == 0));
     case.running.stop();
-}
-
-/// Sends each on a stream of its own connection; the answers, or the code with which the connection was closed.
-fn ask(case: &Case, streams: &[&[u8]]) -> Result<Vec<Vec<u8>>, u64> {
-    use std::sync::Arc;
-
-    use quinn::crypto::rustls::QuicClientConfig;
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(case.path("ca.crt")).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
-    tls.alpn_protocols = vec![b"doq".to_vec()];
-    let crypto = QuicClientConfig::try_from(tls).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let config = quinn::ClientConfig::new(Arc::new(crypto));
-        let address = format!("127.0.0.1:{}", case.port).parse().unwrap();
-        let connection = endpoint.connect_with(config, address, "localhost").unwrap().await.unwrap();
-        let mut answers = Vec::new();
-        for stream in streams {
-            let (mut send, mut receive) = connection.open_bi().await.unwrap();
-            send.write_all(stream).await.unwrap();
-            send.finish().unwrap();
-            match receive.read_to_end(1 << 20).await {
-                Ok(answer) => answers.push(answer),
-                Err(_) => match connection.closed().await {
-                    quinn::ConnectionError::ApplicationClosed(close) => return Err(close.error_code.into_inner()),
-                    other => panic!("{other}"),
-                },
-            }
-        }
-        Ok(answers)
-    })
 }
