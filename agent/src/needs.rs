@@ -34,11 +34,11 @@ pub fn wish(corefile: &Corefile) -> anyhow::Result<Option<Access>> {
                 ("endpoint", Some(_)) => {
                     let urls = line.args.join(",");
                     let read = bowline_sources::kubernetes::apiservers(&urls);
-                    access.apiservers = read.map_err(|error| anyhow::anyhow!("{}", line.problem(error)))?;
+                    access.apiservers = read.map_err(|error| anyhow::anyhow!("{}", line.error(error)))?;
                 }
                 ("tls", _) => {
                     let [certificate, key, ca] = &line.args[..] else {
-                        anyhow::bail!("{}", line.problem("takes three files: certificate, key, CA"));
+                        anyhow::bail!("{}", line.error("takes three files: certificate, key, CA"));
                     };
                     access.tls = Some([certificate.into(), key.into(), ca.into()]);
                 }

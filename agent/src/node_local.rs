@@ -60,7 +60,7 @@ impl NodeLocal {
     ///
     /// # Errors
     /// What is wrong with it.
-    fn corefile(&self) -> Result<Corefile, corefile::Problem> {
+    fn corefile(&self) -> Result<Corefile, corefile::CorefileError> {
         let template = self.template.clone();
         let fill = move |text: &str, file: &str| template.fill_for_a_look(text, file);
         Settings { prepare: Some(Arc::new(fill)), ..self.settings() }.read()
@@ -80,7 +80,7 @@ impl NodeLocal {
     ///
     /// # Errors
     /// The Corefile is wrong.
-    pub fn widen(&self, own: &StateRef, wanted: &mut Wanted) -> Result<(), corefile::Problem> {
+    pub fn widen(&self, own: &StateRef, wanted: &mut Wanted) -> Result<(), corefile::CorefileError> {
         if crate::needs::needs_pods(&self.corefile()?).is_some() {
             wanted.pods = Pods::All;
         }
@@ -95,7 +95,7 @@ impl NodeLocal {
         Arc::new(move |corefile| {
             let needs = crate::needs::needs_pods(corefile).filter(|_| reads_all.get() != Some(&true));
             let why = "needs all Pods, and since its start this agent reads those of its node only; start it again";
-            Box::pin(ready(needs.map_or(Ok(()), |directive| Err(directive.problem(why).into()))))
+            Box::pin(ready(needs.map_or(Ok(()), |directive| Err(directive.error(why).into()))))
         })
     }
 

@@ -37,23 +37,23 @@ pub struct Asked<'a> {
 
 /// The data of the option has a length that the RFC doesn't know: the answer is FORMERR (§5.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub struct CookieError;
 
 impl<'a> Asked<'a> {
     /// Reads the option's data.
     ///
     /// # Errors
     /// Its length is neither 8 nor 16 to 40.
-    pub fn read(data: &'a [u8]) -> Result<Asked<'a>, Malformed> {
-        let (client, server) = data.split_first_chunk().ok_or(Malformed)?;
-        matches!(server.len(), 0 | 8..=32).then_some(Asked { client, server }).ok_or(Malformed)
+    pub fn read(data: &'a [u8]) -> Result<Asked<'a>, CookieError> {
+        let (client, server) = data.split_first_chunk().ok_or(CookieError)?;
+        matches!(server.len(), 0 | 8..=32).then_some(Asked { client, server }).ok_or(CookieError)
     }
 
     /// The cookie of a question; of several the first counts (§5.2).
     ///
     /// # Errors
     /// See [`Asked::read`].
-    pub fn of(edns: Option<&'a Edns>) -> Result<Option<Asked<'a>>, Malformed> {
+    pub fn of(edns: Option<&'a Edns>) -> Result<Option<Asked<'a>>, CookieError> {
         edns.and_then(|edns| edns.option(option::COOKIE)).map(Asked::read).transpose()
     }
 

@@ -35,14 +35,14 @@ pub use key::{Key, Scheme};
 
 /// Where something stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct SourceLine {
     /// The file, as it was given or imported.
     pub file: Arc<str>,
     /// The line, from 1; 0 for the file as a whole.
     pub line: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => f.write_str(&self.file),
@@ -53,25 +53,25 @@ impl fmt::Display for Place {
 
 /// What is wrong with a Corefile, where, and what to do.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub struct Problem {
+pub struct CorefileError {
     /// Where it is.
-    pub place: Place,
+    pub place: SourceLine,
     /// The directive that is wrong; empty where it is none.
     pub directive: String,
     /// What is wrong, and what to do.
     pub message: String,
 }
 
-impl Problem {
-    /// A problem with what is no directive: a key, a brace, an import.
-    pub fn at(place: &Place, message: impl Into<String>) -> Problem {
-        Problem { place: place.clone(), directive: String::new(), message: message.into() }
+impl CorefileError {
+    /// An error in what is no directive: a key, a brace, an import.
+    pub fn at(place: &SourceLine, message: impl Into<String>) -> CorefileError {
+        CorefileError { place: place.clone(), directive: String::new(), message: message.into() }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for CorefileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { place, directive, message } = self;
+        let CorefileError { place, directive, message } = self;
         if directive.is_empty() {
             write!(f, "{place}: {message}")
         } else {
@@ -95,7 +95,7 @@ pub struct Corefile {
     /// Its server blocks; at least one.
     pub blocks: Vec<ServerBlock>,
     /// What is accepted but may not be meant.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<CorefileError>,
     /// All files that were read: the Corefile as it was given, then those it imports by their paths from the root.
     pub files: Vec<PathBuf>,
     /// SHA-512 of the parsed form, in hexadecimal: the same that CoreDNS's `reload` logs and exports.
@@ -106,7 +106,7 @@ pub struct Corefile {
 ///
 /// # Errors
 /// The first thing that is wrong, or why the file can't be read.
-pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefile, Problem> {
+pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefile, CorefileError> {
     read_with(path, env, &|text, _| Ok(text.to_owned()))
 }
 
@@ -117,11 +117,11 @@ pub fn read(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefil
 pub fn read_with(
     path: &Path,
     env: &dyn Fn(&str) -> Option<String>,
-    prepare: &dyn Fn(&str, &str) -> Result<String, Problem>,
-) -> Result<Corefile, Problem> {
+    prepare: &dyn Fn(&str, &str) -> Result<String, CorefileError>,
+) -> Result<Corefile, CorefileError> {
     let name = path.display().to_string();
     let text = file::read(path).map_err(|reason| {
-        Problem::at(&Place { file: name.as_str().into(), line: 0 }, format!("can't be read: {reason}"))
+        CorefileError::at(&SourceLine { file: name.as_str().into(), line: 0 }, format!("can't be read: {reason}"))
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut corefile = parse(&prepare(&text, &name)?, &name, folder, env)?;
@@ -133,7 +133,12 @@ pub fn read_with(
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn parse(text: &str, file: &str, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Corefile, Problem> {
+pub fn parse(
+    text: &str,
+    file: &str,
+    folder: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Corefile, CorefileError> {
     parser::parse(text, file, folder, env)
 }
 

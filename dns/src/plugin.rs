@@ -19,10 +19,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::address::Address;
-use crate::corefile::{Directive, Place, Problem};
+use crate::corefile::{CorefileError, Directive, SourceLine};
 use crate::fast::{Fast, Step};
 use crate::records::Records;
-use crate::reply::{Failure, Serving, ready};
+use crate::reply::{QueryError, Serving, ready};
 use crate::wire::Name;
 use crate::zone::WholeZone;
 
@@ -102,7 +102,7 @@ pub trait Transferable {
 ///
 /// # Errors
 /// A directive is wrong; the problem names its line and says what to do.
-pub type SetUp = fn(&mut Building<'_>, &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem>;
+pub type SetUp = fn(&mut Building<'_>, &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, CorefileError>;
 
 /// The rest of the plugins of a block.
 #[derive(Clone, Copy)]
@@ -122,7 +122,7 @@ impl<'a> Next<'a> {
             }
             None => {
                 let last = query.block.plugins.last().map_or("", |plugin| plugin.name());
-                ready(Err(Failure::servfail("", format!("plugin/{last}: no next plugin found"))))
+                ready(Err(QueryError::servfail("", format!("plugin/{last}: no next plugin found"))))
             }
         }
     }
@@ -137,13 +137,13 @@ impl<'a> Next<'a> {
 ///
 /// # Errors
 /// There are more.
-pub fn only_one<'a>(directives: &[&'a Directive]) -> Result<&'a Directive, Problem> {
+pub fn only_one<'a>(directives: &[&'a Directive]) -> Result<&'a Directive, CorefileError> {
     match directives {
         [one] => Ok(one),
         [first, again, ..] => {
             let line = first.place.line;
-            Err(again.problem(format!("is in this server block already, in line {line}; it may be there once")))
+            Err(again.error(format!("is in this server block already, in line {line}; it may be there once")))
         }
-        [] => Err(Problem::at(&Place { file: "".into(), line: 0 }, "the directive is missing")),
+        [] => Err(CorefileError::at(&SourceLine { file: "".into(), line: 0 }, "the directive is missing")),
     }
 }

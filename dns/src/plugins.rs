@@ -2,7 +2,7 @@
 //! known and not here. What a plugin is stands in [`crate::plugin`]; docs/plugins.md shows how to write one.
 
 use crate::corefile::nearest::nearest;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::SetUp;
 
 pub mod acl;
@@ -131,15 +131,15 @@ const KNOWN: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// It is not; the problem says whether it is known, or which name is near.
-pub fn check(directive: &Directive) -> Result<(), Problem> {
+pub fn check(directive: &Directive) -> Result<(), CorefileError> {
     if PLUGINS.iter().any(|(name, _)| *name == directive.name) {
         return Ok(());
     }
     if let Some((name, instead)) = KNOWN.iter().find(|(name, _)| *name == directive.name) {
-        return Err(directive.problem(format!("{name} is known, but not supported here: {instead}")));
+        return Err(directive.error(format!("{name} is known, but not supported here: {instead}")));
     }
     let names = PLUGINS.iter().map(|(name, _)| *name);
-    Err(directive.problem(match nearest(&directive.name, names) {
+    Err(directive.error(match nearest(&directive.name, names) {
         Some(near) => format!("is no plugin; did you mean {near}?"),
         None => "is no plugin; docs/plugins.md lists those there are".to_owned(),
     }))

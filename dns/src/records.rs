@@ -48,7 +48,7 @@ pub use found::{Answer, Found, Sections};
 pub use keeper::Keeper;
 pub use options::{DEFAULT_TTL, Options, PodMode, Zone};
 pub use rrset::{Near, Rrset};
-pub use split::{Parts, WrongName};
+pub use split::{Parts, PartsError};
 pub use transfer::Transfer;
 
 use entry::Keyed;

@@ -109,7 +109,7 @@ impl Reply {
 
 /// A question that a plugin could not answer. The client gets the bare rcode.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct QueryError {
     /// What the client gets.
     pub rcode: Rcode,
     /// For the log (`errors`); empty where there is nothing to say.
@@ -118,19 +118,19 @@ pub struct Failure {
     pub by: &'static str,
 }
 
-impl Failure {
+impl QueryError {
     /// SERVFAIL for this reason.
-    pub fn servfail(by: &'static str, reason: impl Into<String>) -> Failure {
-        Failure { rcode: Rcode::SERVFAIL, reason: reason.into(), by }
+    pub fn servfail(by: &'static str, reason: impl Into<String>) -> QueryError {
+        QueryError { rcode: Rcode::SERVFAIL, reason: reason.into(), by }
     }
     /// A bare rcode, with nothing to log.
-    pub fn bare(by: &'static str, rcode: Rcode) -> Failure {
-        Failure { rcode, reason: String::new(), by }
+    pub fn bare(by: &'static str, rcode: Rcode) -> QueryError {
+        QueryError { rcode, reason: String::new(), by }
     }
 }
 
 /// What comes of a question. `Ok(None)`: nothing is said (`acl`'s drop).
-pub type Outcome = Result<Option<Reply>, Failure>;
+pub type Outcome = Result<Option<Reply>, QueryError>;
 
 /// An outcome to be.
 pub type Serving<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;

@@ -17,7 +17,7 @@ use crate::caught;
 use crate::cookie;
 use crate::fast::{Fast, Step};
 use crate::plugin::{Block, Next, Query, Request, Responder, Services, Timeouts};
-use crate::reply::{Failure, Further, Outcome, Serving};
+use crate::reply::{Further, Outcome, QueryError, Serving};
 use crate::wire::message::{Message, Question};
 use crate::wire::name::Name;
 use crate::wire::types::{Class, Opcode, Rcode, Type};
@@ -45,7 +45,7 @@ mod worker;
 
 pub use instance::Instance;
 pub use pulse::Pulse;
-pub use running::{Ahead, Prepare, Refused, Running, Settings};
+pub use running::{Ahead, Prepare, Running, ServeError, Settings};
 pub use worker::Workers;
 
 /// A block at one of its zones.
@@ -209,7 +209,7 @@ impl Server {
         };
         let mut outcome = outcome.unwrap_or_else(|| {
             self.panicked(&query);
-            Err(Failure::bare("", Rcode::SERVFAIL))
+            Err(QueryError::bare("", Rcode::SERVFAIL))
         });
         if let Ok(Some(reply)) = &mut outcome {
             *further = reply.further.take();
@@ -259,7 +259,7 @@ impl Server {
             if query.depth == 0 {
                 self.count_dropped(&query.request, Rcode::REFUSED);
             }
-            return Err(Failure::bare("", Rcode::REFUSED));
+            return Err(QueryError::bare("", Rcode::REFUSED));
         }
         let block = query.block.clone();
         Next { plugins: &block.plugins }.run(query).await

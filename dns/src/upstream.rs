@@ -82,7 +82,7 @@ pub enum By {
 
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum UpstreamError {
     /// None came in time.
     #[error("{0}: no answer within {within}", within = exact(*.1))]
     Silent(SocketAddr, Duration),
@@ -94,7 +94,7 @@ pub enum Trouble {
     Closed(SocketAddr),
     /// What came is not whole, or answers something else.
     #[error("{0}: the answer is malformed: {1}")]
-    Malformed(SocketAddr, Flaw),
+    Malformed(SocketAddr, AnswerError),
     /// The question is none: not one name, type and class.
     #[error("the question is malformed")]
     Question,
@@ -102,7 +102,7 @@ pub enum Trouble {
 
 /// What is wrong with a message that came in the place of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
+pub enum AnswerError {
     /// It isn't whole.
     #[error("{0}")]
     Wire(WireError),
@@ -119,7 +119,7 @@ pub trait Watcher: Send + Sync {
     /// A question goes out; whether a socket or connection was there already.
     fn taken(&self, by: By, was_open: bool);
     /// What came was not used, or not all of it.
-    fn flawed(&self, flaw: Flaw);
+    fn flawed(&self, flaw: AnswerError);
 }
 
 /// Another server.
@@ -157,8 +157,8 @@ impl Upstream {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn ask(self: &Arc<Upstream>, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
-        let mut asked = check::Asked::new(message).ok_or(Trouble::Question)?;
+    pub async fn ask(self: &Arc<Upstream>, message: &[u8], by: By) -> Result<Vec<u8>, UpstreamError> {
+        let mut asked = check::Asked::new(message).ok_or(UpstreamError::Question)?;
         let mut message = message.to_vec();
         if self.settings.random_case {
             asked.randomize(&mut message);
@@ -186,14 +186,14 @@ impl Upstream {
         }
     }
 
-    fn flawed(&self, flaw: Flaw) {
+    fn flawed(&self, flaw: AnswerError) {
         if let Some(watcher) = &self.watcher {
             watcher.flawed(flaw);
         }
     }
 
-    fn trouble(&self, error: io::Error) -> Trouble {
-        Trouble::Io(self.address(), Arc::new(bowline_tls::explain(error)))
+    fn trouble(&self, error: io::Error) -> UpstreamError {
+        UpstreamError::Io(self.address(), Arc::new(bowline_tls::explain(error)))
     }
 }
 

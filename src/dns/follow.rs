@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bowline_dns::corefile::Corefile;
 use bowline_dns::feed::Feed;
-use bowline_dns::server::Refused;
+use bowline_dns::server::ServeError;
 use bowline_sources::kubernetes::{Pods, Wanted};
 use tokio::sync::mpsc;
 
@@ -92,8 +92,8 @@ impl Following {
     ///
     /// # Errors
     /// It could not be read in time; what was read before is in use as it was.
-    pub(super) async fn widen(self: Arc<Following>, corefile: Corefile) -> Result<(), Refused> {
-        let not_yet = |error: anyhow::Error| Refused::NotYet(format!("{error:#}"));
+    pub(super) async fn widen(self: Arc<Following>, corefile: Corefile) -> Result<(), ServeError> {
+        let not_yet = |error: anyhow::Error| ServeError::NotYet(format!("{error:#}"));
         let Some(state) = self.conf.state(&corefile).map_err(not_yet)? else { return Ok(()) };
         let wanted = wanted(&corefile);
         if self.current().as_ref().is_some_and(|current| current.reads(&state, &wanted)) {
@@ -111,7 +111,7 @@ impl Following {
             if ended.is_some() || began.elapsed() >= PATIENCE {
                 let why = ended.or_else(|| next.cluster.staleness()).unwrap_or_default();
                 next.reading.stop();
-                return Err(Refused::NotYet(format!(
+                return Err(ServeError::NotYet(format!(
                     "it needs more of the cluster than is read now, and that could not be read: {why}; reload again once it can"
                 )));
             }

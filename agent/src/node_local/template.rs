@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bowline_cluster::object::ObjectName;
 use bowline_dns::corefile::kube_dns::KubeDns;
-use bowline_dns::corefile::{Place, Problem, node_cache};
+use bowline_dns::corefile::{SourceLine, CorefileError, node_cache};
 use bowline_dns::feed::Feed;
 
 use super::config::{DOMAIN, NAMESPACE, NodeLocalConfig};
@@ -73,20 +73,20 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it, or with the folder of kube-dns's ConfigMap.
-    pub fn fill(&self, text: &str, file: &str) -> Result<String, Problem> {
+    pub fn fill(&self, text: &str, file: &str) -> Result<String, CorefileError> {
         self.fill_with(text, file, self.cluster_dns())
     }
 
     /// The same where the Service's address doesn't matter.
-    pub fn fill_for_a_look(&self, text: &str, file: &str) -> Result<String, Problem> {
+    pub fn fill_for_a_look(&self, text: &str, file: &str) -> Result<String, CorefileError> {
         self.fill_with(text, file, self.cluster_dns().or(self.local.first().copied()))
     }
 
-    fn fill_with(&self, text: &str, file: &str, cluster_dns: Option<IpAddr>) -> Result<String, Problem> {
+    fn fill_with(&self, text: &str, file: &str, cluster_dns: Option<IpAddr>) -> Result<String, CorefileError> {
         let asked = match &self.folder {
             None => KubeDns::default(),
             Some(folder) => KubeDns::from_folder(folder).map_err(|message| {
-                Problem::at(&Place { file: file.into(), line: 1 }, format!("kube-dns: {message}"))
+                CorefileError::at(&SourceLine { file: file.into(), line: 1 }, format!("kube-dns: {message}"))
             })?,
         };
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::nearest::nearest;
-use super::{Place, Problem, duration};
+use super::{CorefileError, SourceLine, duration};
 
 /// A line of a server block, or of a directive's block.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,13 +22,13 @@ pub struct Directive {
     /// The lines in its `{ }`; None where there is none.
     pub body: Option<Vec<Directive>>,
     /// Where its name stands.
-    pub place: Place,
+    pub place: SourceLine,
 }
 
 impl Directive {
-    /// Something that is wrong with this directive.
-    pub fn problem(&self, message: impl Into<String>) -> Problem {
-        Problem { place: self.place.clone(), directive: self.name.clone(), message: message.into() }
+    /// An error of this directive.
+    pub fn error(&self, message: impl Into<String>) -> CorefileError {
+        CorefileError { place: self.place.clone(), directive: self.name.clone(), message: message.into() }
     }
 
     /// Its lines in braces; none where it has no braces.
@@ -43,7 +43,7 @@ impl Directive {
 
     /// # Errors
     /// It has arguments.
-    pub fn no_args(&self) -> Result<(), Problem> {
+    pub fn no_args(&self) -> Result<(), CorefileError> {
         self.args_between(0, 0).map(|_| ())
     }
 
@@ -51,7 +51,7 @@ impl Directive {
     ///
     /// # Errors
     /// It has none, or more.
-    pub fn one_arg(&self) -> Result<&str, Problem> {
+    pub fn one_arg(&self) -> Result<&str, CorefileError> {
         self.args_between(1, 1).map(|args| args.first().map_or("", String::as_str))
     }
 
@@ -59,7 +59,7 @@ impl Directive {
     ///
     /// # Errors
     /// There are fewer or more.
-    pub fn args_between(&self, least: usize, most: usize) -> Result<&[String], Problem> {
+    pub fn args_between(&self, least: usize, most: usize) -> Result<&[String], CorefileError> {
         let count = self.args.len();
         if (least..=most).contains(&count) {
             return Ok(&self.args);
@@ -72,40 +72,40 @@ impl Directive {
             (least, most) => format!("{least} to {most} arguments"),
         };
         let has = if count == 0 { "none".to_string() } else { format!("{count}: {}", self.args.join(" ")) };
-        Err(self.problem(format!("takes {wanted}, has {has}")))
+        Err(self.error(format!("takes {wanted}, has {has}")))
     }
 
     /// # Errors
     /// It has lines in braces, even none.
-    pub fn no_body(&self) -> Result<(), Problem> {
-        if self.body.is_some() { Err(self.problem("takes no { }; remove it")) } else { Ok(()) }
+    pub fn no_body(&self) -> Result<(), CorefileError> {
+        if self.body.is_some() { Err(self.error("takes no { }; remove it")) } else { Ok(()) }
     }
 
     /// The argument at `index` as a `T`; `what` says what it is to be, with its bounds ("a number from 1 to 9").
     ///
     /// # Errors
     /// It isn't there, or is no `T`.
-    pub fn parse<T: FromStr>(&self, index: usize, what: &str) -> Result<T, Problem> {
-        let arg = self.arg(index).ok_or_else(|| self.problem(format!("{what} is missing")))?;
-        arg.parse().map_err(|_| self.problem(format!("{arg:?} is not {what}")))
+    pub fn parse<T: FromStr>(&self, index: usize, what: &str) -> Result<T, CorefileError> {
+        let arg = self.arg(index).ok_or_else(|| self.error(format!("{what} is missing")))?;
+        arg.parse().map_err(|_| self.error(format!("{arg:?} is not {what}")))
     }
 
     /// The argument at `index` as a span of time in Go's form (`5s`, `1m30s`, `100ms`), which is never negative.
     ///
     /// # Errors
     /// It isn't there, or is no such span.
-    pub fn duration(&self, index: usize) -> Result<Duration, Problem> {
-        let arg = self.arg(index).ok_or_else(|| self.problem("a duration such as 5s is missing"))?;
+    pub fn duration(&self, index: usize) -> Result<Duration, CorefileError> {
+        let arg = self.arg(index).ok_or_else(|| self.error("a duration such as 5s is missing"))?;
         duration::parse(arg)
-            .ok_or_else(|| self.problem(format!("{arg:?} is not a duration; write it as 5s, 1m30s or 100ms")))
+            .ok_or_else(|| self.error(format!("{arg:?} is not a duration; write it as 5s, 1m30s or 100ms")))
     }
 
     /// This option, a line of a directive's braces, is none of `known`.
-    pub fn unknown_option(&self, known: &[&str]) -> Problem {
+    pub fn unknown_option(&self, known: &[&str]) -> CorefileError {
         match nearest(&self.name, known.iter().copied()) {
-            Some(near) => self.problem(format!("is no option here; did you mean {near}?")),
-            None if known.is_empty() => self.problem("is no option here; there are none"),
-            None => self.problem(format!("is no option here; known are {}", known.join(", "))),
+            Some(near) => self.error(format!("is no option here; did you mean {near}?")),
+            None if known.is_empty() => self.error("is no option here; there are none"),
+            None => self.error(format!("is no option here; known are {}", known.join(", "))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a server block answers for: `.`, `cluster.local:53`, `tls://example.org`, `10.0.0.0/24`.
 
-use super::{Place, Problem, reverse};
+use super::{CorefileError, SourceLine, reverse};
 use crate::wire::Name;
 
 /// How questions come to a block.
@@ -43,7 +43,7 @@ pub struct Key {
     /// As it is written, its environment variables put in.
     pub text: String,
     /// Where it stands.
-    pub place: Place,
+    pub place: SourceLine,
     /// How questions come.
     pub scheme: Scheme,
     /// What it answers for, lower-cased; several where an address block is no multiple of 8 (v4) or 4 (v6) bits.
@@ -62,8 +62,8 @@ impl Key {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str, place: &Place) -> Result<(Key, Option<String>), Problem> {
-        let wrong = |message: String| Problem::at(place, message);
+    pub fn parse(text: &str, place: &SourceLine) -> Result<(Key, Option<String>), CorefileError> {
+        let wrong = |message: String| CorefileError::at(place, message);
         let (scheme, rest) = scheme(text).map_err(wrong)?;
         let (host, port) = port(text, rest).map_err(wrong)?;
         if host.contains(',') {

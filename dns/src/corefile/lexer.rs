@@ -25,9 +25,9 @@ pub(super) struct Lexed {
 }
 
 /// Why a text has no words: a line, and a reason.
-pub(super) type Unreadable = (u32, String);
+pub(super) type LexError = (u32, String);
 
-pub(super) fn lex(text: &str) -> Result<Lexed, Unreadable> {
+pub(super) fn lex(text: &str) -> Result<Lexed, LexError> {
     let mut lexer = Lexer { lexed: Lexed::default(), line: 1, last_line: 0, glued: 0 };
     lexer.run(text.strip_prefix('\u{feff}').unwrap_or(text))?;
     Ok(lexer.lexed)
@@ -43,7 +43,7 @@ struct Lexer {
 }
 
 impl Lexer {
-    fn run(&mut self, text: &str) -> Result<(), Unreadable> {
+    fn run(&mut self, text: &str) -> Result<(), LexError> {
         let mut word = String::new();
         let mut begun = self.line;
         let mut is_comment = false;
@@ -85,7 +85,7 @@ impl Lexer {
     }
 
     /// The rest of a quoted word.
-    fn quoted(&mut self, chars: &mut std::str::Chars<'_>) -> Result<String, Unreadable> {
+    fn quoted(&mut self, chars: &mut std::str::Chars<'_>) -> Result<String, LexError> {
         let begun = self.line;
         let mut word = String::new();
         let mut is_escaped = false;
@@ -109,7 +109,7 @@ impl Lexer {
         Err((begun, "the quote that begins here is never closed: add a \"".to_string()))
     }
 
-    fn push(&mut self, text: String, line: u32, end: u32) -> Result<(), Unreadable> {
+    fn push(&mut self, text: String, line: u32, end: u32) -> Result<(), LexError> {
         if self.lexed.tokens.len() >= MAX_WORDS {
             return Err((line, format!("the file has more than {MAX_WORDS} words")));
         }

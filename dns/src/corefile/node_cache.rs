@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::kube_dns::KubeDns;
-use super::{Place, Problem};
+use super::{CorefileError, SourceLine};
 
 const PREFIX: &str = "__PILLAR__";
 const LOCAL: &str = "__PILLAR__LOCAL__DNS__";
@@ -44,7 +44,7 @@ pub fn is_template(text: &str) -> bool {
 ///
 /// # Errors
 /// A placeholder is unknown, or what it stands for is not known.
-pub fn fill(text: &str, file: &str, settings: &Settings, asked: &KubeDns) -> Result<String, Problem> {
+pub fn fill(text: &str, file: &str, settings: &Settings, asked: &KubeDns) -> Result<String, CorefileError> {
     let local: Vec<String> = settings.local.iter().map(ToString::to_string).collect();
     let upstream = match asked.upstream_nameservers.as_slice() {
         [] => "/etc/resolv.conf".to_string(),
@@ -58,7 +58,7 @@ pub fn fill(text: &str, file: &str, settings: &Settings, asked: &KubeDns) -> Res
         if !line.contains(PREFIX) {
             continue;
         }
-        let place = Place { file: file.into(), line: u32::try_from(index + 1).unwrap_or(u32::MAX) };
+        let place = SourceLine { file: file.into(), line: u32::try_from(index + 1).unwrap_or(u32::MAX) };
         *line = with_local(line, settings, &local);
         *line = line.replace(SERVER, "").replace(DOMAIN, &settings.domain).replace(UPSTREAM, &upstream);
         if line.contains(CLUSTER) {
@@ -66,7 +66,7 @@ pub fn fill(text: &str, file: &str, settings: &Settings, asked: &KubeDns) -> Res
                 let message = format!(
                     "{CLUSTER} stands for the address of the Service of the cluster's DNS servers, which is not known; name the Service with -upstreamsvc, and the cluster that has it with --state"
                 );
-                return Err(Problem::at(&place, message));
+                return Err(CorefileError::at(&place, message));
             };
             *line = line.replace(CLUSTER, &address.to_string());
         }
@@ -75,7 +75,7 @@ pub fn fill(text: &str, file: &str, settings: &Settings, asked: &KubeDns) -> Res
             let message = format!(
                 "{unknown} is no placeholder of NodeLocal DNSCache; known are {LOCAL}, {SERVER}, {DOMAIN}, {CLUSTER} and {UPSTREAM}"
             );
-            return Err(Problem::at(&place, message));
+            return Err(CorefileError::at(&place, message));
         }
     }
     let mut text = lines.join("\n");

@@ -6,14 +6,14 @@ use super::digest::Digest;
 use super::key::Key;
 use super::limits::MAX_NESTING;
 use super::stream::{Stream, Word};
-use super::{Corefile, Directive, Place, Problem, ServerBlock};
+use super::{Corefile, CorefileError, Directive, ServerBlock, SourceLine};
 
 pub(super) fn parse(
     text: &str,
     file: &str,
     folder: &Path,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Corefile, Problem> {
+) -> Result<Corefile, CorefileError> {
     let stream = Stream::new(text, file, folder, env)?;
     let mut parser = Parser { stream, digest: Digest::default() };
     let mut blocks = Vec::new();
@@ -21,8 +21,8 @@ pub(super) fn parse(
         blocks.extend(parser.block()?);
     }
     if blocks.is_empty() {
-        let place = Place { file: file.into(), line: 1 };
-        return Err(Problem::at(
+        let place = SourceLine { file: file.into(), line: 1 };
+        return Err(CorefileError::at(
             &place,
             "holds no server block; write one such as .:53 { forward . /etc/resolv.conf }",
         ));
@@ -38,14 +38,14 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     /// One server block, or a snippet, which gives none.
-    fn block(&mut self) -> Result<Option<ServerBlock>, Problem> {
+    fn block(&mut self) -> Result<Option<ServerBlock>, CorefileError> {
         let place = self.stream.place();
         let words = self.keys()?;
         let Some(first) = words.first() else {
             return match self.stream.peek() {
                 // An import of nothing at the end.
                 None => Ok(None),
-                Some(_) => Err(Problem::at(&place, "a server block begins with a zone; write one before the {")),
+                Some(_) => Err(CorefileError::at(&place, "a server block begins with a zone; write one before the {")),
             };
         };
         let snippet = |word: &Word| word.text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).map(str::to_string);
@@ -54,7 +54,7 @@ impl Parser<'_> {
             return Ok(None);
         }
         if let Some(word) = words.iter().find(|word| snippet(word).is_some()) {
-            return Err(Problem::at(
+            return Err(CorefileError::at(
                 &word.place,
                 format!("{}: a snippet's name stands alone before its {{", word.text),
             ));
@@ -73,7 +73,7 @@ impl Parser<'_> {
     }
 
     /// The words before a block. A comma at a word's end lets the next line go on.
-    fn keys(&mut self) -> Result<Vec<Word>, Problem> {
+    fn keys(&mut self) -> Result<Vec<Word>, CorefileError> {
         let mut words: Vec<Word> = Vec::new();
         let mut goes_on = true;
         loop {
@@ -81,7 +81,10 @@ impl Parser<'_> {
             let place = self.stream.place();
             let Some(token) = self.stream.peek() else {
                 if is_more_wanted {
-                    return Err(Problem::at(&place, "the file ends after a comma; remove it, or write another zone"));
+                    return Err(CorefileError::at(
+                        &place,
+                        "the file ends after a comma; remove it, or write another zone",
+                    ));
                 }
                 return Ok(words);
             };
@@ -92,10 +95,13 @@ impl Parser<'_> {
                     continue;
                 }
                 "{" if is_more_wanted => {
-                    return Err(Problem::at(&place, "a { follows a comma; remove the comma, or write another zone"));
+                    return Err(CorefileError::at(
+                        &place,
+                        "a { follows a comma; remove the comma, or write another zone",
+                    ));
                 }
                 "{" => return Ok(words),
-                "}" => return Err(Problem::at(&place, "this } closes nothing; remove it")),
+                "}" => return Err(CorefileError::at(&place, "this } closes nothing; remove it")),
                 _ if starts_line && !goes_on => return Ok(words),
                 _ => {}
             }
@@ -113,7 +119,7 @@ impl Parser<'_> {
     }
 
     /// The directives of a server block: in braces, or up to the end of the file.
-    fn directives(&mut self) -> Result<Vec<Directive>, Problem> {
+    fn directives(&mut self) -> Result<Vec<Directive>, CorefileError> {
         let open = self.stream.is_next("{").then(|| self.stream.place());
         if open.is_some() {
             self.stream.next()?;
@@ -124,17 +130,17 @@ impl Parser<'_> {
             match (self.stream.peek().map(|token| token.text.as_str()), &open) {
                 (None, None) => return Ok(directives),
                 (None, Some(open)) => {
-                    return Err(Problem::at(open, "the { of this server block is never closed: add a }"));
+                    return Err(CorefileError::at(open, "the { of this server block is never closed: add a }"));
                 }
                 (Some("}"), None) => {
-                    return Err(Problem::at(&place, "this } closes nothing; remove it, or write a { before"));
+                    return Err(CorefileError::at(&place, "this } closes nothing; remove it, or write a { before"));
                 }
                 (Some("}"), Some(_)) => {
                     self.stream.next()?;
                     return Ok(directives);
                 }
                 (Some("{"), _) => {
-                    return Err(Problem::at(
+                    return Err(CorefileError::at(
                         &place,
                         "this { has no directive before it; put it at the end of the directive's line",
                     ));
@@ -146,7 +152,7 @@ impl Parser<'_> {
     }
 
     /// A directive of a server block.
-    fn directive(&mut self) -> Result<Option<Directive>, Problem> {
+    fn directive(&mut self) -> Result<Option<Directive>, CorefileError> {
         let Some(word) = self.stream.next()? else { return Ok(None) };
         let mut line = Line { directive: word.text.clone(), nesting: 0 };
         self.digest.add(&word.text, &word, &word.raw);
@@ -155,13 +161,13 @@ impl Parser<'_> {
             let place = self.stream.place();
             let what = if self.stream.is_next("}") { "this }" } else { "what follows here" };
             let message = format!("{what} must be on a line of its own");
-            return Err(Problem { place, directive: directive.name, message });
+            return Err(CorefileError { place, directive: directive.name, message });
         }
         Ok(Some(directive))
     }
 
     /// The rest of a line after its first word, with its block.
-    fn line(&mut self, name: Word, line: &mut Line) -> Result<Directive, Problem> {
+    fn line(&mut self, name: Word, line: &mut Line) -> Result<Directive, CorefileError> {
         let mut directive = Directive { name: name.text, args: Vec::new(), body: None, place: name.place };
         while self.stream.is_same_line() && !self.stream.is_next("}") {
             let is_block = self.stream.is_next("{");
@@ -173,7 +179,7 @@ impl Parser<'_> {
             }
             line.nesting += 1;
             if line.nesting > MAX_NESTING {
-                return Err(directive.problem(format!("blocks nest deeper than {MAX_NESTING}")));
+                return Err(directive.error(format!("blocks nest deeper than {MAX_NESTING}")));
             }
             directive.body = Some(self.body(&directive, line)?);
             line.nesting -= 1;
@@ -183,19 +189,19 @@ impl Parser<'_> {
     }
 
     /// The lines after a directive's `{`, with the `}`.
-    fn body(&mut self, of: &Directive, line: &mut Line) -> Result<Vec<Directive>, Problem> {
+    fn body(&mut self, of: &Directive, line: &mut Line) -> Result<Vec<Directive>, CorefileError> {
         let mut body = Vec::new();
         loop {
             let place = self.stream.place();
             match self.stream.peek().map(|token| token.text.as_str()) {
-                None => return Err(of.problem("its { is never closed: add a }")),
+                None => return Err(of.error("its { is never closed: add a }")),
                 Some("import") => {
                     self.stream.import()?;
                     continue;
                 }
                 Some("{") => {
                     let message = "this { has no option before it; put it at the end of the option's line".to_string();
-                    return Err(Problem { place, directive: of.name.clone(), message });
+                    return Err(CorefileError { place, directive: of.name.clone(), message });
                 }
                 Some(_) => {}
             }

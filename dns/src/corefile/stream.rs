@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::lexer::{self, Token};
 use super::limits::{MAX_FILE, MAX_IMPORT_DEPTH, MAX_IMPORTS, MAX_TEXT, MAX_WORDS};
-use super::{Place, Problem, environment, file, glob};
+use super::{CorefileError, SourceLine, environment, file, glob};
 
 /// A file that words come from.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ type Frame = Vec<Part>;
 struct Snippet {
     source: Rc<Source>,
     tokens: Rc<[Token]>,
-    place: Place,
+    place: SourceLine,
 }
 
 /// A word, its environment variables put in.
@@ -43,7 +43,7 @@ pub(super) struct Word {
     pub(super) text: String,
     /// As it stands in the file.
     pub(super) raw: String,
-    pub(super) place: Place,
+    pub(super) place: SourceLine,
     pub(super) token_file: Arc<str>,
 }
 
@@ -56,8 +56,8 @@ pub(super) struct Stream<'a> {
     text: usize,
     read: usize,
     /// Where the last word stood.
-    last: Place,
-    pub(super) warnings: Vec<Problem>,
+    last: SourceLine,
+    pub(super) warnings: Vec<CorefileError>,
     /// What was imported, as paths from the root.
     pub(super) files: Vec<PathBuf>,
 }
@@ -68,7 +68,7 @@ impl<'a> Stream<'a> {
         file: &str,
         folder: &Path,
         env: &'a dyn Fn(&str) -> Option<String>,
-    ) -> Result<Stream<'a>, Problem> {
+    ) -> Result<Stream<'a>, CorefileError> {
         let source = Source { name: file.into(), folder: folder.to_path_buf(), token_file: "".into() };
         let mut stream = Stream {
             frames: Vec::new(),
@@ -78,7 +78,7 @@ impl<'a> Stream<'a> {
             words: 0,
             text: 0,
             read: text.len(),
-            last: Place { file: source.name.clone(), line: 1 },
+            last: SourceLine { file: source.name.clone(), line: 1 },
             warnings: Vec::new(),
             files: Vec::new(),
         };
@@ -122,48 +122,48 @@ impl<'a> Stream<'a> {
     }
 
     /// Where the next word is; where the last was, at the end.
-    pub(super) fn place(&mut self) -> Place {
+    pub(super) fn place(&mut self) -> SourceLine {
         match self.peek().map(|token| token.line) {
-            Some(line) => Place { file: self.file(), line },
+            Some(line) => SourceLine { file: self.file(), line },
             None => self.last.clone(),
         }
     }
 
     /// Takes the next word.
-    pub(super) fn next(&mut self) -> Result<Option<Word>, Problem> {
+    pub(super) fn next(&mut self) -> Result<Option<Word>, CorefileError> {
         let Some(token) = self.peek() else { return Ok(None) };
         let (raw, line) = (token.text.clone(), token.line);
-        let place = Place { file: self.file(), line };
+        let place = SourceLine { file: self.file(), line };
         let token_file = self.part().map_or_else(|| "".into(), |part| part.source.token_file.clone());
         let mut unset = Vec::new();
         let text = environment::expand(&raw, self.env, &mut |name| unset.push(name.to_string()))
-            .map_err(|message| Problem::at(&place, message))?;
+            .map_err(|message| CorefileError::at(&place, message))?;
         for name in unset {
             self.warn(&place, format!("the environment variable {name} is not set; nothing stands in its place"));
         }
         self.words += 1;
         self.text += text.len();
         if self.words > MAX_WORDS || self.text > MAX_TEXT {
-            return Err(Problem::at(&place, "the Corefile grows beyond all measure here; import less often"));
+            return Err(CorefileError::at(&place, "the Corefile grows beyond all measure here; import less often"));
         }
         self.advance();
         self.last = place.clone();
         Ok(Some(Word { text, raw, place, token_file }))
     }
 
-    pub(super) fn warn(&mut self, place: &Place, message: impl Into<String>) {
+    pub(super) fn warn(&mut self, place: &SourceLine, message: impl Into<String>) {
         const MOST: usize = 100;
-        let problem = Problem::at(place, message);
+        let problem = CorefileError::at(place, message);
         if self.warnings.len() < MOST && !self.warnings.contains(&problem) {
             self.warnings.push(problem);
         }
     }
 
     /// Takes `import` and its argument; what they name comes next.
-    pub(super) fn import(&mut self) -> Result<(), Problem> {
+    pub(super) fn import(&mut self) -> Result<(), CorefileError> {
         self.next()?;
         let place = self.last.clone();
-        let wrong = |message: String| Problem { place: place.clone(), directive: "import".to_string(), message };
+        let wrong = |message: String| CorefileError { place: place.clone(), directive: "import".to_string(), message };
         if !self.is_same_line() {
             return Err(wrong("what to import is missing: name a snippet, a file or a pattern with one *".to_string()));
         }
@@ -240,13 +240,13 @@ impl<'a> Stream<'a> {
     }
 
     /// Takes the block after a snippet's name, and keeps it for imports.
-    pub(super) fn define_snippet(&mut self, name: &str, place: &Place) -> Result<(), Problem> {
+    pub(super) fn define_snippet(&mut self, name: &str, place: &SourceLine) -> Result<(), CorefileError> {
         if let Some(other) = self.snippets.get(name) {
             let message = format!("the snippet ({name}) is already defined at {}; rename one", other.place);
-            return Err(Problem::at(place, message));
+            return Err(CorefileError::at(place, message));
         }
         if !self.is_next("{") {
-            return Err(Problem::at(place, format!("the snippet ({name}) has no block; write ({name}) {{")));
+            return Err(CorefileError::at(place, format!("the snippet ({name}) has no block; write ({name}) {{")));
         }
         let source = self.part().map(|part| part.source.clone());
         self.next()?;
@@ -268,7 +268,10 @@ impl<'a> Stream<'a> {
             tokens.push(token);
         }
         let (0, Some(source)) = (depth, source) else {
-            return Err(Problem::at(place, format!("the block of the snippet ({name}) is never closed: add a }}")));
+            return Err(CorefileError::at(
+                place,
+                format!("the block of the snippet ({name}) is never closed: add a }}"),
+            ));
         };
         self.snippets.insert(name.to_string(), Snippet { source, tokens: tokens.into(), place: place.clone() });
         Ok(())
@@ -278,9 +281,9 @@ impl<'a> Stream<'a> {
         self.part().map_or_else(|| self.last.file.clone(), |part| part.source.name.clone())
     }
 
-    fn lex(&mut self, text: &str, source: &Source) -> Result<Rc<[Token]>, Problem> {
-        let place = |line| Place { file: source.name.clone(), line };
-        let lexed = lexer::lex(text).map_err(|(line, message)| Problem::at(&place(line), message))?;
+    fn lex(&mut self, text: &str, source: &Source) -> Result<Rc<[Token]>, CorefileError> {
+        let place = |line| SourceLine { file: source.name.clone(), line };
+        let lexed = lexer::lex(text).map_err(|(line, message)| CorefileError::at(&place(line), message))?;
         for line in lexed.glued_comments {
             self.warn(
                 &place(line),

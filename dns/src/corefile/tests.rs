@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{Corefile, Directive, Problem, parse};
+use super::{Corefile, CorefileError, Directive, parse};
 
 mod bounds;
 mod imports;
@@ -21,7 +21,7 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
-fn read(text: &str) -> Result<Corefile, Problem> {
+fn read(text: &str) -> Result<Corefile, CorefileError> {
     parse(text, "Corefile", Path::new(""), &env)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::page::{Handler, Routes};
 use super::{BlockConfig, Plugin, Services};
-use crate::corefile::{Key, Place};
+use crate::corefile::{Key, SourceLine};
 use crate::wire::name::Name;
 
 /// How the Corefile is looked at for changes (`reload`).
@@ -37,7 +37,7 @@ pub struct Building<'a> {
     /// The block's keys.
     pub keys: &'a [Key],
     /// Where the block begins.
-    pub place: &'a Place,
+    pub place: &'a SourceLine,
     /// The folder to which relative paths refer: the Corefile's, or `root`'s.
     pub folder: PathBuf,
     /// What all blocks share.

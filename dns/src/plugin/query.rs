@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{Block, Services};
 use crate::address::{Address, Transport};
 use crate::cookie::Cookie;
-use crate::reply::{Failure, Serving, flags_of_answer, ready};
+use crate::reply::{QueryError, Serving, flags_of_answer, ready};
 use crate::wire::edns::Edns;
 use crate::wire::message::{Flags, Message, Question};
 use crate::wire::name::Name;
@@ -146,7 +146,10 @@ impl Query {
     /// Asks the whole server another question as the same client: targets of aliases, what a search path would find.
     pub fn ask(&mut self, name: Name, rtype: Type) -> Serving<'_> {
         if self.depth >= DEPTH {
-            return ready(Err(Failure::servfail("", format!("{name}: more than {DEPTH} questions led to each other"))));
+            return ready(Err(QueryError::servfail(
+                "",
+                format!("{name}: more than {DEPTH} questions led to each other"),
+            )));
         }
         let mut query = Query {
             request: self.request.clone(),

@@ -2,7 +2,7 @@
 
 use super::Building;
 use crate::corefile::key::zones_of;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::Fast;
 use crate::wire::Name;
 
@@ -23,7 +23,7 @@ impl Zones {
     ///
     /// # Errors
     /// One of them is no zone.
-    pub fn read(directive: &Directive, args: &[String], building: &Building<'_>) -> Result<Zones, Problem> {
+    pub fn read(directive: &Directive, args: &[String], building: &Building<'_>) -> Result<Zones, CorefileError> {
         if args.is_empty() { Ok(Zones::new(building.zones.iter().cloned())) } else { Zones::named(directive, args) }
     }
 
@@ -31,10 +31,10 @@ impl Zones {
     ///
     /// # Errors
     /// One of them is no zone.
-    pub fn named(directive: &Directive, args: &[String]) -> Result<Zones, Problem> {
+    pub fn named(directive: &Directive, args: &[String]) -> Result<Zones, CorefileError> {
         let mut zones = Vec::new();
         for arg in args {
-            zones.extend(zones_of(arg).map_err(|reason| directive.problem(reason))?);
+            zones.extend(zones_of(arg).map_err(|reason| directive.error(reason))?);
         }
         Ok(Zones::new(zones))
     }
@@ -71,7 +71,7 @@ impl Fallthrough {
     ///
     /// # Errors
     /// An argument is no zone.
-    pub fn read(option: &Directive) -> Result<Fallthrough, Problem> {
+    pub fn read(option: &Directive) -> Result<Fallthrough, CorefileError> {
         if option.args.is_empty() {
             return Ok(Fallthrough(Zones::new([Name::root()])));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::Zones;
 use crate::plugin::{Building, Next, Plugin, Query, Services};
@@ -54,7 +54,10 @@ struct Acl {
 ///
 /// # Errors
 /// A policy is wrong.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut rules = Vec::new();
     for directive in directives {
         let zones = Zones::read(directive, &directive.args, building)?;
@@ -65,7 +68,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     Ok(Some(Arc::new(Acl { rules, allowed, services: building.services.clone() })))
 }
 
-fn policy(line: &Directive) -> Result<Policy, Problem> {
+fn policy(line: &Directive) -> Result<Policy, CorefileError> {
     line.no_body()?;
     let action = match line.name.to_ascii_lowercase().as_str() {
         "allow" => Action::Allow,
@@ -80,7 +83,7 @@ fn policy(line: &Directive) -> Result<Policy, Problem> {
     let begins = |arg: &str| arg.eq_ignore_ascii_case("type") || arg.eq_ignore_ascii_case("net");
     while let Some(section) = args.next() {
         if !begins(section) {
-            return Err(line.problem(format!("{section:?} is neither type nor net")));
+            return Err(line.error(format!("{section:?} is neither type nor net")));
         }
         let is_type = section.eq_ignore_ascii_case("type");
         let mut count = 0;
@@ -94,7 +97,7 @@ fn policy(line: &Directive) -> Result<Policy, Problem> {
             }
         }
         if count == 0 {
-            return Err(line.problem(format!("{section} names nothing; write * for all")));
+            return Err(line.error(format!("{section} names nothing; write * for all")));
         }
     }
     if every_type {
@@ -106,14 +109,14 @@ fn policy(line: &Directive) -> Result<Policy, Problem> {
     Ok(policy)
 }
 
-fn rtype(line: &Directive, arg: &str) -> Result<Type, Problem> {
+fn rtype(line: &Directive, arg: &str) -> Result<Type, CorefileError> {
     // Unknown ones by their number would be a new thing; a word that is no type is mistyped.
-    arg.parse().map_err(|_| line.problem(format!("{arg:?} is no type of records, such as A or TXT")))
+    arg.parse().map_err(|_| line.error(format!("{arg:?} is no type of records, such as A or TXT")))
 }
 
-fn net(line: &Directive, arg: &str) -> Result<IpNet, Problem> {
+fn net(line: &Directive, arg: &str) -> Result<IpNet, CorefileError> {
     let net = arg.parse().or_else(|_| arg.parse::<IpAddr>().map(IpNet::from));
-    net.map_err(|_| line.problem(format!("{arg:?} is no address or network, such as 10.0.0.0/8")))
+    net.map_err(|_| line.error(format!("{arg:?} is no address or network, such as 10.0.0.0/8")))
 }
 
 impl Policy {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Reply, Serving, ready};
@@ -18,7 +18,7 @@ struct Any;
 ///
 /// # Errors
 /// It has arguments.
-pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     for directive in directives {
         directive.no_args()?;
         directive.no_body()?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::address::Transport;
-use crate::corefile::{self, Problem};
+use crate::corefile::{self, CorefileError};
 use crate::fast::{Fast, Plain, Step};
 use crate::feed::Feed;
 use crate::plugin::{Query, Request, Services};
@@ -39,7 +39,7 @@ pub(crate) fn shown(records: &[Record]) -> Vec<String> {
 }
 
 /// Sets a Corefile up.
-pub(crate) fn build(text: &str) -> Result<(Instance, Arc<Services>), Problem> {
+pub(crate) fn build(text: &str) -> Result<(Instance, Arc<Services>), CorefileError> {
     let read = corefile::parse(text, "Corefile", Path::new(""), &|_| None)?;
     let services = Arc::new(Services::new(Arc::new(Feed::default()), Vec::new(), "1.2.3"));
     Ok((Instance::build(&read, Path::new(""), 53, &services)?, services))

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use regex::Regex;
 
 use super::file::Reader;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::plugin::{Building, Next, Plugin, Query, Transferable};
@@ -51,14 +51,17 @@ struct Walker {
 ///
 /// # Errors
 /// An option is wrong, or no folder is named.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let Some((directive, before)) = directives.split_last() else { return Ok(None) };
     if let [before, ..] = before {
-        return Err(directive.problem(format!("stands twice in this block, at {} already; join the two", before.place)));
+        return Err(directive.error(format!("stands twice in this block, at {} already; join the two", before.place)));
     }
     let names = Zones::read(directive, &directive.args, building)?;
     let mut folder = None;
-    let mut pattern = Regex::new(r"db\.(.*)").map_err(|error| directive.problem(error.to_string()))?;
+    let mut pattern = Regex::new(r"db\.(.*)").map_err(|error| directive.error(error.to_string()))?;
     let mut template = "${1}".to_owned();
     let mut reload = Duration::from_secs(60);
     for option in directive.body() {
@@ -72,7 +75,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                         pattern = self::pattern(option, given)?;
                         template = made.replace('{', "${");
                     }
-                    _ => return Err(option.problem("has a regular expression and no template; add one such as {1}")),
+                    _ => return Err(option.error("has a regular expression and no template; add one such as {1}")),
                 }
             }
             "reload" => {
@@ -84,7 +87,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             _ => return Err(option.unknown_option(&["directory", "reload"])),
         }
     }
-    let folder = folder.ok_or_else(|| directive.problem("has no folder; add `directory DIR`"))?;
+    let folder = folder.ok_or_else(|| directive.error("has no folder; add `directory DIR`"))?;
     if !folder.is_dir() {
         tracing::warn!(folder = %folder.display(), "the folder of zone files is not there yet");
     }
@@ -104,13 +107,13 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     Ok(Some(Arc::new(Auto { names, found, folder, fallthrough: Fallthrough::default() })))
 }
 
-fn pattern(option: &Directive, given: &str) -> Result<Regex, Problem> {
+fn pattern(option: &Directive, given: &str) -> Result<Regex, CorefileError> {
     if given.len() > MAX_REGEXP {
-        return Err(option.problem(format!("the regular expression is longer than {MAX_REGEXP} bytes")));
+        return Err(option.error(format!("the regular expression is longer than {MAX_REGEXP} bytes")));
     }
-    let pattern = Regex::new(given).map_err(|error| option.problem(format!("{given}: {error}")))?;
+    let pattern = Regex::new(given).map_err(|error| option.error(format!("{given}: {error}")))?;
     if pattern.captures_len() < 2 {
-        return Err(option.problem(format!("{given} has no group; put the zone's name into ( )")));
+        return Err(option.error(format!("{given} has no group; put the zone's name into ( )")));
     }
     Ok(pattern)
 }

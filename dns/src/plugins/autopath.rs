@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use crate::address::Address;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::metrics::Registry;
 use crate::plugin::zones::Zones;
@@ -49,9 +49,12 @@ enum Of {
 ///
 /// # Errors
 /// The file can't be read, or another plugin than kubernetes is named.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let [directive] = directives else {
-        let again = directives.get(1).map(|again| again.problem("stands twice in this block; join the two"));
+        let again = directives.get(1).map(|again| again.error("stands twice in this block; join the two"));
         return again.map_or(Ok(None), Err);
     };
     let words = directive.args_between(1, usize::MAX)?;
@@ -69,7 +72,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         }
         Some(other) => {
             let message = format!("{other} knows no search paths; write @kubernetes or the path of a resolv.conf");
-            return Err(directive.problem(message));
+            return Err(directive.error(message));
         }
         None => (Of::Everybody, read(directive, &building.path(source))?),
     };
@@ -78,8 +81,8 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     Ok(Some(Arc::new(Autopath { zones, search, of, success, registry })))
 }
 
-fn read(directive: &Directive, path: &Path) -> Result<Vec<Name>, Problem> {
-    let wrong = |error: std::io::Error| directive.problem(format!("{}: {error}", path.display()));
+fn read(directive: &Directive, path: &Path) -> Result<Vec<Name>, CorefileError> {
+    let wrong = |error: std::io::Error| directive.error(format!("{}: {error}", path.display()));
     Ok(search_of(&std::fs::read_to_string(path).map_err(wrong)?))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bowline_sys::interfaces::{self, Interface};
 
 use crate::corefile::nearest::nearest;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::{Building, Plugin};
 
 #[cfg(test)]
@@ -16,10 +16,13 @@ mod tests;
 ///
 /// # Errors
 /// A word is neither an address nor an interface, or nothing is left to listen at.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     for directive in directives {
         let interfaces = interfaces::all()
-            .map_err(|error| directive.problem(format!("the interfaces of this host can't be listed: {error}")))?;
+            .map_err(|error| directive.error(format!("the interfaces of this host can't be listed: {error}")))?;
         for ip in read(directive, &interfaces)? {
             if !building.block.bind.contains(&ip) {
                 building.block.bind.push(ip);
@@ -30,12 +33,12 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         && let Some(directive) = directives.first()
     {
         // Without an address a block would be served at all of them: the opposite of what is meant.
-        return Err(directive.problem("leaves no address to listen at"));
+        return Err(directive.error("leaves no address to listen at"));
     }
     Ok(None)
 }
 
-fn read(directive: &Directive, interfaces: &[Interface]) -> Result<Vec<IpAddr>, Problem> {
+fn read(directive: &Directive, interfaces: &[Interface]) -> Result<Vec<IpAddr>, CorefileError> {
     let wanted = list(directive, interfaces)?;
     let mut except = Vec::new();
     for option in directive.body() {
@@ -48,7 +51,7 @@ fn read(directive: &Directive, interfaces: &[Interface]) -> Result<Vec<IpAddr>, 
 }
 
 /// The addresses that the words of a line mean.
-fn list(line: &Directive, interfaces: &[Interface]) -> Result<Vec<IpAddr>, Problem> {
+fn list(line: &Directive, interfaces: &[Interface]) -> Result<Vec<IpAddr>, CorefileError> {
     let mut all = Vec::new();
     for word in line.args_between(1, usize::MAX)? {
         let mut is_interface = false;
@@ -64,7 +67,7 @@ fn list(line: &Directive, interfaces: &[Interface]) -> Result<Vec<IpAddr>, Probl
         all.push(bare.parse().map_err(|_| {
             let names = interfaces.iter().map(|interface| interface.name.as_str());
             let near = nearest(word, names).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-            line.problem(format!("{word} is neither an IP address nor an interface of this host{near}"))
+            line.error(format!("{word} is neither an IP address nor an interface of this host{near}"))
         })?);
     }
     Ok(all)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::Serving;
@@ -18,14 +18,14 @@ struct Bufsize {
 ///
 /// # Errors
 /// The size is not one from 512 to 4096.
-pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut most = SIZE;
     for directive in directives {
         directive.no_body()?;
         if let Some(arg) = directive.args_between(0, 1)?.first() {
             most = directive.parse(0, "a size from 512 to 4096")?;
             if !(512..=4096).contains(&most) {
-                return Err(directive.problem(format!("{arg} is not a size from 512 to 4096")));
+                return Err(directive.error(format!("{arg} is not a size from 512 to 4096")));
             }
         }
     }

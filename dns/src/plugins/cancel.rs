@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bowline_cluster::span::exact;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{Building, Next, Plugin, Query};
-use crate::reply::{Failure, Serving};
+use crate::reply::{QueryError, Serving};
 
 /// How long a question may take where nothing is said: just longer than clients wait.
 const TIMEOUT: Duration = Duration::from_millis(5001);
@@ -21,7 +21,7 @@ struct Cancel {
 ///
 /// # Errors
 /// The time is none, or nothing.
-pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut after = TIMEOUT;
     for directive in directives {
         directive.no_body()?;
@@ -29,7 +29,7 @@ pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<
             after = directive.duration(0)?;
         }
         if after.is_zero() {
-            return Err(directive.problem("a question needs some time; write it as 5s or 500ms"));
+            return Err(directive.error("a question needs some time; write it as 5s or 500ms"));
         }
     }
     Ok(Some(Arc::new(Cancel { after })))
@@ -44,7 +44,7 @@ impl Plugin for Cancel {
         Box::pin(async move {
             match tokio::time::timeout(self.after, next.run(query)).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(Failure::servfail("cancel", "context deadline exceeded")),
+                Err(_) => Err(QueryError::servfail("cancel", "context deadline exceeded")),
             }
         })
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ipnet::Ipv6Net;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{Building, Next, Plugin, Query, Services};
-use crate::reply::{Failure, Outcome, Reply, Serving};
+use crate::reply::{Outcome, QueryError, Reply, Serving};
 use crate::wire::{Class, Data, Message, Rcode, Record, Type};
 
 #[cfg(test)]
@@ -33,7 +33,10 @@ struct Dns64 {
 ///
 /// # Errors
 /// The prefix is none, or an option unknown.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut dns64 = Dns64 {
         prefix: Ipv6Net::new_assert(WELL_KNOWN, 96),
         translate_all: false,
@@ -57,8 +60,8 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     Ok(Some(Arc::new(dns64)))
 }
 
-fn prefix(directive: &Directive, text: &str) -> Result<Ipv6Net, Problem> {
-    let wrong = |why| directive.problem(format!("{text:?} is no prefix: {why}"));
+fn prefix(directive: &Directive, text: &str) -> Result<Ipv6Net, CorefileError> {
+    let wrong = |why| directive.error(format!("{text:?} is no prefix: {why}"));
     let net: Ipv6Net = text.parse().map_err(|_| wrong("write an IPv6 network, such as 64:ff9b::/96"))?;
     // RFC 6052 §2.2 has no others.
     if ![32, 40, 48, 56, 64, 96].contains(&net.prefix_len()) {
@@ -115,9 +118,9 @@ impl Dns64 {
         let most = soa.map_or(TTL, |soa| soa.ttl);
         let name = query.name().clone();
         let Some(mut reply) = query.ask(name, Type::A).await? else {
-            return Err(Failure::servfail("dns64", "the question for A was given no answer"));
+            return Err(QueryError::servfail("dns64", "the question for A was given no answer"));
         };
-        let reason = |error| Failure::servfail("dns64", format!("the answer for A: {error}"));
+        let reason = |error| QueryError::servfail("dns64", format!("the answer for A: {error}"));
         let found = reply.message().map_err(reason)?;
         let mut message = query.reply();
         message.flags.set_tc(found.flags.tc());

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::key::Key;
 use self::sign::Signer;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::Zones;
 use crate::plugin::{Building, Next, Plugin, Query};
@@ -38,9 +38,12 @@ struct Dnssec {
 ///
 /// # Errors
 /// An option is wrong, or a key can't be read or used.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let [directive] = directives else {
-        let again = directives.get(1).map(|again| again.problem("stands twice in this block; join the two"));
+        let again = directives.get(1).map(|again| again.error("stands twice in this block; join the two"));
         return again.map_or(Ok(None), Err);
     };
     let zones = Zones::read(directive, &directive.args, building)?;
@@ -51,19 +54,19 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             "key" => match option.args_between(2, usize::MAX)? {
                 [kind, files @ ..] if kind == "file" => {
                     for file in files {
-                        let key = Key::read(&building.path(file)).map_err(|reason| option.problem(reason))?;
+                        let key = Key::read(&building.path(file)).map_err(|reason| option.error(reason))?;
                         if !zones.names().iter().any(|zone| zone.is_within(&key.owner)) {
                             let message = format!("{file} is a key of {}, which has none of the zones", key.owner);
-                            return Err(option.problem(message));
+                            return Err(option.error(message));
                         }
                         keys.push(key);
                     }
                 }
                 [kind, ..] if kind == "aws_secretsmanager" => {
                     let advice = "keys in a cloud's store are known, but not supported here: use `key file`";
-                    return Err(option.problem(advice));
+                    return Err(option.error(advice));
                 }
-                _ => return Err(option.problem("takes `file KEY...`")),
+                _ => return Err(option.error("takes `file KEY...`")),
             },
             "cache_capacity" => capacity = option.parse(0, "a number of signatures")?,
             _ => return Err(option.unknown_option(&["key", "cache_capacity"])),

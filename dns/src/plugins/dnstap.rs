@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::tls;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::{Building, Next, Plugin, Query, Upstreams};
 use crate::plugins::shared::format::{Asked, Format};
 use crate::reply::{Body, Outcome, Serving};
@@ -44,7 +44,10 @@ struct Dnstap {
 ///
 /// # Errors
 /// The socket can't be read, or an option is wrong.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut taps = Vec::new();
     let mut sockets = Vec::new();
     for directive in directives {
@@ -81,29 +84,29 @@ impl Plan {
     }
 }
 
-fn read(building: &Building<'_>, directive: &Directive) -> Result<(Endpoint, Plan), Problem> {
+fn read(building: &Building<'_>, directive: &Directive) -> Result<(Endpoint, Plan), CorefileError> {
     let mut args = directive.args.iter().map(String::as_str).peekable();
     let listens = args.next_if_eq(&"listen").is_some();
     let Some(socket) = args.next() else {
-        return Err(directive.problem("names no socket; write a path, tcp://HOST:PORT or tls://HOST:PORT"));
+        return Err(directive.error("names no socket; write a path, tcp://HOST:PORT or tls://HOST:PORT"));
     };
     // CoreDNS takes any word in the place of `full`, and means the opposite.
     let is_full = match args.next() {
         None => false,
         Some("full") => true,
-        Some(other) => return Err(directive.problem(format!("{other:?} stands where only full may"))),
+        Some(other) => return Err(directive.error(format!("{other:?} stands where only full may"))),
     };
     let mut factor = |what: &str, most: usize| match args.next() {
         None => Ok(1),
         Some(arg) => match arg.parse() {
             Ok(factor) if (1..=most).contains(&factor) => Ok(factor),
-            _ => Err(directive.problem(format!("{arg:?} is no {what} from 1 to {most}"))),
+            _ => Err(directive.error(format!("{arg:?} is no {what} from 1 to {most}"))),
         },
     };
     let buffer = factor("write buffer in MiB", MOST_BUFFER)? << 20;
     let queue = factor("multiple of 10000 messages", MOST_QUEUES)? * QUEUE;
     if args.next().is_some() {
-        return Err(directive.problem("has too many arguments"));
+        return Err(directive.error("has too many arguments"));
     }
     let mut plan = Plan {
         identity: rustix::system::uname().nodename().to_bytes().to_vec(),
@@ -126,14 +129,14 @@ fn read(building: &Building<'_>, directive: &Directive) -> Result<(Endpoint, Pla
                 let paths: Vec<PathBuf> = option.args_between(2, 3)?.iter().map(|arg| building.path(arg)).collect();
                 certificate = Some((option, paths));
             }
-            "tls" => return Err(option.problem("is for dnstap listen; remove it")),
+            "tls" => return Err(option.error("is for dnstap listen; remove it")),
             _ => return Err(option.unknown_option(&["identity", "version", "extra", "skipverify", "tls"])),
         }
     }
     let endpoint = if listens {
         let tls = match certificate {
             Some((option, paths)) => {
-                let config = tls::of_listener(&paths, skips.is_some()).map_err(|text| option.problem(text))?;
+                let config = tls::of_listener(&paths, skips.is_some()).map_err(|text| option.error(text))?;
                 Some(Arc::new(config))
             }
             None => None,
@@ -142,7 +145,7 @@ fn read(building: &Building<'_>, directive: &Directive) -> Result<(Endpoint, Pla
     } else {
         Endpoint::connecting(socket, skips.is_some(), buffer, |path| building.path(path))
     };
-    Ok((endpoint.map_err(|text| directive.problem(text))?, plan))
+    Ok((endpoint.map_err(|text| directive.error(text))?, plan))
 }
 
 impl Plugin for Dnstap {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::Serving;
@@ -21,12 +21,15 @@ struct Errors {
 ///
 /// # Errors
 /// An option is not there, or its arguments are wrong.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let directive = crate::plugin::only_one(directives)?;
     if let [file] = directive.args_between(0, 1)?
         && file != "stdout"
     {
-        return Err(directive.problem(format!("can't log to the file {file}; errors are in this program's log")));
+        return Err(directive.error(format!("can't log to the file {file}; errors are in this program's log")));
     }
     let mut patterns = Vec::new();
     for option in directive.body() {

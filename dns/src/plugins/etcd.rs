@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bowline_etcd::{Access, Reader};
 
-use self::lookup::Missing;
-use crate::corefile::{Directive, Problem, duration};
+use self::lookup::LookupError;
+use crate::corefile::{CorefileError, Directive, duration};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::plugin::{Building, Next, Plugin, Query};
-use crate::reply::{Failure, Outcome, Reply, Serving};
+use crate::reply::{Outcome, QueryError, Reply, Serving};
 use crate::wire::{Data, Name, Rcode, Record, Soa, Type};
 
 mod lookup;
@@ -45,9 +45,12 @@ struct Etcd {
 ///
 /// # Errors
 /// An option is wrong.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let [directive] = directives else {
-        let again = directives.get(1).map(|again| again.problem("stands twice in this block; join the two"));
+        let again = directives.get(1).map(|again| again.error("stands twice in this block; join the two"));
         return again.map_or(Ok(None), Err);
     };
     let zones = Zones::read(directive, &directive.args, building)?;
@@ -64,7 +67,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             }
             "credentials" => match option.args_between(2, 2)? {
                 [name, password] => access.user = Some((name.clone(), password.clone())),
-                _ => return Err(option.problem("takes USERNAME PASSWORD")),
+                _ => return Err(option.error("takes USERNAME PASSWORD")),
             },
             "tls" => {
                 let files: Vec<_> = option.args_between(0, 3)?.iter().map(|file| building.path(file)).collect();
@@ -75,7 +78,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                     _ => (None, None),
                 };
                 // What is wrong with the files is told at their line. They are read again for each connection.
-                access.files().load().map_err(|reason| option.problem(reason))?;
+                access.files().load().map_err(|reason| option.error(reason))?;
                 for doubt in access.files().doubts() {
                     tracing::warn!("{}: plugin/etcd: {doubt}", option.place);
                 }
@@ -100,19 +103,19 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
 }
 
 /// An endpoint, with the scheme that CoreDNS lets people leave out.
-fn endpoint(option: &Directive, url: &str) -> Result<String, Problem> {
+fn endpoint(option: &Directive, url: &str) -> Result<String, CorefileError> {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let is_web = url.starts_with("http://") || url.starts_with("https://");
     is_web
         .then_some(url.clone())
-        .ok_or_else(|| option.problem(format!("{url} is no endpoint; write http://HOST:PORT or https://HOST:PORT")))
+        .ok_or_else(|| option.error(format!("{url} is no endpoint; write http://HOST:PORT or https://HOST:PORT")))
 }
 
 /// A span of time; a bare number is seconds.
-fn seconds(option: &Directive) -> Result<u32, Problem> {
+fn seconds(option: &Directive) -> Result<u32, CorefileError> {
     let text = option.one_arg()?;
     let read = text.parse().ok().or_else(|| u32::try_from(duration::parse(text)?.as_secs()).ok());
-    read.ok_or_else(|| option.problem(format!("{text:?} is no time; write it as 30, 30s, 5m or 2h30m")))
+    read.ok_or_else(|| option.error(format!("{text:?} is no time; write it as 30, 30s, 5m or 2h30m")))
 }
 
 impl Plugin for Etcd {
@@ -155,12 +158,12 @@ impl Etcd {
         message.flags.set_aa(true);
         match found {
             Ok((answers, additionals)) => (message.answers, message.additionals) = (answers, additionals),
-            Err(Missing::Failed(reason)) => return Err(Failure::servfail(NAME, reason)),
-            Err(Missing::Nothing) if self.fallthrough.lets(&name) => {
+            Err(LookupError::Failed(reason)) => return Err(QueryError::servfail(NAME, reason)),
+            Err(LookupError::Nothing) if self.fallthrough.lets(&name) => {
                 query.note(|| "no such key: falls through".into());
                 return next.run(query).await;
             }
-            Err(Missing::Nothing) => message.set_rcode(Rcode::NXDOMAIN),
+            Err(LookupError::Nothing) => message.set_rcode(Rcode::NXDOMAIN),
         }
         if message.answers.is_empty() {
             message.authorities.push(self.soa(zone));

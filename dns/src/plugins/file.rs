@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bowline_cluster::span::exact;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::plugin::{Building, Next, Plugin, Query, Transferable};
@@ -80,7 +80,10 @@ fn modified(path: &Path) -> Option<SystemTime> {
 ///
 /// # Errors
 /// An option is wrong, or a zone file is.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut file = File { names: Zones::default(), zones: Vec::new(), fallthrough: Fallthrough::default() };
     for directive in directives {
         let words = directive.args_between(1, usize::MAX)?;
@@ -102,7 +105,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             let mut reader = Reader { held: held.clone(), path: path.clone(), by_time, modified: None };
             if let Err(error) = reader.begin() {
                 if path.exists() || reload.is_zero() {
-                    return Err(directive.problem(error));
+                    return Err(directive.error(error));
                 }
                 tracing::warn!(path = %path.display(), "the zone file is not there yet; looking again in {}", exact(reload));
             }

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::Transport;
 use crate::plugin::{Exchange, Next, Plugin, Query};
-use crate::reply::{Body, Failure, Outcome, Reply, Serving};
-use crate::upstream::{By, Trouble};
+use crate::reply::{Body, Outcome, QueryError, Reply, Serving};
+use crate::upstream::{By, UpstreamError};
 use crate::wire::{Name, Rcode};
 
 mod lookup;
@@ -138,7 +138,7 @@ impl Forwarder {
         if query.block.config.looping.load(Ordering::Relaxed) {
             self.counts.looping.inc();
             let reason = format!("{} leads back to this server, so it is not asked; see loop", self.addresses());
-            return Step::Done(Err(Failure::servfail(NAME, reason)));
+            return Step::Done(Err(QueryError::servfail(NAME, reason)));
         }
         let out = self.concurrent.fetch_add(1, Ordering::Relaxed);
         let _ticket = Ticket(&self.concurrent);
@@ -146,10 +146,10 @@ impl Forwarder {
         if most > 0 && out >= most {
             self.counts.rejects.inc();
             let reason = format!("concurrent queries exceeded maximum {most}");
-            return Step::Done(Err(Failure { rcode: Rcode::REFUSED, reason, by: NAME }));
+            return Step::Done(Err(QueryError { rcode: Rcode::REFUSED, reason, by: NAME }));
         }
         let Some(message) = message::of(query) else {
-            return Step::Done(Err(Failure { rcode: Rcode::FORMERR, reason: "not one question".into(), by: NAME }));
+            return Step::Done(Err(QueryError { rcode: Rcode::FORMERR, reason: "not one question".into(), by: NAME }));
         };
         let transport = query.request.transport;
         let by = match () {
@@ -182,7 +182,7 @@ impl Forwarder {
     }
 
     /// Asks one upstream after the other; gives the answer and who gave it.
-    async fn ask(&self, query: &Query, message: &[u8], by: By) -> Result<(Vec<u8>, &str), Failure> {
+    async fn ask(&self, query: &Query, message: &[u8], by: By) -> Result<(Vec<u8>, &str), QueryError> {
         let order = self.policy.order(self.proxies.len());
         let count = order.len();
         let most = self.options.max_connect_attempts.map_or(2 * count as u64, u64::from);
@@ -218,8 +218,12 @@ impl Forwarder {
                     }
                     return Ok((answer, &proxy.label));
                 }
-                Err(Trouble::Question) => {
-                    return Err(Failure { rcode: Rcode::FORMERR, reason: Trouble::Question.to_string(), by: NAME });
+                Err(UpstreamError::Question) => {
+                    return Err(QueryError {
+                        rcode: Rcode::FORMERR,
+                        reason: UpstreamError::Question.to_string(),
+                        by: NAME,
+                    });
                 }
                 Err(other) => {
                     if self.options.max_fails > 0 {
@@ -234,10 +238,10 @@ impl Forwarder {
             }
         }
         let reason = trouble.map_or_else(|| words::NO_HEALTHY.to_owned(), |(trouble, by)| words::of(&trouble, by));
-        Err(Failure::servfail(NAME, reason))
+        Err(QueryError::servfail(NAME, reason))
     }
 
-    async fn ask_one(&self, query: &Query, proxy: &Proxy, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
+    async fn ask_one(&self, query: &Query, proxy: &Proxy, message: &[u8], by: By) -> Result<Vec<u8>, UpstreamError> {
         let answer = self.ask_and_tap(query, proxy, message, by).await?;
         let is_cut = answer.get(2).is_some_and(|flags| flags & 0x02 != 0);
         if is_cut && by == By::Udp && (self.options.prefer_udp || query.refreshes) {
@@ -246,7 +250,13 @@ impl Forwarder {
         Ok(answer)
     }
 
-    async fn ask_and_tap(&self, query: &Query, proxy: &Proxy, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
+    async fn ask_and_tap(
+        &self,
+        query: &Query,
+        proxy: &Proxy,
+        message: &[u8],
+        by: By,
+    ) -> Result<Vec<u8>, UpstreamError> {
         let taps = &query.block.config.taps;
         if taps.is_empty() {
             return proxy.ask(message, by).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Body, Serving};
 use crate::wire::Flags;
@@ -26,12 +26,12 @@ struct Header {
 ///
 /// # Errors
 /// There is no rule, or one is none.
-pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut header = Header { of_questions: Vec::new(), of_answers: Vec::new() };
     for directive in directives {
         directive.no_args()?;
         if directive.body().is_empty() {
-            return Err(directive.problem("has no rule; write one as `response set ra`"));
+            return Err(directive.error("has no rule; write one as `response set ra`"));
         }
         for line in directive.body() {
             let of = match line.name.to_ascii_lowercase().as_str() {
@@ -44,14 +44,14 @@ pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<
             let is_set = match args[0].to_ascii_lowercase().as_str() {
                 "set" => true,
                 "clear" => false,
-                other => return Err(line.problem(format!("{other:?} is neither set nor clear"))),
+                other => return Err(line.error(format!("{other:?} is neither set nor clear"))),
             };
             for arg in &args[1..] {
                 let flag = match arg.to_ascii_lowercase().as_str() {
                     "aa" => Flag::Authoritative,
                     "ra" => Flag::RecursionAvailable,
                     "rd" => Flag::RecursionDesired,
-                    _ => return Err(line.problem(format!("{arg:?} is no flag that can be set; known are aa, ra, rd"))),
+                    _ => return Err(line.error(format!("{arg:?} is no flag that can be set; known are aa, ra, rd"))),
                 };
                 of.push((flag, is_set));
             }

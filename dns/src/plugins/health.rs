@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::metrics::{Counter, Histogram, SLIM_TIME_BUCKETS};
 use crate::plugin::page::{Page, addresses};
 use crate::plugin::{Building, Plugin};
@@ -26,7 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// The address or the duration can't be read, or an option is not there.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let directive = crate::plugin::only_one(directives)?;
     let address = directive.args_between(0, 1)?.first().map_or(ADDRESS, String::as_str);
     for option in directive.body() {
@@ -39,8 +42,8 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         }
     }
     let page = Arc::new(|_: &_| Page::text(200, "OK"));
-    building.page(address, PATH, page).map_err(|message| directive.problem(message))?;
-    let listens = addresses(address, &building.services.node_local).map_err(|message| directive.problem(message))?;
+    building.page(address, PATH, page).map_err(|message| directive.error(message))?;
+    let listens = addresses(address, &building.services.node_local).map_err(|message| directive.error(message))?;
     let metrics = &building.services.metrics;
     let help = "Histogram of the time (in seconds) each request took.";
     let took = metrics.histogram("coredns_health_request_duration_seconds", help, SLIM_TIME_BUCKETS, &[]);

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 
 use self::table::{Options, Set, Table};
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Section, Step};
 use crate::metrics::{Gauge, Registry};
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::plugin::{Building, Next, Plugin, Query};
-use crate::reply::{Failure, Reply, Serving, ready};
+use crate::reply::{QueryError, Reply, Serving, ready};
 use crate::wire::{Rcode, Type};
 
 mod table;
@@ -69,9 +69,12 @@ impl Reader {
 ///
 /// # Errors
 /// An option is wrong, or it stands twice in a block.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let [directive] = directives else {
-        let again = directives.get(1).map(|again| again.problem("stands twice in this block; join the two"));
+        let again = directives.get(1).map(|again| again.error("stands twice in this block; join the two"));
         return again.map_or(Ok(None), Err);
     };
     let written = directive.arg(0).unwrap_or("/etc/hosts");
@@ -97,7 +100,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                 let wanted = "a number of seconds from 1 to 65535";
                 options.ttl = option.parse(0, wanted)?;
                 if !(1..=65535).contains(&options.ttl) {
-                    return Err(option.problem(format!("{} is not {wanted}", options.ttl)));
+                    return Err(option.error(format!("{} is not {wanted}", options.ttl)));
                 }
             }
             "reload" => {
@@ -116,7 +119,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         }
     }
     if let Some(option) = passes_other_types.filter(|_| !fallthrough.is_given()) {
-        return Err(option.problem("needs fallthrough"));
+        return Err(option.error("needs fallthrough"));
     }
     let inline = Table::read(&inline, &zones, options);
     let file = Arc::new(File { path, table: ArcSwap::default() });
@@ -197,7 +200,7 @@ impl Plugin for Hosts {
                     return next.run(query);
                 }
                 // A hosts file has no SOA, which NXDOMAIN needs.
-                return ready(Err(Failure::bare(NAME, Rcode::SERVFAIL)));
+                return ready(Err(QueryError::bare(NAME, Rcode::SERVFAIL)));
             }
         }
         let mut message = query.reply();

@@ -7,12 +7,12 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use crate::address::Address;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::plugin::{Block, Building, Next, Plugin, Query, Transferable};
 use crate::records::{At, Outside, Records, Target};
-use crate::reply::{Failure, Outcome, Reply, Serving, ready};
+use crate::reply::{Outcome, QueryError, Reply, Serving, ready};
 use crate::wire::{Data, Message, Name, Rcode, Record, Soa, Type};
 use crate::zone::WholeZone;
 
@@ -36,13 +36,16 @@ struct External {
 ///
 /// # Errors
 /// An option is wrong, or the block has no `kubernetes`.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut apex = "dns";
     let (mut ttl, mut headless) = (5, false);
     let (mut zones, mut fallthrough) = (Zones::default(), Fallthrough::default());
     for directive in directives {
         if !building.directives.iter().any(|name| name == "kubernetes") {
-            return Err(directive.problem("needs kubernetes in the same block"));
+            return Err(directive.error("needs kubernetes in the same block"));
         }
         // As in CoreDNS: of several directives the last one's zones count.
         zones = Zones::read(directive, &directive.args, building)?;
@@ -53,7 +56,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                     let wanted = "a number of seconds from 0 to 3600";
                     ttl = option.parse(0, wanted)?;
                     if ttl > 3600 {
-                        return Err(option.problem(format!("{ttl} is not {wanted}")));
+                        return Err(option.error(format!("{ttl} is not {wanted}")));
                     }
                 }
                 "headless" => headless = true,
@@ -63,7 +66,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         }
     }
     let Some(directive) = directives.first() else { return Ok(None) };
-    let apex = Name::parse(apex).map_err(|error| directive.problem(format!("apex {apex}: {error}")))?;
+    let apex = Name::parse(apex).map_err(|error| directive.error(format!("apex {apex}: {error}")))?;
     let external = External { zones, fallthrough, apex, ttl, headless, records: OnceLock::new() };
     Ok(Some(Arc::new(external)))
 }
@@ -247,7 +250,7 @@ impl Plugin for External {
                     self.serve(query, next).await
                 });
             }
-            return ready(Err(Failure::servfail(NAME, "the cluster's state has not been read whole yet")));
+            return ready(Err(QueryError::servfail(NAME, "the cluster's state has not been read whole yet")));
         };
         let mut targets = Vec::new();
         let mut message = match self.at_apex(query, zone, &records) {

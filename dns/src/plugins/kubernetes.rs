@@ -12,13 +12,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use self::cluster::Cluster;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, QUESTION, Section, Step};
 use crate::feed::Feed;
 use crate::plugin::zones::Fallthrough;
 use crate::plugin::{Building, Next, Plugin, Query, Transferable};
 use crate::records::{Answer, Asked, Found, Options, Parts, PodMode, Records};
-use crate::reply::{Failure, Reply, Serving, ready};
+use crate::reply::{QueryError, Reply, Serving, ready};
 use crate::wire::{Name, Rcode};
 use crate::zone::WholeZone;
 
@@ -42,9 +42,12 @@ struct Kubernetes {
 ///
 /// # Errors
 /// An option is wrong, or the directive stands twice in a block.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let [directive] = directives else {
-        let again = directives.get(1).map(|again| again.problem("stands twice in this block; join the two"));
+        let again = directives.get(1).map(|again| again.error("stands twice in this block; join the two"));
         return again.map_or(Ok(None), Err);
     };
     let (options, fallthrough) = options::read(building, directive)?;
@@ -70,7 +73,7 @@ impl Kubernetes {
                 query.note(|| "falls through".to_owned());
                 next.run(query)
             }
-            Found::Refused => ready(Err(Failure::bare(NAME, Rcode::REFUSED))),
+            Found::ServeError => ready(Err(QueryError::bare(NAME, Rcode::REFUSED))),
             Found::External(_) => Box::pin(chase::serve(records.clone(), zone, query)),
             _ => ready(Ok(Some(reply(query, &answer)))),
         }
@@ -102,7 +105,7 @@ impl Plugin for Kubernetes {
         match &answer.found {
             Found::NoName if self.fallthrough.takes(fast) => Step::Pass,
             _ if !fast.lets(answer.ttl()) => Step::Slow,
-            Found::Refused | Found::External(_) => Step::Slow,
+            Found::ServeError | Found::External(_) => Step::Slow,
             Found::NotReady if self.feed.is_awaited() => Step::Slow,
             Found::Rrset(rrset) if fast.nearest && rrset.is_of_endpoints() => Step::Slow,
             Found::Rrset(rrset) => {
@@ -199,7 +202,7 @@ fn said(answer: &Answer<'_>) -> String {
         Found::NotReady => "the state has not been read whole yet: SERVFAIL".to_owned(),
         Found::NoName => "no such name".to_owned(),
         Found::NoData => "the name is there, without records of this type".to_owned(),
-        Found::Refused => "transfers are refused here; see the plugin transfer".to_owned(),
+        Found::ServeError => "transfers are refused here; see the plugin transfer".to_owned(),
         Found::Rrset(rrset) => format!("{} addresses", rrset.len()),
         Found::Addresses(addresses) => format!("{} addresses", addresses.len()),
         Found::Services(_) => "SRV records".to_owned(),

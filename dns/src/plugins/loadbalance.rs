@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Body, Outcome, Serving};
@@ -44,7 +44,10 @@ struct LoadBalance {
 ///
 /// # Errors
 /// The policy is not there, an option is wrong, or the weight file can't be read and is not looked at again.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let directive = crate::plugin::only_one(directives)?;
     let (mut reload, mut prefer) = (None, Vec::new());
     for option in directive.body() {
@@ -56,7 +59,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             "prefer" => {
                 for arg in option.args_between(1, usize::MAX)? {
                     let subnet: IpNet =
-                        arg.parse().map_err(|_| option.problem(format!("{arg:?} is no subnet such as 10.0.0.0/8")))?;
+                        arg.parse().map_err(|_| option.error(format!("{arg:?} is no subnet such as 10.0.0.0/8")))?;
                     prefer.push(subnet.trunc());
                 }
             }
@@ -67,7 +70,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     let policy = match args[..] {
         [] | ["round_robin" | "nearest"] => {
             if let Some((option, _)) = reload {
-                return Err(option.problem("is for weighted only; remove it"));
+                return Err(option.error("is for weighted only; remove it"));
             }
             match args[..] {
                 ["nearest"] => Policy::Nearest(Nearest::follow(&building.services.feed)),
@@ -76,19 +79,19 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         }
         ["weighted", file] => {
             let reload = reload.map_or(weights::RELOAD, |(_, reload)| reload);
-            let weights = Arc::new(Weights::read(building.path(file), reload).map_err(|text| directive.problem(text))?);
+            let weights = Arc::new(Weights::read(building.path(file), reload).map_err(|text| directive.error(text))?);
             if !reload.is_zero() {
                 building.spawn("loadbalance", weights::keep(weights.clone(), reload));
             }
             Policy::Weighted(weights)
         }
-        ["weighted"] => return Err(directive.problem("weighted needs the name of its weight file")),
+        ["weighted"] => return Err(directive.error("weighted needs the name of its weight file")),
         [policy @ ("round_robin" | "weighted" | "nearest"), ..] => {
-            return Err(directive.problem(format!("has too many arguments for {policy}")));
+            return Err(directive.error(format!("has too many arguments for {policy}")));
         }
         [policy, ..] => {
             let message = format!("{policy} is no policy; there are round_robin, weighted and nearest");
-            return Err(directive.problem(message));
+            return Err(directive.error(message));
         }
     };
     Ok(Some(Arc::new(LoadBalance { policy, prefer })))

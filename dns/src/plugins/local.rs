@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::metrics::{Counter, Registry};
 use crate::plugin::{Building, Next, Plugin, Query};
@@ -30,7 +30,10 @@ struct Local {
 ///
 /// # Errors
 /// It has arguments, or an unknown option.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut takes_prefix = true;
     for directive in directives {
         directive.no_args()?;
@@ -42,7 +45,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             takes_prefix = match option.one_arg()? {
                 "on" => true,
                 "off" => false,
-                other => return Err(option.problem(format!("{other:?} is neither on nor off"))),
+                other => return Err(option.error(format!("{other:?} is neither on nor off"))),
             };
         }
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::plugins::shared::format::{Asked, Format, Said};
@@ -40,7 +40,10 @@ struct Log {
 ///
 /// # Errors
 /// A name can't be read, or there is no such class.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut rules = Vec::new();
     for directive in directives {
         read(directive, &mut rules)?;
@@ -50,10 +53,10 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     Ok(Some(Arc::new(Log { rules, lines })))
 }
 
-fn read(directive: &Directive, rules: &mut Vec<Rule>) -> Result<(), Problem> {
+fn read(directive: &Directive, rules: &mut Vec<Rule>) -> Result<(), CorefileError> {
     let (names, format) = match directive.args.split_last() {
         Some((last, [])) if last.contains('{') => {
-            return Err(directive.problem(format!("a format needs a name in front of it: log . {last:?}")));
+            return Err(directive.error(format!("a format needs a name in front of it: log . {last:?}")));
         }
         Some((last, names)) if last.contains('{') => (names, last.as_str()),
         _ => (&directive.args[..], "{common}"),
@@ -63,14 +66,14 @@ fn read(directive: &Directive, rules: &mut Vec<Rule>) -> Result<(), Problem> {
     let classes = classes(directive)?;
     let root = [".".to_owned()];
     for name in if names.is_empty() { &root } else { names } {
-        let scope = Name::parse(name).map_err(|error| directive.problem(format!("{name:?} is no name: {error}")))?;
+        let scope = Name::parse(name).map_err(|error| directive.error(format!("{name:?} is no name: {error}")))?;
         rules.push(Rule { scope: scope.to_lower(), format: format.clone(), classes: classes.clone() });
     }
     Ok(())
 }
 
 /// The classes that are asked for; None: all.
-fn classes(directive: &Directive) -> Result<Option<Arc<[Class]>>, Problem> {
+fn classes(directive: &Directive) -> Result<Option<Arc<[Class]>>, CorefileError> {
     let mut classes = Vec::new();
     let mut all = directive.body().is_empty();
     for option in directive.body() {
@@ -85,7 +88,7 @@ fn classes(directive: &Directive) -> Result<Option<Arc<[Class]>>, Problem> {
                 "error" => classes.push(Class::Error),
                 other => {
                     let message = format!("{other:?} is no class; there are success, denial, error and all");
-                    return Err(option.problem(message));
+                    return Err(option.error(message));
                 }
             }
         }

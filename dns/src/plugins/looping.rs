@@ -10,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::address::{Address, Transport};
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::metrics::Counter;
 use crate::plugin::{Block, Building, Next, Plugin, Query, Services, only_one};
-use crate::reply::{Failure, Serving, ready};
+use crate::reply::{QueryError, Serving, ready};
 use crate::upstream::{By, Endpoint, single};
 use crate::wire::{Message, Name, Question, Type};
 
@@ -46,15 +46,17 @@ struct Loop {
 ///
 /// # Errors
 /// It is there twice, or has arguments.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let directive = only_one(directives)?;
     directive.no_args()?;
     directive.no_body()?;
     let zone = building.zones.first().cloned().unwrap_or_default();
     let random = || fastrand::u64(..1 << 62).to_string();
     let probe = zone.prepend(random().as_bytes()).and_then(|name| name.prepend(random().as_bytes()));
-    let probe =
-        probe.map_err(|error| directive.problem(format!("{zone} has no room for a probe below it: {error}")))?;
+    let probe = probe.map_err(|error| directive.error(format!("{zone} has no room for a probe below it: {error}")))?;
     let help = "Forwarding loops that were found.";
     let plugin = Arc::new(Loop {
         zone,
@@ -97,7 +99,7 @@ impl Loop {
     }
 
     /// The probe went round.
-    fn tell(&self, from: SocketAddr) -> Failure {
+    fn tell(&self, from: SocketAddr) -> QueryError {
         if !self.looping.swap(true, Ordering::Relaxed) {
             self.found.inc();
             let zone = &self.zone;
@@ -113,7 +115,7 @@ impl Loop {
                 self.services.end(format!("loop: {reason}"));
             }
         }
-        Failure::servfail(NAME, "forwarding leads back to this server")
+        QueryError::servfail(NAME, "forwarding leads back to this server")
     }
 }
 

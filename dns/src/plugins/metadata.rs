@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::zones::Zones;
 use crate::plugin::{Building, Plugin};
 
@@ -11,11 +11,14 @@ use crate::plugin::{Building, Plugin};
 ///
 /// # Errors
 /// It is there twice, has a block, or names what is no zone.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     for (n, directive) in directives.iter().enumerate() {
         directive.no_body()?;
         if n > 0 {
-            return Err(directive.problem("is there already; name all zones in one line"));
+            return Err(directive.error("is there already; name all zones in one line"));
         }
         building.block.metadata = Some(Zones::read(directive, &directive.args, building)?);
     }

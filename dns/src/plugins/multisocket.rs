@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::{Building, Plugin};
 
 const MOST: u32 = 1024;
@@ -12,13 +12,13 @@ const MOST: u32 = 1024;
 ///
 /// # Errors
 /// The number is not from 1 to 1024.
-pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let directive = crate::plugin::only_one(directives)?;
     directive.no_body()?;
     if !directive.args_between(0, 1)?.is_empty() {
         let number: u32 = directive.parse(0, "a number of sockets from 1 to 1024")?;
         if !(1..=MOST).contains(&number) {
-            return Err(directive.problem(format!("{number} is not a number of sockets from 1 to {MOST}")));
+            return Err(directive.error(format!("{number} is not a number of sockets from 1 to {MOST}")));
         }
     }
     Ok(None)

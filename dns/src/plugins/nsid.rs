@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::chaos::host_name;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Reply, Serving};
@@ -18,12 +18,12 @@ struct Nsid {
 ///
 /// # Errors
 /// It is there twice.
-pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut id = host_name();
     for (n, directive) in directives.iter().enumerate() {
         directive.no_body()?;
         if n > 0 {
-            return Err(directive.problem("is there already; a server has one name"));
+            return Err(directive.error("is there already; a server has one name"));
         }
         if !directive.args.is_empty() {
             id = directive.args.join(" ");

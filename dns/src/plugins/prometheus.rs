@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::address::{Address, Transport};
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Answered, Fast, Meter as _, Step};
 use crate::metrics::Registry;
 use crate::plugin::page::Page;
@@ -37,12 +37,12 @@ const DROPPED: &str = "dropped";
 struct Prometheus {
     address: String,
     registry: Arc<Registry>,
-    places: Arc<OnceLock<Vec<Place>>>,
+    places: Arc<OnceLock<Vec<ServedAt>>>,
     enabled: Arc<Enabled>,
 }
 
 /// An address at which the block is served.
-struct Place {
+struct ServedAt {
     address: Address,
     /// By zone, the longest first.
     zones: Vec<(Name, Counters)>,
@@ -52,14 +52,17 @@ struct Place {
 ///
 /// # Errors
 /// The address can't be read, or an option is not there.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let directive = crate::plugin::only_one(directives)?;
     let default = if building.services.is_agent() { AGENTS_ADDRESS } else { ADDRESS };
     let address = directive.args_between(0, 1)?.first().map_or(default, String::as_str);
     if let Some(option) = directive.body().first() {
         return Err(match option.name.as_str() {
-            "runtime_metrics" => option.problem("is for Go's runtime; remove it"),
-            "tls" => option.problem("the page is not served by TLS; remove it, and put a proxy in front"),
+            "runtime_metrics" => option.error("is for Go's runtime; remove it"),
+            "tls" => option.error("the page is not served by TLS; remove it, and put a proxy in front"),
             _ => option.unknown_option(&[]),
         });
     }
@@ -73,7 +76,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         let body = shown.page() + &process::page();
         Page { status: 200, kind: CONTENT_TYPE, body }
     };
-    building.page(address, "/metrics", Arc::new(handler)).map_err(|message| directive.problem(message))?;
+    building.page(address, "/metrics", Arc::new(handler)).map_err(|message| directive.error(message))?;
     let help = "A metric with a constant '1' value labeled by version, revision, and goversion from which CoreDNS was \
                 built.";
     let labels = [("version", building.services.version), ("revision", ""), ("goversion", "")];
@@ -124,14 +127,14 @@ impl Plugin for Prometheus {
 
     fn serves(&self, block: &Block, at: &[(Address, Name)]) {
         let view = block.config.view.as_ref().map_or("", |view| &view.name);
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<ServedAt> = Vec::new();
         for (address, zone) in at {
             let zone = zone.to_lower();
             self.enabled.add(address, &zone, view, block);
             let counters = Counters::new(self.registry.clone(), address, &zone.to_string(), view);
             match places.iter_mut().find(|place| place.address == *address) {
                 Some(place) => place.zones.push((zone, counters)),
-                None => places.push(Place { address: *address, zones: vec![(zone, counters)] }),
+                None => places.push(ServedAt { address: *address, zones: vec![(zone, counters)] }),
             }
         }
         for place in &mut places {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::feed::Feed;
 use crate::plugin::page::Page;
 use crate::plugin::{Block, Building, Plugin, Reports, Services};
@@ -22,7 +22,10 @@ const ADDRESS: &str = ":8181";
 ///
 /// # Errors
 /// The address can't be read, or an option is wrong.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let directive = crate::plugin::only_one(directives)?;
     let address = directive.args_between(0, 1)?.first().map_or(ADDRESS, String::as_str);
     let mut reports = Reports::default();
@@ -33,7 +36,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                     "until-ready" => false,
                     "continuously" => true,
                     other => {
-                        return Err(option.problem(format!("{other:?} is neither until-ready nor continuously")));
+                        return Err(option.error(format!("{other:?} is neither until-ready nor continuously")));
                     }
                 };
             }
@@ -47,7 +50,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     building.block.ready = Some(reports);
     let (services, seen) = (building.services.clone(), Seen::default());
     let page = Arc::new(move |blocks: &[Arc<Block>]| page(blocks, &services, &seen));
-    building.page(address, "/ready", page).map_err(|message| directive.problem(message))?;
+    building.page(address, "/ready", page).map_err(|message| directive.error(message))?;
     Ok(None)
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::{Building, Plugin, Reload};
 
 #[cfg(test)]
@@ -19,7 +19,10 @@ const LEAST_JITTER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A duration can't be read, or is below its bound.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     for directive in directives {
         building.reload(read(directive, fastrand::f64())?);
     }
@@ -27,16 +30,16 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
 }
 
 /// `random`: from 0 up to 1.
-fn read(directive: &Directive, random: f64) -> Result<Reload, Problem> {
+fn read(directive: &Directive, random: f64) -> Result<Reload, CorefileError> {
     directive.no_body()?;
     let count = directive.args_between(0, 2)?.len();
     let interval = if count > 0 { directive.duration(0)? } else { INTERVAL };
     let jitter = if count > 1 { directive.duration(1)? } else { JITTER };
     if interval < LEAST_INTERVAL {
-        return Err(directive.problem(format!("the interval must be {LEAST_INTERVAL:?} or more")));
+        return Err(directive.error(format!("the interval must be {LEAST_INTERVAL:?} or more")));
     }
     if !jitter.is_zero() && jitter < LEAST_JITTER {
-        return Err(directive.problem(format!("the jitter must be 0 or {LEAST_JITTER:?} or more")));
+        return Err(directive.error(format!("the jitter must be 0 or {LEAST_JITTER:?} or more")));
     }
     // Half of the jitter to either side, so that not all servers of a cluster look at the same moment.
     let jitter = jitter.min(interval / 2);

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use self::response::Response;
 use self::rule::Rule;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{Building, Next, Plugin, Query};
-use crate::reply::{Body, Failure, Outcome, Reply, Serving, ready};
+use crate::reply::{Body, Outcome, QueryError, Reply, Serving, ready};
 use crate::wire::name_text::NameText;
 use crate::wire::{Question, Type};
 
@@ -30,7 +30,10 @@ struct Rewrite {
 ///
 /// # Errors
 /// A rule is wrong.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut rules = Vec::new();
     for directive in directives {
         let mut words = directive.args.clone();
@@ -42,7 +45,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             words.push(line.name.clone());
             words.extend(line.args.iter().cloned());
         }
-        let rule = Rule::read(&words).map_err(|why| directive.problem(why))?;
+        let rule = Rule::read(&words).map_err(|why| directive.error(why))?;
         building.block.echoed_options.extend(rule.local_option());
         rules.push(rule);
     }
@@ -58,7 +61,7 @@ struct Undo {
 
 impl Rewrite {
     /// Applies the rules; None if none of them does.
-    fn apply(&self, query: &mut Query) -> Result<Option<Undo>, Failure> {
+    fn apply(&self, query: &mut Query) -> Result<Option<Undo>, QueryError> {
         let mut undo: Option<Undo> = None;
         let (question, had_edns) = (query.question.clone(), query.edns.is_some());
         for rule in &self.rules {
@@ -68,7 +71,7 @@ impl Rewrite {
                 Ok(true) => {}
                 Err(why) => {
                     query.question = question;
-                    return Err(Failure::servfail("rewrite", why));
+                    return Err(QueryError::servfail("rewrite", why));
                 }
             }
             let question = question.clone();

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::{Building, Plugin};
 
 /// `root PATH`
 ///
 /// # Errors
 /// It has no argument, or several, or the folder can't be looked at.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     for directive in directives {
         directive.no_body()?;
         let path = building.path(directive.one_arg()?);
@@ -17,7 +20,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             Ok(true) => {}
             // It may appear later.
             Ok(false) => tracing::warn!("{}: root: {} is not there", directive.place, path.display()),
-            Err(error) => return Err(directive.problem(format!("{} can't be looked at: {error}", path.display()))),
+            Err(error) => return Err(directive.error(format!("{} can't be looked at: {error}", path.display()))),
         }
         building.folder = path;
     }

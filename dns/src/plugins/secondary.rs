@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use self::book::Book;
 use super::transfer::address;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::plugin::{Building, Next, Plugin, Query, Transferable};
@@ -45,7 +45,10 @@ struct Copy {
 ///
 /// # Errors
 /// An option is wrong, or no primary is named.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut fallthrough = Fallthrough::default();
     let mut copies: Vec<Arc<Copy>> = Vec::new();
     for directive in directives {
@@ -59,7 +62,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                             from.push(address(option, word)?);
                         }
                     }
-                    _ => return Err(option.problem("takes `from ADDRESS...`; `transfer` of its own gives zones away")),
+                    _ => return Err(option.error("takes `from ADDRESS...`; `transfer` of its own gives zones away")),
                 },
                 "fallthrough" => fallthrough = Fallthrough::read(option)?,
                 "catalog" => catalog = Some(members(option, catalog)?),
@@ -67,7 +70,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             }
         }
         if from.is_empty() {
-            return Err(directive.problem("has no primary; add `transfer from ADDRESS...`"));
+            return Err(directive.error("has no primary; add `transfer from ADDRESS...`"));
         }
         for name in names.names() {
             // What was copied before the Corefile was read again is still good.
@@ -86,7 +89,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
 }
 
 /// `catalog [MEMBER-ZONES...]`, which adds to what stands before it. One without zones lets all be listed.
-fn members(option: &Directive, before: Option<Zones>) -> Result<Zones, Problem> {
+fn members(option: &Directive, before: Option<Zones>) -> Result<Zones, CorefileError> {
     let named = Zones::named(option, &option.args)?;
     Ok(match before {
         None => named,

@@ -6,12 +6,12 @@ use regex::Regex;
 
 use self::subject::{Asked, Match};
 use self::text::Template;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::plugin::{Building, Next, Plugin, Query, Services};
 use crate::plugins::shared::pattern;
-use crate::reply::{Failure, Outcome, Reply, Serving, ready};
+use crate::reply::{Outcome, QueryError, Reply, Serving, ready};
 use crate::wire::edns::option::EDE;
 use crate::wire::name_text::NameText;
 use crate::wire::text::record_from_text;
@@ -48,7 +48,10 @@ struct Templates {
 ///
 /// # Errors
 /// An option, a pattern or a template is wrong.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let rules = directives.iter().map(|directive| rule(directive, building)).collect::<Result<_, _>>()?;
     Ok(Some(Arc::new(Templates { rules, services: building.services.clone() })))
 }
@@ -56,7 +59,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
 const OPTIONS: [&str; 8] =
     ["match", "answer", "additional", "authority", "rcode", "ederror", "fallthrough", "upstream"];
 
-fn rule(directive: &Directive, building: &Building<'_>) -> Result<Rule, Problem> {
+fn rule(directive: &Directive, building: &Building<'_>) -> Result<Rule, CorefileError> {
     let args = directive.args_between(2, usize::MAX)?;
     let mut rule = Rule {
         zones: Zones::read(directive, &args[2..], building)?,
@@ -75,7 +78,7 @@ fn rule(directive: &Directive, building: &Building<'_>) -> Result<Rule, Problem>
         match option.name.as_str() {
             "match" => {
                 for text in option.args_between(1, usize::MAX)? {
-                    rule.patterns.push(pattern::compile(text).map_err(|why| option.problem(why))?);
+                    rule.patterns.push(pattern::compile(text).map_err(|why| option.error(why))?);
                 }
             }
             "answer" => rule.answers.extend(templates(option)?),
@@ -99,11 +102,10 @@ fn rule(directive: &Directive, building: &Building<'_>) -> Result<Rule, Problem>
     Ok(rule)
 }
 
-fn templates(option: &Directive) -> Result<Vec<Template>, Problem> {
+fn templates(option: &Directive) -> Result<Vec<Template>, CorefileError> {
     let args = option.args_between(1, usize::MAX)?;
-    let compile = |text: &String| {
-        Template::parse(text).map_err(|wrong| option.problem(format!("the template {text:?}, {wrong}")))
-    };
+    let compile =
+        |text: &String| Template::parse(text).map_err(|wrong| option.error(format!("the template {text:?}, {wrong}")));
     args.iter().map(compile).collect()
 }
 
@@ -124,7 +126,7 @@ impl Rule {
 
 impl Templates {
     /// The rule that answers, and what it matched. None: the question goes on.
-    fn find(&self, query: &Query) -> Option<Result<(&Rule, Asked), Failure>> {
+    fn find(&self, query: &Query) -> Option<Result<(&Rule, Asked), QueryError>> {
         let mut name = None;
         for rule in &self.rules {
             let Some(zone) = rule.zones.of(query.name()) else { continue };
@@ -136,7 +138,7 @@ impl Templates {
                 Some(found) => return Some(Ok((rule, Asked::new(query, name, zone, (rule.rtype, rule.class), found)))),
                 None if rule.fallthrough.lets(query.name()) => {}
                 None => {
-                    return Some(Err(Failure::bare("template", Rcode::SERVFAIL)));
+                    return Some(Err(QueryError::bare("template", Rcode::SERVFAIL)));
                 }
             }
         }
@@ -160,10 +162,10 @@ impl Templates {
         section: &'static str,
         query: &Query,
         asked: &Asked,
-    ) -> Result<Record, Failure> {
+    ) -> Result<Record, QueryError> {
         let labels = [("section", section), ("template", template.shown.as_str())];
         let failed = |why: String| {
-            Failure::servfail("template", format!("the template {:?} for {}: {why}", template.shown, asked.name))
+            QueryError::servfail("template", format!("the template {:?} for {}: {why}", template.shown, asked.name))
         };
         let text = template.run(asked).map_err(|why| {
             let help = "Counter of go template failures.";
@@ -181,7 +183,7 @@ impl Templates {
         self.count("coredns_template_matches_total", help, query, &asked, &[]);
         query.note(|| format!("the template for {} {} {} answers", asked.zone, rule.class, rule.rtype));
         if rule.rcode == Rcode::SERVFAIL {
-            return Err(Failure::bare("template", Rcode::SERVFAIL));
+            return Err(QueryError::bare("template", Rcode::SERVFAIL));
         }
         let mut message = query.reply();
         message.flags.set_aa(true);

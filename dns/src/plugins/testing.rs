@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::address::Transport;
-use crate::corefile::{self, Problem};
+use crate::corefile::{self, CorefileError};
 use crate::fast::{Fast, Plain, Step};
 use crate::feed::Feed;
 use crate::plugin::{Request, Services};
@@ -26,7 +26,7 @@ pub(crate) fn services() -> Arc<Services> {
 }
 
 /// Sets a Corefile up, relative paths beginning at `folder`.
-pub(crate) fn build(text: &str, folder: &Path, services: &Arc<Services>) -> Result<Instance, Problem> {
+pub(crate) fn build(text: &str, folder: &Path, services: &Arc<Services>) -> Result<Instance, CorefileError> {
     let corefile = corefile::parse(text, "Corefile", folder, &|_| None)?;
     Instance::build(&corefile, folder, 53, services)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::{Building, Plugin};
 
 #[cfg(test)]
@@ -16,11 +16,14 @@ const MOST: Duration = Duration::from_secs(24 * 3600);
 ///
 /// # Errors
 /// Nothing is set, an option is not there, or a value is out of its bounds.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     for directive in directives {
         directive.no_args()?;
         if directive.body().is_empty() {
-            return Err(directive.problem("sets nothing; give it read, write, idle or maxtcpqueries, or remove it"));
+            return Err(directive.error("sets nothing; give it read, write, idle or maxtcpqueries, or remove it"));
         }
         let timeouts = &mut building.block.timeouts;
         for option in directive.body() {
@@ -37,21 +40,21 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
 }
 
 /// A span of time; a number alone is of seconds.
-fn span(option: &Directive) -> Result<Duration, Problem> {
+fn span(option: &Directive) -> Result<Duration, CorefileError> {
     let arg = option.one_arg()?;
     let span = match arg.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => option.duration(0)?,
     };
-    if (LEAST..=MOST).contains(&span) { Ok(span) } else { Err(option.problem(format!("{arg} is not from 1s to 24h"))) }
+    if (LEAST..=MOST).contains(&span) { Ok(span) } else { Err(option.error(format!("{arg} is not from 1s to 24h"))) }
 }
 
 /// A number of questions; None: any.
-fn questions(option: &Directive) -> Result<Option<u32>, Problem> {
+fn questions(option: &Directive) -> Result<Option<u32>, CorefileError> {
     match option.one_arg()? {
         "-1" => Ok(None),
         arg => match arg.parse() {
-            Ok(0) | Err(_) => Err(option.problem(format!("{arg} is neither a number from 1 on nor -1 for any"))),
+            Ok(0) | Err(_) => Err(option.error(format!("{arg} is neither a number from 1 on nor -1 for any"))),
             Ok(number) => Ok(Some(number)),
         },
     }

@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::SingleCertAndKey;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::{Building, Plugin};
 
 #[cfg(test)]
@@ -35,12 +35,15 @@ enum ClientAuth {
 ///
 /// # Errors
 /// A file can't be read or doesn't hold what it should, or an option is not there.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let directive = crate::plugin::only_one(directives)?;
     if directive.args.is_empty() {
         let message = "names no certificate; have a tool such as cert-manager or certbot obtain it (ACME is not spoken \
                        here), and write tls CERT KEY";
-        return Err(directive.problem(message));
+        return Err(directive.error(message));
     }
     let args = directive.args_between(2, 3)?;
     let mut client_auth = ClientAuth::None;
@@ -54,19 +57,19 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
     }
     let paths: Vec<_> = args.iter().map(|arg| building.path(arg)).collect();
     let (Some(certificate), Some(key)) = (paths.first(), paths.get(1)) else {
-        return Err(directive.problem("takes a certificate and its key"));
+        return Err(directive.error("takes a certificate and its key"));
     };
     let authority = paths.get(2).map(AsRef::as_ref);
-    let mut config = config(certificate, key, authority, client_auth).map_err(|text| directive.problem(text))?;
+    let mut config = config(certificate, key, authority, client_auth).map_err(|text| directive.error(text))?;
     if let Some((option, path)) = keylog {
-        config.key_log = Arc::new(KeyLog::open(&path).map_err(|text| option.problem(text))?);
+        config.key_log = Arc::new(KeyLog::open(&path).map_err(|text| option.error(text))?);
         tracing::warn!("plugin/tls: the keys of all connections are written to {}", path.display());
     }
     building.block.tls = Some(Arc::new(config));
     Ok(None)
 }
 
-fn read_client_auth(option: &Directive) -> Result<ClientAuth, Problem> {
+fn read_client_auth(option: &Directive) -> Result<ClientAuth, CorefileError> {
     Ok(match option.one_arg()? {
         "nocert" => ClientAuth::None,
         "request" => ClientAuth::Request,
@@ -75,7 +78,7 @@ fn read_client_auth(option: &Directive) -> Result<ClientAuth, Problem> {
         "require_and_verify" => ClientAuth::RequireAndVerify,
         other => {
             let known = "nocert, request, require, verify_if_given, require_and_verify";
-            return Err(option.problem(format!("{other:?} is none of {known}")));
+            return Err(option.error(format!("{other:?} is none of {known}")));
         }
     })
 }

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::address::Transport;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::zones::Zones;
 use crate::plugin::{Building, Next, Plugin, Query};
-use crate::reply::{Failure, Further, Outcome, Reply, Serving, ready};
+use crate::reply::{Further, Outcome, QueryError, Reply, Serving, ready};
 use crate::wire::{Message, Name, Rcode, Record, Type};
 use crate::zone::WholeZone;
 
@@ -42,7 +42,10 @@ struct Transfer {
 ///
 /// # Errors
 /// An option is wrong, or nobody is named.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let mut rules = Vec::new();
     for directive in directives {
         let zones = Zones::read(directive, &directive.args, building)?;
@@ -57,7 +60,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
                         }
                     }
                 }
-                "source" if rule.source.is_some() => return Err(option.problem("stands twice; keep one")),
+                "source" if rule.source.is_some() => return Err(option.error("stands twice; keep one")),
                 "source" => {
                     option.one_arg()?;
                     rule.source = Some(option.parse(0, "an IP address")?);
@@ -66,7 +69,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
             }
         }
         if !rule.is_open && rule.to.is_empty() {
-            return Err(directive.problem("names nobody who may take the zones; add `to ADDRESS...` or `to *`"));
+            return Err(directive.error("names nobody who may take the zones; add `to ADDRESS...` or `to *`"));
         }
         rules.push(rule);
     }
@@ -81,11 +84,11 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
 ///
 /// # Errors
 /// It is none.
-pub(super) fn address(option: &Directive, word: &str) -> Result<SocketAddr, Problem> {
+pub(super) fn address(option: &Directive, word: &str) -> Result<SocketAddr, CorefileError> {
     let host = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word);
     let host = host.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53));
     let read = word.parse().or(host);
-    read.map_err(|_| option.problem(format!("{word:?} is no address; write 10.0.0.1, 10.0.0.1:53 or [2001:db8::1]:53")))
+    read.map_err(|_| option.error(format!("{word:?} is no address; write 10.0.0.1, 10.0.0.1:53 or [2001:db8::1]:53")))
 }
 
 /// The rule whose zone is the longest that a name is within.
@@ -114,12 +117,12 @@ impl Plugin for Transfer {
         let transport = query.request.transport;
         if matches!(transport, Transport::Udp | Transport::Https) {
             query.note(|| "zones go by TCP, TLS and QUIC only".into());
-            return ready(Err(Failure::bare(NAME, Rcode::REFUSED)));
+            return ready(Err(QueryError::bare(NAME, Rcode::REFUSED)));
         }
         let Some(rule) = longest(&self.rules, query.name()) else { return next.run(query) };
         if !rule.allows(query.request.from.ip()) {
             query.note(|| "the client is none of those named by `to`".into());
-            return ready(Err(Failure::bare(NAME, Rcode::REFUSED)));
+            return ready(Err(QueryError::bare(NAME, Rcode::REFUSED)));
         }
         // The version that the client has (RFC 1995 §3).
         let mut known = None;
@@ -128,7 +131,7 @@ impl Plugin for Transfer {
                 [record] if record.rtype == Type::SOA => record.data.to_soa(),
                 _ => None,
             };
-            let Some(soa) = soa else { return ready(Err(Failure::bare(NAME, Rcode::SERVFAIL))) };
+            let Some(soa) = soa else { return ready(Err(QueryError::bare(NAME, Rcode::SERVFAIL))) };
             known = Some(soa.serial);
         }
         let find = |query: &Query| next.plugins.iter().find_map(|plugin| plugin.transferable()?.zone(query.name()));
@@ -163,7 +166,7 @@ impl Plugin for Transfer {
 
 /// The answer that carries a zone.
 fn give(query: &mut Query, zone: Result<WholeZone, String>, known: Option<u32>) -> Outcome {
-    let zone = zone.map_err(|reason| Failure::servfail(NAME, reason))?;
+    let zone = zone.map_err(|reason| QueryError::servfail(NAME, reason))?;
     let mut message = query.reply();
     message.flags.set_aa(true);
     let serial = zone.soa.data.to_soa().map_or(0, |soa| soa.serial);
@@ -178,7 +181,7 @@ fn give(query: &mut Query, zone: Result<WholeZone, String>, known: Option<u32>) 
     let records = std::iter::once(zone.soa).chain(zone.records).chain(last);
     let mut messages = Messages { frame: message, records: Box::new(records), ahead: None };
     // There are two records at least.
-    let Some(first) = messages.next() else { return Err(Failure::bare(NAME, Rcode::SERVFAIL)) };
+    let Some(first) = messages.next() else { return Err(QueryError::bare(NAME, Rcode::SERVFAIL)) };
     Ok(Some(Reply::new(first, NAME).with_further(Further::new(messages))))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::expression::Expression;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
 use crate::plugin::{self, Building, Next, Plugin, Query};
 use crate::reply::Serving;
@@ -21,10 +21,13 @@ struct View {
 ///
 /// # Errors
 /// It is there twice, or an expression is wrong.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let [directive, rest @ ..] = directives else { return Ok(None) };
     if let Some(second) = rest.first() {
-        return Err(second.problem("is there already; write all expressions into one view"));
+        return Err(second.error("is there already; write all expressions into one view"));
     }
     let name = directive.one_arg()?.to_owned();
     let mut filters: Vec<plugin::Filter> = Vec::new();
@@ -35,7 +38,7 @@ pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<
         line.no_body()?;
         let text = line.args_between(1, usize::MAX)?.join(" ");
         let expression =
-            Expression::parse(&text).map_err(|wrong| line.problem(format!("the expression {text:?}, {wrong}")))?;
+            Expression::parse(&text).map_err(|wrong| line.error(format!("the expression {text:?}, {wrong}")))?;
         filters.push(Arc::new(move |query: &Query| expression.is_true(query)));
     }
     building.block.view = Some(plugin::View { name: name.clone(), filters });

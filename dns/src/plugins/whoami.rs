@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Reply, Serving, ready};
 use crate::wire::{Data, Name, Record, Type};
@@ -13,7 +13,7 @@ struct Whoami;
 ///
 /// # Errors
 /// It has arguments.
-pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(_: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     for directive in directives {
         directive.no_args()?;
         directive.no_body()?;

@@ -49,7 +49,7 @@ impl Answer<'_> {
     /// they do not fit, or the answer is not of this kind (a transfer, a name that stands for another): then the long
     /// way is right.
     pub fn write(&self, asked: Asked<'_>, to: &mut [u8]) -> Option<Written> {
-        if matches!(self.found, Found::Refused | Found::External(_)) {
+        if matches!(self.found, Found::ServeError | Found::External(_)) {
             return None;
         }
         let mut bytes = Bytes { to, asked, at: 0, targets: [0; TARGETS], count: 0, written: Written::default() };

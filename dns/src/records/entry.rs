@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::host::{Host, Labels};
 use super::options::Options;
-use super::rrset::{Place, Rrset};
+use super::rrset::{Rrset, Topology};
 use super::targets::{Builder, Targets};
 use crate::wire::{Name, Type};
 
@@ -150,7 +150,7 @@ impl Entry {
             let set = builder.slice_ports(&slice.ports);
             for endpoint in endpoints {
                 builder.add(&host_labels(&endpoint, slice, options, is_import), endpoint.address, set);
-                let place = Place { node: endpoint.node.cloned(), zone: endpoint.zone.cloned() };
+                let place = Topology { node: endpoint.node.cloned(), zone: endpoint.zone.cloned() };
                 addresses.push((endpoint.address, Some(place)));
             }
         }
@@ -161,7 +161,7 @@ impl Entry {
     fn new(
         front: KeptFront,
         kind: Kind,
-        mut addresses: Vec<(IpAddr, Option<Place>)>,
+        mut addresses: Vec<(IpAddr, Option<Topology>)>,
         targets: Targets,
         options: &Options,
     ) -> Entry {

@@ -25,7 +25,7 @@ pub enum Found<'a> {
     /// It exists, without records of the type.
     NoData,
     /// Not to be asked here: a transfer.
-    Refused,
+    ServeError,
     /// Addresses, ready to be copied.
     Rrset(&'a Rrset),
     /// Addresses of the type that was asked for, none twice.
@@ -153,7 +153,7 @@ impl Answer<'_> {
         match self.found {
             Found::NotReady => Rcode::SERVFAIL,
             Found::NoName => Rcode::NXDOMAIN,
-            Found::Refused => Rcode::REFUSED,
+            Found::ServeError => Rcode::REFUSED,
             _ => Rcode::NOERROR,
         }
     }
@@ -182,7 +182,7 @@ impl Answer<'_> {
         let ttl = self.ttl();
         match &self.found {
             // A refusal is the server's, and an External is no answer: neither says anything of the zone.
-            Found::Refused | Found::External(_) => Some(()),
+            Found::ServeError | Found::External(_) => Some(()),
             Found::NotReady | Found::NoName | Found::NoData => to.soa(Section::Authority, &self.times()),
             Found::Rrset(rrset) => to.rrset(rrset),
             Found::Addresses(addresses) => addresses.iter().try_for_each(|ip| to.address(*ip, ttl)),

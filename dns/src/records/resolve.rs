@@ -31,7 +31,7 @@ const VERSION: &str = "1.1.0";
 const MULTICLUSTER_VERSION: &str = "1.0.0";
 
 /// What a name is.
-enum Place<'a> {
+enum Meaning<'a> {
     /// It does not exist.
     Nowhere,
     /// It exists for the sake of names below it.
@@ -75,7 +75,7 @@ impl Records {
 
     fn find<'a>(&'a self, zone: &'a Zone, front: &'a [u8], rtype: Type) -> Found<'a> {
         match rtype {
-            Type::AXFR | Type::IXFR => return Found::Refused,
+            Type::AXFR | Type::IXFR => return Found::ServeError,
             Type::SOA if front.is_empty() => return Found::Soa,
             // CoreDNS does not look whether the name exists.
             Type::SOA => return Found::NoData,
@@ -91,56 +91,56 @@ impl Records {
             _ => {}
         }
         match self.place(zone, front) {
-            Place::Nowhere => Found::NoName,
+            Meaning::Nowhere => Found::NoName,
             // CoreDNS finds no text where there is no record of another type.
-            Place::Empty if rtype == Type::TXT => Found::NoName,
-            Place::Empty => Found::NoData,
-            Place::Version if rtype == Type::TXT => {
+            Meaning::Empty if rtype == Type::TXT => Found::NoName,
+            Meaning::Empty => Found::NoData,
+            Meaning::Version if rtype == Type::TXT => {
                 Found::Text(if zone.is_multicluster { MULTICLUSTER_VERSION } else { VERSION })
             }
-            Place::Version => Found::NoName,
-            Place::NameServer if matches!(rtype, Type::TXT | Type::PTR) => Found::NoName,
-            Place::NameServer => addresses(rtype, self.name_servers().into_iter().map(|server| server.ip)),
-            Place::Service(entry, filter) => service(entry, filter, rtype),
-            Place::Endpoints(entry, pick) => self.endpoints(entry, pick, rtype),
-            Place::Pod(pod) => found_pod(&pod, rtype),
+            Meaning::Version => Found::NoName,
+            Meaning::NameServer if matches!(rtype, Type::TXT | Type::PTR) => Found::NoName,
+            Meaning::NameServer => addresses(rtype, self.name_servers().into_iter().map(|server| server.ip)),
+            Meaning::Service(entry, filter) => service(entry, filter, rtype),
+            Meaning::Endpoints(entry, pick) => self.endpoints(entry, pick, rtype),
+            Meaning::Pod(pod) => found_pod(&pod, rtype),
         }
     }
 
-    fn place<'a>(&'a self, zone: &'a Zone, front: &'a [u8]) -> Place<'a> {
+    fn place<'a>(&'a self, zone: &'a Zone, front: &'a [u8]) -> Meaning<'a> {
         let entries = if zone.is_multicluster { &self.imports } else { &self.services };
         let labels = Split::new(front);
         let is_pod = match labels.label(0) {
-            _ if labels.count == 0 => return Place::Empty,
+            _ if labels.count == 0 => return Meaning::Empty,
             b"svc" => false,
             b"pod" => true,
-            b"dns-version" if labels.count == 1 => return Place::Version,
-            _ if front == NS_DNS => return Place::NameServer,
-            _ => return Place::Nowhere,
+            b"dns-version" if labels.count == 1 => return Meaning::Version,
+            _ if front == NS_DNS => return Meaning::NameServer,
+            _ => return Meaning::Nowhere,
         };
         let namespace = || std::str::from_utf8(labels.label(1)).unwrap_or_default();
         match labels.count {
-            1 => Place::Empty,
+            1 => Meaning::Empty,
             // In a reverse zone there are names of addresses, and of the zone's own.
-            _ if zone.is_reverse => Place::Nowhere,
-            2 if is_pod && self.options.pods == PodMode::Disabled => Place::Nowhere,
-            2 if self.is_exposed(namespace()) => Place::Empty,
-            2 => Place::Nowhere,
+            _ if zone.is_reverse => Meaning::Nowhere,
+            2 if is_pod && self.options.pods == PodMode::Disabled => Meaning::Nowhere,
+            2 if self.is_exposed(namespace()) => Meaning::Empty,
+            2 => Meaning::Nowhere,
             // As CoreDNS, what stands in front of a Pod does not count.
             3..=5 if is_pod && self.is_exposed(namespace()) => self.pod(&labels, namespace()),
-            _ if is_pod => Place::Nowhere,
+            _ if is_pod => Meaning::Nowhere,
             // Entries are those of exposed namespaces.
-            3 => get(entries, front).map_or(Place::Nowhere, |entry| known(entry, Filter::default())),
+            3 => get(entries, front).map_or(Meaning::Nowhere, |entry| known(entry, Filter::default())),
             // Most names of a search path, known without a look at any memory but their own.
-            6.. if !self.options.zonal || zone.is_multicluster => Place::Nowhere,
-            _ => get(entries, labels.from(2)).map_or(Place::Nowhere, |entry| self.below(entry, &labels, zone)),
+            6.. if !self.options.zonal || zone.is_multicluster => Meaning::Nowhere,
+            _ => get(entries, labels.from(2)).map_or(Meaning::Nowhere, |entry| self.below(entry, &labels, zone)),
         }
     }
 
     /// A name below a Service.
-    fn below<'a>(&'a self, entry: &'a Entry, labels: &Split<'a>, zone: &Zone) -> Place<'a> {
+    fn below<'a>(&'a self, entry: &'a Entry, labels: &Split<'a>, zone: &Zone) -> Meaning<'a> {
         match labels.count {
-            ..=3 => Place::Nowhere,
+            ..=3 => Meaning::Nowhere,
             4 => named(entry, labels.label(3), &[]),
             5 => {
                 let (first, second) = (labels.label(4), labels.label(3));
@@ -149,25 +149,25 @@ impl Records {
                 }
                 known(entry, Filter { port: stripped(first), protocol: stripped(second) })
             }
-            _ if labels.label(3) != b"_zone" || entry.kind != Kind::Headless => Place::Nowhere,
+            _ if labels.label(3) != b"_zone" || entry.kind != Kind::Headless => Meaning::Nowhere,
             _ => {
                 let pick = Pick::Zone(labels.before(4));
                 match labels.label(4) {
-                    b"pin" => Place::Endpoints(entry, pick),
+                    b"pin" => Meaning::Endpoints(entry, pick),
                     b"prefer" if !entry.endpoints().any(|(_, endpoint)| is_in(&endpoint, labels.before(4))) => {
-                        Place::Endpoints(entry, Pick::All)
+                        Meaning::Endpoints(entry, Pick::All)
                     }
-                    b"prefer" => Place::Endpoints(entry, pick),
-                    _ => Place::Nowhere,
+                    b"prefer" => Meaning::Endpoints(entry, pick),
+                    _ => Meaning::Nowhere,
                 }
             }
         }
     }
 
-    fn pod<'a>(&'a self, labels: &Split<'a>, namespace: &str) -> Place<'a> {
+    fn pod<'a>(&'a self, labels: &Split<'a>, namespace: &str) -> Meaning<'a> {
         let (label, front) = (labels.label(2), labels.from(2));
         let (ip, count) = match self.options.pods {
-            PodMode::Disabled => return Place::Nowhere,
+            PodMode::Disabled => return Meaning::Nowhere,
             PodMode::Insecure => (host::any_address(label), 1),
             PodMode::Verified => {
                 let ip = host::pod_address(label);
@@ -175,8 +175,8 @@ impl Records {
             }
         };
         match ip {
-            Some(ip) if count > 0 => Place::Pod(Pod { ip: ip.to_canonical(), count, front }),
-            _ => Place::Nowhere,
+            Some(ip) if count > 0 => Meaning::Pod(Pod { ip: ip.to_canonical(), count, front }),
+            _ => Meaning::Nowhere,
         }
     }
 
@@ -253,16 +253,16 @@ fn get<'a>(entries: &'a Entries, front: &[u8]) -> Option<&'a Entry> {
 }
 
 /// A Service, or some of its ports; nowhere if it is none that DNS tells of.
-fn known<'a>(entry: &'a Entry, filter: Filter<'a>) -> Place<'a> {
+fn known<'a>(entry: &'a Entry, filter: Filter<'a>) -> Meaning<'a> {
     let exists = match entry.kind {
         Kind::External(_) => filter.is_any(),
         Kind::Virtual | Kind::Headless => entry.targets.has(filter),
     };
-    if exists { Place::Service(entry, filter) } else { Place::Nowhere }
+    if exists { Meaning::Service(entry, filter) } else { Meaning::Nowhere }
 }
 
-fn named<'a>(entry: &'a Entry, label: &'a [u8], cluster: &'a [u8]) -> Place<'a> {
-    Place::Endpoints(entry, Pick::Named { label, address: host::endpoint_address(label), cluster })
+fn named<'a>(entry: &'a Entry, label: &'a [u8], cluster: &'a [u8]) -> Meaning<'a> {
+    Meaning::Endpoints(entry, Pick::Named { label, address: host::endpoint_address(label), cluster })
 }
 
 fn service<'a>(entry: &'a Entry, filter: Filter<'a>, rtype: Type) -> Found<'a> {

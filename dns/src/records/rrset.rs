@@ -18,12 +18,12 @@ pub struct Rrset {
     /// answer, stands in here: to look for it elsewhere would cost more than to copy it.
     bytes: SmallVec<[u8; 16]>,
     /// Where each endpoint is, in the order of `bytes`; empty where the addresses are no endpoints'.
-    places: Box<[Place]>,
+    places: Box<[Topology]>,
 }
 
 /// Where an endpoint is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Topology {
     pub(super) node: Option<Str>,
     pub(super) zone: Option<Str>,
 }
@@ -39,7 +39,7 @@ pub struct Near<'a> {
 
 impl Rrset {
     /// Encodes those of the addresses that are of the type's family.
-    pub(super) fn new(rtype: Type, ttl: u32, addresses: impl IntoIterator<Item = (IpAddr, Option<Place>)>) -> Rrset {
+    pub(super) fn new(rtype: Type, ttl: u32, addresses: impl IntoIterator<Item = (IpAddr, Option<Topology>)>) -> Rrset {
         let (mut bytes, mut places) = (SmallVec::new(), Vec::new());
         for (address, place) in addresses {
             match (rtype, address) {

@@ -78,14 +78,14 @@ pub struct Parts {
 /// A name that has another form than names of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid query name")]
-pub struct WrongName;
+pub struct PartsError;
 
 impl Parts {
     /// Takes the labels in front of a zone apart, which are in wire form and in lower case.
     ///
     /// # Errors
     /// No name of the cluster has this form.
-    pub fn read(front: &[u8], zone: &Zone, options: &Options) -> Result<Parts, WrongName> {
+    pub fn read(front: &[u8], zone: &Zone, options: &Options) -> Result<Parts, PartsError> {
         let labels = Split::new(front);
         let text = |label: &[u8]| String::from_utf8_lossy(label).into_owned();
         let mut parts = Parts::default();
@@ -95,7 +95,7 @@ impl Parts {
         }
         parts.kind = text(labels.label(0));
         if !matches!(&*parts.kind, "svc" | "pod") {
-            return Err(WrongName);
+            return Err(PartsError);
         }
         parts.namespace = text(labels.label(1));
         parts.service = text(labels.label(2));
@@ -113,7 +113,7 @@ impl Parts {
             _ => {
                 let is_zonal = options.zonal && !zone.is_multicluster && parts.kind == "svc";
                 if !is_zonal || labels.label(3) != b"_zone" || !matches!(labels.label(4), b"pin" | b"prefer") {
-                    return Err(WrongName);
+                    return Err(PartsError);
                 }
                 let mut rest = labels.before(4);
                 while let Some((length, tail)) = rest.split_first() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Server;
 use crate::address::{Address, Transport};
-use crate::corefile::{Corefile, Directive, Key, Place, Problem, Scheme, ServerBlock};
+use crate::corefile::{Corefile, CorefileError, Directive, Key, Scheme, ServerBlock, SourceLine};
 use crate::plugin::building::{Task, Wishes};
 use crate::plugin::page::Routes;
 use crate::plugin::{Block, BlockConfig, Building, Plugin, Reload, Services};
@@ -44,7 +44,7 @@ impl Instance {
         folder: &std::path::Path,
         port: u16,
         services: &Arc<Services>,
-    ) -> Result<Instance, Problem> {
+    ) -> Result<Instance, CorefileError> {
         let mut wishes = Wishes::default();
         let mut blocks = Vec::new();
         let mut entries: BTreeMap<Address, Vec<(Name, Arc<Block>)>> = BTreeMap::new();
@@ -61,7 +61,11 @@ impl Instance {
                             let place = &other.place;
                             let message =
                                 format!("{address} serves {zone} already, by {place}: remove one, or add a view");
-                            return Err(Problem { place: key.place.clone(), directive: key.text.clone(), message });
+                            return Err(CorefileError {
+                                place: key.place.clone(),
+                                directive: key.text.clone(),
+                                message,
+                            });
                         }
                         at.push((zone.clone(), built.clone()));
                     }
@@ -153,11 +157,11 @@ fn build_block(
     folder: &std::path::Path,
     services: &Arc<Services>,
     wishes: &mut Wishes,
-) -> Result<Block, Problem> {
+) -> Result<Block, CorefileError> {
     let zones: Vec<Name> = block.keys.iter().flat_map(|key| key.zones.iter().cloned()).collect();
     let Some(place) = block.keys.first().map(|key| &key.place) else {
-        let place = Place { file: "".into(), line: 0 };
-        return Err(Problem::at(&place, "a server block has no zone"));
+        let place = SourceLine { file: "".into(), line: 0 };
+        return Err(CorefileError::at(&place, "a server block has no zone"));
     };
     let names: Vec<String> = block.directives.iter().map(|directive| directive.name.clone()).collect();
     for directive in &block.directives {
@@ -190,7 +194,7 @@ fn build_block(
 }
 
 /// Where a key listens.
-fn addresses(key: &Key, port: u16, config: &BlockConfig, services: &Services) -> Result<Vec<Address>, Problem> {
+fn addresses(key: &Key, port: u16, config: &BlockConfig, services: &Services) -> Result<Vec<Address>, CorefileError> {
     let transport = match key.scheme {
         Scheme::Dns => Transport::Udp,
         Scheme::Tls => Transport::Tls,
@@ -199,7 +203,7 @@ fn addresses(key: &Key, port: u16, config: &BlockConfig, services: &Services) ->
     };
     // Without one, what comes by TLS and HTTPS comes from a proxy that has ended TLS. There is no QUIC without.
     if transport == Transport::Quic && config.tls.is_none() {
-        return Err(Problem {
+        return Err(CorefileError {
             place: key.place.clone(),
             directive: key.text.clone(),
             message: "needs a certificate: add `tls CERT KEY` to the block".into(),

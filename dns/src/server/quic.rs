@@ -32,7 +32,7 @@ const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 
 /// Why a stream gets no answer.
-enum Fault {
+enum StreamError {
     /// The client breaks the protocol: its connection is closed.
     Protocol,
     /// The stream is gone, or nothing is said.
@@ -108,12 +108,12 @@ async fn converse(connection: &Connection, ends: Ends, address: Address, slot: S
             let _stream = stream;
             let status = match answer(&mut send, &mut receive, ends, &server, &waiting).await {
                 Ok(()) => Some("0x0"),
-                Err(Fault::Protocol) => {
+                Err(StreamError::Protocol) => {
                     connection.close(PROTOCOL_ERROR, b"");
                     Some("0x2")
                 }
                 Err(fault) => {
-                    let code = if matches!(fault, Fault::Load) { EXCESSIVE_LOAD } else { INTERNAL_ERROR };
+                    let code = if matches!(fault, StreamError::Load) { EXCESSIVE_LOAD } else { INTERNAL_ERROR };
                     // It may be gone already.
                     let _ = send.reset(code);
                     None
@@ -150,39 +150,39 @@ async fn answer(
     ends: Ends,
     server: &Arc<Server>,
     tasks: &Tasks,
-) -> Result<(), Fault> {
+) -> Result<(), StreamError> {
     let timeouts = server.timeouts();
     let raw = read(receive, timeouts).await?;
     // RFC 9250 §4.2.1: the id is 0.
     if raw.get(..2) != Some(&[0, 0]) {
-        return Err(Fault::Protocol);
+        return Err(StreamError::Protocol);
     }
     // Where the fast way panics, the other answers.
     if let Some(answer) = tasks.catch(|| at_once::answer(server, &raw, ends)).flatten() {
         write(send, &answer, timeouts).await?;
-        return send.finish().map_err(|_| Fault::Stream);
+        return send.finish().map_err(|_| StreamError::Stream);
     }
-    let message = Message::read(&raw).map_err(|_| Fault::Protocol)?;
+    let message = Message::read(&raw).map_err(|_| StreamError::Protocol)?;
     // RFC 9250 §5.5.2.
     let has_keepalive = message.edns.as_ref().is_some_and(|edns| edns.option(option::TCP_KEEPALIVE).is_some());
     if has_keepalive || message.flags.qr() {
-        return Err(Fault::Protocol);
+        return Err(StreamError::Protocol);
     }
-    let _admitted = tasks.enter().ok_or(Fault::Load)?;
+    let _admitted = tasks.enter().ok_or(StreamError::Load)?;
     let request = Request { message, ..Request::new(raw, ends.from, ends.to, ends.transport) };
     let mut further = None;
-    let first = server.answer_read(request, &mut further).await.ok_or(Fault::Stream)?;
+    let first = server.answer_read(request, &mut further).await.ok_or(StreamError::Stream)?;
     write(send, &first, timeouts).await?;
     for message in further.and_then(|further| further.take()).into_iter().flatten() {
         let mut bytes = Vec::new();
         message.write(&mut bytes);
         write(send, &bytes, timeouts).await?;
     }
-    send.finish().map_err(|_| Fault::Stream)
+    send.finish().map_err(|_| StreamError::Stream)
 }
 
 /// A message with its length in front. What follows it is not looked at.
-async fn read(receive: &mut RecvStream, timeouts: Timeouts) -> Result<Vec<u8>, Fault> {
+async fn read(receive: &mut RecvStream, timeouts: Timeouts) -> Result<Vec<u8>, StreamError> {
     let read = timeout(timeouts.read, async {
         let mut length = [0; 2];
         receive.read_exact(&mut length).await?;
@@ -192,17 +192,17 @@ async fn read(receive: &mut RecvStream, timeouts: Timeouts) -> Result<Vec<u8>, F
     });
     match read.await {
         Ok(Ok(message)) => Ok(message),
-        Ok(Err(quinn::ReadExactError::ReadError(_))) => Err(Fault::Stream),
+        Ok(Err(quinn::ReadExactError::ReadError(_))) => Err(StreamError::Stream),
         // The stream ends in the middle of a message (RFC 9250 §4.3.3), or nothing comes.
-        Ok(Err(quinn::ReadExactError::FinishedEarly(_))) | Err(_) => Err(Fault::Protocol),
+        Ok(Err(quinn::ReadExactError::FinishedEarly(_))) | Err(_) => Err(StreamError::Protocol),
     }
 }
 
-async fn write(send: &mut SendStream, message: &[u8], timeouts: Timeouts) -> Result<(), Fault> {
-    let length = u16::try_from(message.len()).map_err(|_| Fault::Stream)?;
+async fn write(send: &mut SendStream, message: &[u8], timeouts: Timeouts) -> Result<(), StreamError> {
+    let length = u16::try_from(message.len()).map_err(|_| StreamError::Stream)?;
     let framed = [&length.to_be_bytes()[..], message].concat();
     let written = timeout(timeouts.write, send.write_all(&framed)).await;
-    if matches!(written, Ok(Ok(()))) { Ok(()) } else { Err(Fault::Stream) }
+    if matches!(written, Ok(Ok(()))) { Ok(()) } else { Err(StreamError::Stream) }
 }
 
 /// Counts in `coredns_dns_quic_responses_total`.

@@ -23,11 +23,12 @@ use crate::corefile;
 use crate::plugin::Services;
 
 /// Makes a Corefile of a file's text; the second argument is the file's name, for problems.
-pub type Prepare = Arc<dyn Fn(&str, &str) -> Result<String, corefile::Problem> + Send + Sync>;
+pub type Prepare = Arc<dyn Fn(&str, &str) -> Result<String, corefile::CorefileError> + Send + Sync>;
 
 /// Has what a Corefile needs, before a reload serves it; until that is done the old one goes on. After a
-/// [`Refused::NotYet`] it is tried again at the next look at the file.
-pub type Ahead = Arc<dyn Fn(&corefile::Corefile) -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> + Send + Sync>;
+/// [`ServeError::NotYet`] it is tried again at the next look at the file.
+pub type Ahead =
+    Arc<dyn Fn(&corefile::Corefile) -> Pin<Box<dyn Future<Output = Result<(), ServeError>>>> + Send + Sync>;
 
 /// What a server is started with.
 #[derive(Clone)]
@@ -46,10 +47,10 @@ pub struct Settings {
 
 /// Why a Corefile does not serve.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum ServeError {
     /// It is wrong.
     #[error(transparent)]
-    Corefile(#[from] corefile::Problem),
+    Corefile(#[from] corefile::CorefileError),
     /// What it asks of the system can't be had.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -59,7 +60,7 @@ pub enum Refused {
 }
 
 enum Order {
-    Reload(mpsc::Sender<Result<(), Refused>>),
+    Reload(mpsc::Sender<Result<(), ServeError>>),
     End,
 }
 
@@ -76,7 +77,7 @@ impl Running {
     ///
     /// # Errors
     /// The Corefile is wrong, or an address is taken.
-    pub fn start(settings: Settings, services: Arc<Services>) -> Result<Running, Refused> {
+    pub fn start(settings: Settings, services: Arc<Services>) -> Result<Running, ServeError> {
         let (started, outcome) = mpsc::channel();
         let (orders, inbox) = channel::unbounded_channel();
         let keep = move || keep(&settings, &services, &started, inbox);
@@ -100,9 +101,9 @@ impl Running {
     ///
     /// # Errors
     /// The new one does not serve, and why; the old one goes on.
-    pub fn reload(&self) -> Result<(), Refused> {
+    pub fn reload(&self) -> Result<(), ServeError> {
         let (done, outcome) = mpsc::channel();
-        let gone = || Refused::System(std::io::Error::other("the DNS server has ended"));
+        let gone = || ServeError::System(std::io::Error::other("the DNS server has ended"));
         self.orders.send(Order::Reload(done)).map_err(|_| gone())?;
         outcome.recv().map_err(|_| gone())?
     }
@@ -139,7 +140,7 @@ impl Settings {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(&self) -> Result<corefile::Corefile, corefile::Problem> {
+    pub fn read(&self) -> Result<corefile::Corefile, corefile::CorefileError> {
         let env = |name: &str| std::env::var(name).ok();
         match &self.prepare {
             None => corefile::read(&self.conf, &env),
@@ -155,11 +156,15 @@ impl Settings {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn build(&self, services: &Arc<Services>) -> Result<Instance, corefile::Problem> {
+    pub fn build(&self, services: &Arc<Services>) -> Result<Instance, corefile::CorefileError> {
         self.set_up(&self.read()?, services)
     }
 
-    fn set_up(&self, corefile: &corefile::Corefile, services: &Arc<Services>) -> Result<Instance, corefile::Problem> {
+    fn set_up(
+        &self,
+        corefile: &corefile::Corefile,
+        services: &Arc<Services>,
+    ) -> Result<Instance, corefile::CorefileError> {
         for warning in &corefile.warnings {
             tracing::warn!("{warning}");
         }
@@ -167,7 +172,7 @@ impl Settings {
     }
 }
 
-type Started = mpsc::Sender<Result<(Arc<ArcSwap<Instance>>, Pulse), Refused>>;
+type Started = mpsc::Sender<Result<(Arc<ArcSwap<Instance>>, Pulse), ServeError>>;
 
 /// The thread of the house keeping: pages, tasks of the instances, reloads.
 fn keep(settings: &Settings, services: &Arc<Services>, started: &Started, inbox: channel::UnboundedReceiver<Order>) {
@@ -203,7 +208,7 @@ struct House<'a> {
 }
 
 impl<'a> House<'a> {
-    fn open(settings: &'a Settings, services: &'a Arc<Services>) -> Result<House<'a>, Refused> {
+    fn open(settings: &'a Settings, services: &'a Arc<Services>) -> Result<House<'a>, ServeError> {
         let instance = Arc::new(settings.build(services)?);
         let mut workers = Workers::start(settings.threads, &services.panics)?;
         let mut pages = Pages::default();
@@ -274,12 +279,12 @@ impl<'a> House<'a> {
         let found = self.settings.read().map(|corefile| corefile.digest).map_err(|problem| problem.to_string());
         if self.seen.as_ref() != Some(&found) {
             // Told and counted there. What is wrong is not tried again until it changes.
-            let is_not_yet = matches!(self.reload().await, Err(Refused::NotYet(_)));
+            let is_not_yet = matches!(self.reload().await, Err(ServeError::NotYet(_)));
             self.seen = (!is_not_yet).then_some(found);
         }
     }
 
-    async fn reload(&mut self) -> Result<(), Refused> {
+    async fn reload(&mut self) -> Result<(), ServeError> {
         let result = self.try_reload().await;
         match &result {
             Ok(()) => tracing::info!(conf = %self.settings.conf.display(), "the Corefile was reloaded"),
@@ -291,7 +296,7 @@ impl<'a> House<'a> {
         result
     }
 
-    async fn try_reload(&mut self) -> Result<(), Refused> {
+    async fn try_reload(&mut self) -> Result<(), ServeError> {
         let corefile = self.settings.read()?;
         let instance = Arc::new(self.settings.set_up(&corefile, self.services)?);
         if let Some(ahead) = &self.settings.ahead {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::check::Came;
 use super::connections::Counted;
 use super::pool::{self, Waiting};
-use super::{Endpoint, Trouble, Upstream, own_address};
+use super::{Endpoint, Upstream, UpstreamError, own_address};
 
 /// How long it may take to connect, with TLS.
 pub(super) const CONNECT: Duration = Duration::from_secs(3);
@@ -131,8 +131,8 @@ pub(super) async fn run(upstream: Arc<Upstream>, counted: Counted) {
     });
     pool::with(&upstream, |pool| pool.connections.opened(&upstream, connection.clone()));
     let trouble = match converse(&connection, &upstream, inbox, &mut stream).await {
-        Ok(()) => Trouble::Closed(upstream.address()),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Trouble::Closed(upstream.address()),
+        Ok(()) => UpstreamError::Closed(upstream.address()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => UpstreamError::Closed(upstream.address()),
         Err(error) => upstream.trouble(error),
     };
     let was_left = !connection.is_retired.replace(true);

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::connection::{self, CONNECT, Connection};
-use super::{Trouble, Upstream, pool};
+use super::{Upstream, UpstreamError, pool};
 
 /// Connections to one upstream, of all threads.
 const MOST: usize = 1024;
@@ -77,8 +77,8 @@ impl Drop for Counted {
     }
 }
 
-type Give = oneshot::Sender<Result<Rc<Connection>, Trouble>>;
-type Given = oneshot::Receiver<Result<Rc<Connection>, Trouble>>;
+type Give = oneshot::Sender<Result<Rc<Connection>, UpstreamError>>;
+type Given = oneshot::Receiver<Result<Rc<Connection>, UpstreamError>>;
 
 /// A question in the queue.
 struct Wanting {
@@ -104,14 +104,14 @@ pub(super) struct Connections {
 }
 
 /// A connection to ask by; a `fresh` one was not there before. Waits until one is open.
-pub(super) async fn take(upstream: &Arc<Upstream>, fresh: bool) -> Result<Rc<Connection>, Trouble> {
+pub(super) async fn take(upstream: &Arc<Upstream>, fresh: bool) -> Result<Rc<Connection>, UpstreamError> {
     let given = match pool::with(upstream, |pool| pool.connections.find(upstream, fresh)) {
         Ok(connection) => return Ok(connection),
         Err(given) => given,
     };
     match timeout(CONNECT, given).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(Trouble::Closed(upstream.address())),
+        Ok(Err(_)) => Err(UpstreamError::Closed(upstream.address())),
         Err(_) => Err(upstream.trouble(connection::too_late())),
     }
 }
@@ -224,7 +224,7 @@ impl Connections {
     }
 
     /// One could not be opened.
-    pub(super) fn failed(&mut self, upstream: &Arc<Upstream>, trouble: &Trouble) {
+    pub(super) fn failed(&mut self, upstream: &Arc<Upstream>, trouble: &UpstreamError) {
         self.opening = self.opening.saturating_sub(1);
         self.queue.retain(|wanting| !wanting.give.is_closed());
         match self.least() {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::check::{Asked, Came, Verdict};
 use super::connections::Connections;
 use super::udp::Socket;
-use super::{Flaw, Trouble, Upstream, ids};
+use super::{AnswerError, Upstream, UpstreamError, ids};
 
 /// The open sockets and connections of one thread to one upstream.
 pub(super) struct Pool {
@@ -49,9 +49,9 @@ const GRACE: Duration = Duration::from_millis(250);
 
 struct Waiter {
     asked: Asked,
-    answer: oneshot::Sender<Result<Vec<u8>, Trouble>>,
+    answer: oneshot::Sender<Result<Vec<u8>, UpstreamError>>,
     /// What it is told when the grace is over. That it is the same question is seen by the place of this in memory.
-    doubt: Option<Rc<Result<Vec<u8>, Trouble>>>,
+    doubt: Option<Rc<Result<Vec<u8>, UpstreamError>>>,
 }
 
 /// The questions that wait at one socket or connection, by id.
@@ -59,14 +59,14 @@ struct Waiter {
 pub(super) struct Waiting(RefCell<HashMap<u16, Waiter, foldhash::fast::RandomState>>);
 
 /// A question that waits; it no longer does when this is dropped.
-pub(super) struct Place {
+pub(super) struct Pending {
     waiting: Rc<Waiting>,
     /// The id it has there.
     pub(super) id: u16,
-    pub(super) answer: oneshot::Receiver<Result<Vec<u8>, Trouble>>,
+    pub(super) answer: oneshot::Receiver<Result<Vec<u8>, UpstreamError>>,
 }
 
-impl Drop for Place {
+impl Drop for Pending {
     fn drop(&mut self) {
         // Where it was told, its id may be another's by now.
         if matches!(self.answer.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
@@ -84,7 +84,7 @@ impl Waiting {
     }
 
     /// Puts a question in line under an id that no other has; None if there are too many.
-    pub(super) fn enter(self: &Rc<Waiting>, asked: Asked) -> Option<Place> {
+    pub(super) fn enter(self: &Rc<Waiting>, asked: Asked) -> Option<Pending> {
         let mut waiting = self.0.borrow_mut();
         if waiting.len() >= MOST {
             return None;
@@ -95,7 +95,7 @@ impl Waiting {
         }
         let (sender, answer) = oneshot::channel();
         waiting.insert(id, Waiter { asked, answer: sender, doubt: None });
-        Some(Place { waiting: self.clone(), id, answer })
+        Some(Pending { waiting: self.clone(), id, answer })
     }
 
     /// Gives a message to the question that it answers. What has nobody's id is ignored.
@@ -103,13 +103,15 @@ impl Waiting {
         let Some(id) = message.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
         let mut waiting = self.0.borrow_mut();
         let Some(waiter) = waiting.get_mut(&id) else { return };
-        let malformed = |flaw| Err(Trouble::Malformed(upstream.address(), flaw));
+        let malformed = |flaw| Err(UpstreamError::Malformed(upstream.address(), flaw));
         let (outcome, flaw) = match waiter.asked.judge(message, came) {
             Verdict::Answer(answer) => (Ok(answer), None),
-            Verdict::Cut(answer, _) => (Ok(answer), Some(Flaw::Cut)),
-            Verdict::Malformed(error) => (malformed(Flaw::Wire(error)), Some(Flaw::Wire(error))),
-            Verdict::Stub(answer) => return self.doubt(upstream, waiter, id, Ok(answer), Flaw::Cut),
-            Verdict::Foreign => return self.doubt(upstream, waiter, id, malformed(Flaw::Foreign), Flaw::Foreign),
+            Verdict::Cut(answer, _) => (Ok(answer), Some(AnswerError::Cut)),
+            Verdict::Malformed(error) => (malformed(AnswerError::Wire(error)), Some(AnswerError::Wire(error))),
+            Verdict::Stub(answer) => return self.doubt(upstream, waiter, id, Ok(answer), AnswerError::Cut),
+            Verdict::Foreign => {
+                return self.doubt(upstream, waiter, id, malformed(AnswerError::Foreign), AnswerError::Foreign);
+            }
         };
         if let Some(flaw) = flaw {
             upstream.flawed(flaw);
@@ -126,8 +128,8 @@ impl Waiting {
         upstream: &Upstream,
         waiter: &mut Waiter,
         id: u16,
-        outcome: Result<Vec<u8>, Trouble>,
-        flaw: Flaw,
+        outcome: Result<Vec<u8>, UpstreamError>,
+        flaw: AnswerError,
     ) {
         if waiter.doubt.is_some() {
             return;
@@ -150,7 +152,7 @@ impl Waiting {
     }
 
     /// Tells all that wait why they wait in vain.
-    pub(super) fn fail(&self, trouble: &Trouble) {
+    pub(super) fn fail(&self, trouble: &UpstreamError) {
         for (_, waiter) in self.0.borrow_mut().drain() {
             let _ = waiter.answer.send(Err(trouble.clone()));
         }

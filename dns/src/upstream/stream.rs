@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::check::Asked;
 use super::connection::Connection;
 pub(super) use super::connection::connect;
-use super::{By, Trouble, Upstream, connections, pool};
+use super::{By, Upstream, UpstreamError, connections, pool};
 
 /// How often a question is sent at most: by a connection that was there, and by new ones.
 const TRIES: u32 = 4;
@@ -20,7 +20,7 @@ const TRIES: u32 = 4;
 const STALL: Duration = Duration::from_millis(200);
 
 /// Asks by a connection.
-pub(super) async fn ask(upstream: &Arc<Upstream>, message: Vec<u8>, asked: Asked) -> Result<Vec<u8>, Trouble> {
+pub(super) async fn ask(upstream: &Arc<Upstream>, message: Vec<u8>, asked: Asked) -> Result<Vec<u8>, UpstreamError> {
     // Of the time for the answer; opening a connection has a time of its own.
     let mut left = upstream.settings.timeout;
     let mut tries = 0;
@@ -39,18 +39,18 @@ pub(super) async fn ask(upstream: &Arc<Upstream>, message: Vec<u8>, asked: Asked
         };
         tries += 1;
         match outcome {
-            Err(Trouble::Closed(_) | Trouble::Io(..)) if tries < TRIES && !left.is_zero() => {}
+            Err(UpstreamError::Closed(_) | UpstreamError::Io(..)) if tries < TRIES && !left.is_zero() => {}
             outcome => return outcome,
         }
     }
 }
 
 /// Whether the other side ended a connection that it had taken.
-fn is_end(trouble: &Trouble) -> bool {
+fn is_end(trouble: &UpstreamError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match trouble {
-        Trouble::Closed(_) => true,
-        Trouble::Io(_, error) => {
+        UpstreamError::Closed(_) => true,
+        UpstreamError::Io(_, error) => {
             matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
         }
         _ => false,
@@ -64,7 +64,7 @@ async fn ask_or_move(
     message: &[u8],
     asked: &Asked,
     time: Duration,
-) -> Result<Vec<u8>, Trouble> {
+) -> Result<Vec<u8>, UpstreamError> {
     if connection.has_answered() {
         return ask_by(upstream, connection, message, asked, time).await;
     }
@@ -113,25 +113,25 @@ async fn ask_by(
     message: &[u8],
     asked: &Asked,
     time: Duration,
-) -> Result<Vec<u8>, Trouble> {
+) -> Result<Vec<u8>, UpstreamError> {
     // Dropped in this order: who retires a connection finds nobody waiting there.
     let mut out = Out { upstream, connection, is_over: true };
     let Some(mut place) = connection.waiting.enter(asked.clone()) else {
         return Err(upstream.trouble(io::Error::other("too many questions wait for it")));
     };
-    let Some(framed) = framed(message, place.id) else { return Err(Trouble::Question) };
+    let Some(framed) = framed(message, place.id) else { return Err(UpstreamError::Question) };
     if !connection.send(framed) {
-        return Err(Trouble::Closed(upstream.address()));
+        return Err(UpstreamError::Closed(upstream.address()));
     }
     out.is_over = false;
     let outcome = timeout(time, &mut place.answer).await;
     match outcome {
         Ok(outcome) => {
             // Who sends what is no answer is not asked by it again.
-            out.is_over = matches!(outcome, Ok(Ok(_) | Err(Trouble::Closed(_) | Trouble::Io(..))));
-            outcome.unwrap_or_else(|_| Err(Trouble::Closed(upstream.address())))
+            out.is_over = matches!(outcome, Ok(Ok(_) | Err(UpstreamError::Closed(_) | UpstreamError::Io(..))));
+            outcome.unwrap_or_else(|_| Err(UpstreamError::Closed(upstream.address())))
         }
-        Err(_) => Err(Trouble::Silent(upstream.address(), upstream.settings.timeout)),
+        Err(_) => Err(UpstreamError::Silent(upstream.address(), upstream.settings.timeout)),
     }
 }
 

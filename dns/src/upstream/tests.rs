@@ -26,11 +26,11 @@ type Answer = dyn Fn(&Seen) -> Vec<Vec<u8>> + Send + Sync;
 /// A server on loopback, by UDP and TCP.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
-struct State {
+struct Shared {
     answer: Box<Answer>,
     ended: AtomicBool,
     asked: AtomicUsize,
@@ -38,7 +38,7 @@ struct State {
     ports: Mutex<BTreeSet<u16>>,
 }
 
-impl State {
+impl Shared {
     fn answer(&self, raw: &[u8], by: By, from: SocketAddr) -> Vec<Vec<u8>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.ports.lock().unwrap().insert(from.port());
@@ -75,7 +75,7 @@ impl Fake {
 
     fn serve(streams: TcpListener, datagrams: UdpSocket, answer: Box<Answer>) -> Fake {
         let address = streams.local_addr().unwrap();
-        let state = Arc::new(State {
+        let state = Arc::new(Shared {
             answer,
             ended: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
@@ -109,7 +109,7 @@ impl Drop for Fake {
     }
 }
 
-fn serve_datagrams(socket: &UdpSocket, state: &State) {
+fn serve_datagrams(socket: &UdpSocket, state: &Shared) {
     socket.set_read_timeout(Some(TICK)).unwrap();
     let mut bytes = [0; 65_535];
     while state.is_on() {
@@ -120,7 +120,7 @@ fn serve_datagrams(socket: &UdpSocket, state: &State) {
     }
 }
 
-fn serve_streams(listener: &TcpListener, state: &Arc<State>) {
+fn serve_streams(listener: &TcpListener, state: &Arc<Shared>) {
     listener.set_nonblocking(true).unwrap();
     let mut threads = Vec::new();
     while state.is_on() {
@@ -136,7 +136,7 @@ fn serve_streams(listener: &TcpListener, state: &Arc<State>) {
 }
 
 /// Until either side ends it. An empty message among the answers has it close the connection.
-fn serve_stream(mut stream: TcpStream, from: SocketAddr, state: &State) {
+fn serve_stream(mut stream: TcpStream, from: SocketAddr, state: &Shared) {
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(TICK)).unwrap();
     let mut buffer: Vec<u8> = Vec::new();
@@ -245,13 +245,13 @@ fn a_dead_server_a_silent_one_and_a_lying_one() {
         // ICMP tells it, long before the time is over; and the next question is told anew.
         for by in [By::Udp, By::Udp, By::Tcp] {
             let trouble = dead.ask(&asked, by).await.unwrap_err();
-            assert!(matches!(trouble, Trouble::Io(..)), "{trouble}");
+            assert!(matches!(trouble, UpstreamError::Io(..)), "{trouble}");
             assert!(trouble.to_string().contains(&closed.to_string()), "{trouble}");
         }
         let silent = Fake::start(|_| Vec::new());
         for by in [By::Udp, By::Tcp] {
             let trouble = upstream(&silent, short()).ask(&asked, by).await.unwrap_err();
-            assert!(matches!(trouble, Trouble::Silent(..)), "{trouble}");
+            assert!(matches!(trouble, UpstreamError::Silent(..)), "{trouble}");
         }
         // Forgeries with a wrong id, name, type or flag come before the right answer, and are ignored.
         let liar = Fake::start(|seen| {
@@ -311,7 +311,7 @@ fn a_connection_that_fell_silent_is_given_up() {
         let upstream = upstream(&fake, short());
         assert_eq!(last_byte(&upstream.ask(&asked, By::Tcp).await.unwrap()), 1);
         let trouble = upstream.ask(&asked, By::Tcp).await.unwrap_err();
-        assert!(matches!(trouble, Trouble::Silent(..)), "{trouble}");
+        assert!(matches!(trouble, UpstreamError::Silent(..)), "{trouble}");
         assert_eq!(last_byte(&upstream.ask(&asked, By::Tcp).await.unwrap()), 2);
     });
     assert_eq!(fake.connections(), 2);

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::check::{Asked, Came};
 use super::pool::{self, Waiting};
-use super::{By, Trouble, Upstream, own_address};
+use super::{By, Upstream, UpstreamError, own_address};
 
 /// Sockets open at a time, for each thread and upstream. A forger must guess one of them besides the id.
 const SOCKETS: usize = 8;
@@ -110,7 +110,11 @@ fn choose(upstream: &Arc<Upstream>) -> io::Result<(Rc<Socket>, bool)> {
 }
 
 /// Asks by a datagram.
-pub(super) async fn ask(upstream: &Arc<Upstream>, mut message: Vec<u8>, asked: Asked) -> Result<Vec<u8>, Trouble> {
+pub(super) async fn ask(
+    upstream: &Arc<Upstream>,
+    mut message: Vec<u8>,
+    asked: Asked,
+) -> Result<Vec<u8>, UpstreamError> {
     let (socket, was_open) = choose(upstream).map_err(|error| upstream.trouble(error))?;
     upstream.count(By::Udp, was_open);
     let Some(mut place) = socket.waiting.enter(asked) else {
@@ -123,8 +127,8 @@ pub(super) async fn ask(upstream: &Arc<Upstream>, mut message: Vec<u8>, asked: A
     let time = upstream.settings.timeout;
     match timeout(time, &mut place.answer).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(Trouble::Closed(upstream.address())),
-        Err(_) => Err(Trouble::Silent(upstream.address(), time)),
+        Ok(Err(_)) => Err(UpstreamError::Closed(upstream.address())),
+        Err(_) => Err(UpstreamError::Silent(upstream.address(), time)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// A mnemonic that isn't known.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0:?} is no known mnemonic")]
-pub struct UnknownMnemonic(String);
+pub struct MnemonicError(String);
 
 /// Defines a number with mnemonics: what it is, its constants, and the prefix of numbers without a name.
 macro_rules! numbers {
@@ -33,14 +33,14 @@ macro_rules! numbers {
         }
 
         impl FromStr for $name {
-            type Err = UnknownMnemonic;
+            type Err = MnemonicError;
 
             /// Ignores case; takes the prefix with a number too.
-            fn from_str(text: &str) -> Result<$name, UnknownMnemonic> {
+            fn from_str(text: &str) -> Result<$name, MnemonicError> {
                 $(if text.eq_ignore_ascii_case($text) { return Ok($name($value)); })*
                 let number = text.get(..$prefix.len()).filter(|front| front.eq_ignore_ascii_case($prefix));
                 number.and_then(|_| text[$prefix.len()..].parse().ok()).map($name)
-                    .ok_or_else(|| UnknownMnemonic(text.into()))
+                    .ok_or_else(|| MnemonicError(text.into()))
             }
         }
     };

@@ -44,7 +44,7 @@ pub enum End {
 }
 
 /// Where the walk from the apex down to a name ends.
-enum Place<'a> {
+enum WalkEnd<'a> {
     /// At a DNAME above the name.
     Dname(&'a Name, &'a Node),
     /// At a delegation at or above the name.
@@ -68,44 +68,44 @@ impl Zone {
     /// Looks a name up that is within the zone. `dnssec`: with signatures and proofs.
     pub fn lookup(&self, name: &Name, rtype: Type, dnssec: bool) -> Lookup {
         match self.walk(name, rtype) {
-            Place::Dname(owner, node) => self.substitute(name, rtype, owner, node, dnssec),
-            Place::Cut(owner, node) => self.delegation(Vec::new(), owner, node, dnssec),
-            Place::Node(node) => self.at(name, rtype, name, node, dnssec),
-            Place::Empty => {
+            WalkEnd::Dname(owner, node) => self.substitute(name, rtype, owner, node, dnssec),
+            WalkEnd::Cut(owner, node) => self.delegation(Vec::new(), owner, node, dnssec),
+            WalkEnd::Node(node) => self.at(name, rtype, name, node, dnssec),
+            WalkEnd::Empty => {
                 let mut found = self.negative(Vec::new(), End::EmptyNonTerminal, dnssec);
                 self.prove(&mut found, &[name], dnssec);
                 found
             }
-            Place::Missing(encloser) => self.wildcard(name, rtype, &encloser, dnssec),
+            WalkEnd::Missing(encloser) => self.wildcard(name, rtype, &encloser, dnssec),
         }
     }
 
-    fn walk(&self, name: &Name, rtype: Type) -> Place<'_> {
+    fn walk(&self, name: &Name, rtype: Type) -> WalkEnd<'_> {
         let (top, labels) = (self.origin.label_count(), name.label_count());
         let mut encloser = self.origin.clone();
         for depth in top..=labels {
             let here = name.suffix(depth);
             let Some((owner, node)) = self.nodes.get_key_value(&here) else {
                 if !self.has_below(&here) {
-                    return Place::Missing(encloser);
+                    return WalkEnd::Missing(encloser);
                 }
                 encloser = here;
                 continue;
             };
             if depth < labels && node.has(Type::DNAME) {
-                return Place::Dname(owner, node);
+                return WalkEnd::Dname(owner, node);
             }
             // The DS records of a delegation belong to this side of it.
             let is_ds = rtype == Type::DS && depth == labels;
             if depth > top && node.has(Type::NS) && !is_ds {
-                return Place::Cut(owner, node);
+                return WalkEnd::Cut(owner, node);
             }
             if depth == labels {
-                return Place::Node(node);
+                return WalkEnd::Node(node);
             }
             encloser = here;
         }
-        Place::Empty
+        WalkEnd::Empty
     }
 
     /// The answer of the records at `owner` to a question for `name`, which is the same or what a wildcard stands for.
@@ -154,7 +154,7 @@ impl Zone {
         let mut seen = vec![name.clone()];
         let mut next = target;
         while let Some(target) = next.take() {
-            if seen.contains(&target) && !matches!(self.walk(&target, rtype), Place::Node(_)) {
+            if seen.contains(&target) && !matches!(self.walk(&target, rtype), WalkEnd::Node(_)) {
                 let mut found = Lookup { answers, ..Lookup::new(End::Circle) };
                 self.put_apex(&mut found.authorities, Type::NS, dnssec);
                 return found;
@@ -166,23 +166,23 @@ impl Zone {
                 return Lookup { answers, ..Lookup::new(End::Elsewhere(target)) };
             }
             match self.walk(&target, rtype) {
-                Place::Cut(owner, node) => return self.delegation(answers, owner, node, dnssec),
-                Place::Node(node) if node.has(Type::CNAME) => {
+                WalkEnd::Cut(owner, node) => return self.delegation(answers, owner, node, dnssec),
+                WalkEnd::Node(node) if node.has(Type::CNAME) => {
                     self.put(&mut answers, &target, node, Type::CNAME, dnssec);
                     next = node.of(Type::CNAME).first().and_then(|(_, data)| data.to_name());
                     seen.push(target);
                 }
-                Place::Node(node) if node.has(rtype) => {
+                WalkEnd::Node(node) if node.has(rtype) => {
                     self.put(&mut answers, &target, node, rtype, dnssec);
                     break;
                 }
-                Place::Node(_) => {
+                WalkEnd::Node(_) => {
                     let mut found = self.negative(answers, End::NoData, dnssec);
                     self.prove(&mut found, &[&target], dnssec);
                     return found;
                 }
                 // Wildcards, further DNAMEs and absent names: by a question of its own.
-                Place::Dname(..) | Place::Empty | Place::Missing(_) => {
+                WalkEnd::Dname(..) | WalkEnd::Empty | WalkEnd::Missing(_) => {
                     return Lookup { answers, ..Lookup::new(End::Elsewhere(target)) };
                 }
             }

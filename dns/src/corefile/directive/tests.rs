@@ -17,7 +17,7 @@ fn arguments_are_counted() {
     let cache = directive("cache 30 example.org");
     assert_eq!(cache.args_between(0, 3).unwrap(), ["30", "example.org"]);
     assert_eq!(cache.parse::<u32>(0, "a number of seconds").unwrap(), 30);
-    let told = |result: Result<(), super::Problem>| result.unwrap_err().to_string();
+    let told = |result: Result<(), super::CorefileError>| result.unwrap_err().to_string();
     assert_eq!(told(cache.no_args()), "Corefile:2: cache: takes no argument, has 2: 30 example.org");
     assert_eq!(told(cache.one_arg().map(|_| ())), "Corefile:2: cache: takes one argument, has 2: 30 example.org");
     assert_eq!(

@@ -4,10 +4,10 @@
 use proptest::prelude::*;
 
 use super::{Key, Scheme, zones_of};
-use crate::corefile::Place;
+use crate::corefile::SourceLine;
 
-fn place() -> Place {
-    Place { file: "Corefile".into(), line: 7 }
+fn place() -> SourceLine {
+    SourceLine { file: "Corefile".into(), line: 7 }
 }
 
 #[test]

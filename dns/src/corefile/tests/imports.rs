@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{env, is, is_refused, read, short};
-use crate::corefile::{self, Corefile, Problem};
+use crate::corefile::{self, Corefile, CorefileError};
 
 #[test]
 fn snippets() {
@@ -50,7 +50,7 @@ fn snippets_that_are_wrong() {
     );
 }
 
-fn in_folder(files: &[(&str, &str)]) -> Result<(Corefile, tempfile::TempDir), (Problem, tempfile::TempDir)> {
+fn in_folder(files: &[(&str, &str)]) -> Result<(Corefile, tempfile::TempDir), (CorefileError, tempfile::TempDir)> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
-use crate::corefile::Place;
+use crate::corefile::SourceLine;
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -10,7 +10,7 @@ fn name(text: &str) -> Name {
 
 fn option(args: &[&str]) -> Directive {
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    Directive { name: "fallthrough".into(), args, body: None, place: Place { file: "f".into(), line: 1 } }
+    Directive { name: "fallthrough".into(), args, body: None, place: SourceLine { file: "f".into(), line: 1 } }
 }
 
 #[test]

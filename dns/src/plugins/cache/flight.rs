@@ -7,7 +7,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::entry::Key;
-use crate::reply::Failure;
+use crate::reply::QueryError;
 
 /// What came of the question.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub(super) enum Landed {
     /// The answer is kept.
     Kept,
     /// There is none.
-    Failed(Failure),
+    Failed(QueryError),
     /// There is one that can't be kept.
     Other,
 }

@@ -64,11 +64,11 @@ impl Share {
     }
 }
 
-type Place = Guard<Option<Arc<Entry>>>;
+type EntrySlot = Guard<Option<Arc<Entry>>>;
 
 /// What is kept for a question, of each kind.
 #[derive(Default)]
-pub(super) struct Found([Option<Place>; 2]);
+pub(super) struct Found([Option<EntrySlot>; 2]);
 
 impl Found {
     fn of(&self, kind: Kind) -> Option<&Arc<Entry>> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use regex::Regex;
 use tokio::sync::Notify;
 
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 
 /// Longest pattern, in bytes.
 const LONGEST: usize = 10_000;
@@ -56,14 +56,14 @@ pub(super) struct Pattern {
 
 impl Pattern {
     /// Reads `consolidate DURATION REGEXP [LEVEL] [show_first]`.
-    pub(super) fn read(option: &Directive) -> Result<Pattern, Problem> {
+    pub(super) fn read(option: &Directive) -> Result<Pattern, CorefileError> {
         let args = option.args_between(2, 4)?;
         let period = option.duration(0)?;
         let text = args.get(1).map_or("", String::as_str);
         if text.len() > LONGEST {
-            return Err(option.problem(format!("the pattern is longer than {LONGEST} bytes")));
+            return Err(option.error(format!("the pattern is longer than {LONGEST} bytes")));
         }
-        let regex = Regex::new(text).map_err(|error| option.problem(format!("{text:?} is no pattern: {error}")))?;
+        let regex = Regex::new(text).map_err(|error| option.error(format!("{text:?} is no pattern: {error}")))?;
         let (level, rest) = match args.get(2).and_then(|word| Level::read(word)) {
             Some(level) => (level, &args[3..]),
             None => (Level::Error, &args[2..]),
@@ -73,7 +73,7 @@ impl Pattern {
             [word] if word == "show_first" => true,
             _ => {
                 let message = "after the pattern takes a level (warning, error, info or debug), then show_first";
-                return Err(option.problem(message));
+                return Err(option.error(message));
             }
         };
         let (count, began) = (AtomicU64::new(0), Notify::new());

@@ -18,7 +18,7 @@ pub(super) const MAX_TOLD: usize = 1000;
 
 /// Why there are no records.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum LookupError {
     /// There is no such key.
     Nothing,
     /// etcd can't tell, or tells what nobody understands.
@@ -26,13 +26,13 @@ pub(super) enum Missing {
 }
 
 /// Answers and additionals.
-type Found = Result<(Vec<Record>, Vec<Record>), Missing>;
+type Found = Result<(Vec<Record>, Vec<Record>), LookupError>;
 
 impl Etcd {
     /// The services at a name: all below it, or (`exact`) its own.
-    async fn services(&self, name: &Name, rtype: Type, exact: bool) -> Result<Vec<Service>, Missing> {
+    async fn services(&self, name: &Name, rtype: Type, exact: bool) -> Result<Vec<Service>, LookupError> {
         let (path, parts) = service::path(name, &self.prefix);
-        let failed = |error: bowline_etcd::Error| Missing::Failed(error.to_string());
+        let failed = |error: bowline_etcd::Error| LookupError::Failed(error.to_string());
         let mut entries = Vec::new();
         if !exact {
             entries = self.reader.list(&format!("{}/", path.trim_end_matches('/'))).await.map_err(failed)?;
@@ -41,7 +41,7 @@ impl Etcd {
             entries = self.reader.get(path.trim_end_matches('/')).await.map_err(failed)?;
         }
         if entries.is_empty() {
-            return Err(Missing::Nothing);
+            return Err(LookupError::Nothing);
         }
         let (mut services, mut is_any_read, mut wrong) = (Vec::new(), false, None);
         for entry in entries.iter().filter(|entry| parts.as_ref().is_none_or(|parts| service::fits(&entry.key, parts)))
@@ -61,7 +61,7 @@ impl Etcd {
         }
         // One that can't be read spoils no other; where there is no other, nobody knows what was meant.
         match wrong {
-            Some(reason) if !is_any_read => Err(Missing::Failed(reason)),
+            Some(reason) if !is_any_read => Err(LookupError::Failed(reason)),
             _ => Ok(service::group(services)),
         }
     }
@@ -134,7 +134,7 @@ impl Etcd {
     }
 
     /// The services at a name; those of the zone's own name may stand at `apex.dns` below it.
-    async fn at(&self, name: &Name, rtype: Type, zone: &Name) -> Result<Vec<Service>, Missing> {
+    async fn at(&self, name: &Name, rtype: Type, zone: &Name) -> Result<Vec<Service>, LookupError> {
         if name == zone
             && rtype != Type::TXT
             && let Ok(apex) = zone.prepend(b"dns").and_then(|dns| dns.prepend(b"apex"))
@@ -212,13 +212,16 @@ impl Etcd {
 
     /// NS: they stand at `ns.dns` below the zone.
     pub(super) async fn name_servers(&self, name: &Name, zone: &Name) -> Found {
-        let Ok(at) = zone.prepend(b"dns").and_then(|dns| dns.prepend(b"ns")) else { return Err(Missing::Nothing) };
+        let Ok(at) = zone.prepend(b"dns").and_then(|dns| dns.prepend(b"ns")) else { return Err(LookupError::Nothing) };
         let mut all = Targets::default();
         for service in self.services(&at, Type::NS, false).await? {
             let ip = match self.told(&service, service.host()) {
                 Some(Host::Address(ip)) => ip,
                 Some(Host::Name(_)) => {
-                    return Err(Missing::Failed(format!("{}: a name server's host must be an address", service.key)));
+                    return Err(LookupError::Failed(format!(
+                        "{}: a name server's host must be an address",
+                        service.key
+                    )));
                 }
                 Some(Host::Text) | None => continue,
             };

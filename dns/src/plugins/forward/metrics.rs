@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::NAME;
 use crate::metrics::{Counter, Histogram, Registry};
-use crate::upstream::{By, Flaw, Watcher};
+use crate::upstream::{AnswerError, By, Watcher};
 use crate::wire::Rcode;
 
 /// CoreDNS's bounds for times, in seconds: doubling from a quarter of a millisecond.
@@ -131,8 +131,8 @@ impl Watcher for Series {
         place.get_or_init(|| self.counter_of_taken(by, was_open)).inc();
     }
 
-    fn flawed(&self, flaw: Flaw) {
-        let (place, name, help) = if flaw == Flaw::Cut {
+    fn flawed(&self, flaw: AnswerError) {
+        let (place, name, help) = if flaw == AnswerError::Cut {
             let help =
                 "Answers of an upstream that had lost their end without saying so; clients are told to ask by TCP.";
             (&self.cut, "bowline_dns_forward_cut_answers_total", help)
@@ -150,7 +150,7 @@ impl Watcher for Series {
         let more = std::mem::take(&mut logged.1);
         logged.0 = Some(Instant::now());
         drop(logged);
-        let what = if flaw == Flaw::Cut { "cut" } else { "malformed" };
+        let what = if flaw == AnswerError::Cut { "cut" } else { "malformed" };
         tracing::warn!(upstream = self.to, reason = %flaw, more, "plugin/forward: an answer is {what}; it is not passed on");
     }
 }

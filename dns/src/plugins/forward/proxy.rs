@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::metrics::Series;
 use crate::reply::Reply;
-use crate::upstream::{By, Trouble, Upstream, single};
+use crate::upstream::{By, Upstream, UpstreamError, single};
 use crate::wire::Rcode;
 
 /// How long a check waits for its answer.
@@ -71,7 +71,7 @@ impl Proxy {
         self.upstream.endpoint.tls.is_some()
     }
 
-    pub(super) async fn ask(&self, message: &[u8], by: By) -> Result<Vec<u8>, Trouble> {
+    pub(super) async fn ask(&self, message: &[u8], by: By) -> Result<Vec<u8>, UpstreamError> {
         let began = Instant::now();
         let answer = self.upstream.ask(message, by).await?;
         self.series.answered(rcode(&answer), began.elapsed().as_secs_f64());

@@ -14,7 +14,7 @@ use super::policy::Policy;
 use super::proxy::{Check, Proxy};
 use super::to::{self, To};
 use super::{Forward, Forwarder, Options, lookup};
-use crate::corefile::{Directive, Problem, key};
+use crate::corefile::{CorefileError, Directive, key};
 use crate::plugin::{Building, Plugin};
 use crate::upstream::{By, Endpoint, Settings, Upstream};
 use crate::wire::{Message, Name, Question, Rcode, Type};
@@ -65,36 +65,39 @@ struct Read {
 ///
 /// # Errors
 /// What is wrong with one of them.
-pub fn set_up(building: &mut Building<'_>, directives: &[&Directive]) -> Result<Option<Arc<dyn Plugin>>, Problem> {
+pub fn set_up(
+    building: &mut Building<'_>,
+    directives: &[&Directive],
+) -> Result<Option<Arc<dyn Plugin>>, CorefileError> {
     let forwarders = directives.iter().map(|directive| forwarder(building, directive)).collect::<Result<_, _>>()?;
     building.block.takes_any_class = true;
     Ok(Some(Arc::new(Forward { forwarders })))
 }
 
-fn forwarder(building: &mut Building<'_>, directive: &Directive) -> Result<Forwarder, Problem> {
+fn forwarder(building: &mut Building<'_>, directive: &Directive) -> Result<Forwarder, CorefileError> {
     let args = directive.args_between(2, usize::MAX)?;
     let from = zones(directive, &args[0])?;
     let [from, more @ ..] = &from[..] else {
-        return Err(directive.problem(format!("{:?} names no zone", args[0])));
+        return Err(directive.error(format!("{:?} names no zone", args[0])));
     };
     if !more.is_empty() {
         tracing::warn!("{}: forward: {} is several zones; only {from} is forwarded", directive.place, args[0]);
     }
     if args.len() > MOST + 1 {
-        return Err(directive.problem(format!("has {} upstreams; at most {MOST} are possible", args.len() - 1)));
+        return Err(directive.error(format!("has {} upstreams; at most {MOST} are possible", args.len() - 1)));
     }
     let read = options(building, directive)?;
     let mut tos: Vec<To> = Vec::new();
     for text in &args[1..] {
         let found = to::read(text, |path| building.path(path), |host| lookup::host(host, &read.resolvers));
-        for to in found.map_err(|reason| directive.problem(reason))? {
+        for to in found.map_err(|reason| directive.error(reason))? {
             if !tos.iter().any(|known| known.address == to.address) {
                 tos.push(to);
             }
         }
     }
     if tos.is_empty() {
-        return Err(directive.problem("names nobody to ask: no file of it has a nameserver line"));
+        return Err(directive.error("names nobody to ask: no file of it has a nameserver line"));
     }
     let proxies = proxies(building, directive, &read, &tos)?;
     let Read { except, policy, options, .. } = read;
@@ -114,8 +117,8 @@ fn proxies(
     directive: &Directive,
     read: &Read,
     tos: &[To],
-) -> Result<Vec<Arc<Proxy>>, Problem> {
-    let wrong = |reason: String| directive.problem(reason);
+) -> Result<Vec<Arc<Proxy>>, CorefileError> {
+    let wrong = |reason: String| directive.error(reason);
     let config = if tos.iter().any(|to| to.is_tls) { Some(Arc::new(read.files.load().map_err(wrong)?)) } else { None };
     let mut proxies = Vec::new();
     for to in tos {
@@ -166,11 +169,11 @@ fn question(domain: &Name, recursion: bool) -> Vec<u8> {
     bytes
 }
 
-fn zones(directive: &Directive, text: &str) -> Result<Vec<Name>, Problem> {
-    key::zones_of(text).map_err(|reason| directive.problem(reason))
+fn zones(directive: &Directive, text: &str) -> Result<Vec<Name>, CorefileError> {
+    key::zones_of(text).map_err(|reason| directive.error(reason))
 }
 
-fn options(building: &Building<'_>, directive: &Directive) -> Result<Read, Problem> {
+fn options(building: &Building<'_>, directive: &Directive) -> Result<Read, CorefileError> {
     let mut read = Read {
         except: Vec::new(),
         policy: Policy::Random,
@@ -201,7 +204,7 @@ fn options(building: &Building<'_>, directive: &Directive) -> Result<Read, Probl
     if let Some(age) = max_age
         && age < idle
     {
-        return Err(directive.problem(format!(
+        return Err(directive.error(format!(
             "max_age {} is less than expire {}; make it longer",
             exact(age),
             exact(idle)
@@ -210,7 +213,7 @@ fn options(building: &Building<'_>, directive: &Directive) -> Result<Read, Probl
     Ok(read)
 }
 
-fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<(), Problem> {
+fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<(), CorefileError> {
     let Read { options, settings, .. } = read;
     match line.name.as_str() {
         "except" => {
@@ -228,7 +231,7 @@ fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<
         "read_timeout" => {
             settings.timeout = duration(line)?;
             if settings.timeout.is_zero() {
-                return Err(line.problem("must be more than 0"));
+                return Err(line.error("must be more than 0"));
             }
         }
         "max_idle_conns" => settings.max_open = Some(number(line)?).filter(|most| *most > 0),
@@ -239,7 +242,7 @@ fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<
         "failover" => {
             let rcodes = rcodes(line)?;
             if rcodes.contains(&Rcode::NOERROR) {
-                return Err(line.problem("NOERROR can't be failed over; leave it out"));
+                return Err(line.error("NOERROR can't be failed over; leave it out"));
             }
             options.failover.extend(rcodes);
         }
@@ -247,7 +250,7 @@ fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<
             let name = line.one_arg()?;
             let known = Policy::NAMES.join(", ");
             read.policy =
-                Policy::named(name).ok_or_else(|| line.problem(format!("{name:?} is no policy; known are {known}")))?;
+                Policy::named(name).ok_or_else(|| line.error(format!("{name:?} is no policy; known are {known}")))?;
         }
         "health_check" => health_check(line, read)?,
         "tls" => {
@@ -256,7 +259,7 @@ fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<
             read.files.own = if args >= 2 { path(0).zip(path(1)) } else { None };
             read.files.authority = if args == 1 { path(0) } else { path(2) };
             // What is wrong with the files is told at their line, asked over TLS or not.
-            read.files.load().map_err(|reason| line.problem(reason))?;
+            read.files.load().map_err(|reason| line.error(reason))?;
             for doubt in read.files.doubts() {
                 tracing::warn!("{}: plugin/forward: {doubt}", line.place);
             }
@@ -266,12 +269,12 @@ fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<
             line.one_arg()?;
             settings.source = Some(line.parse::<IpAddr>(0, "an IP address")?);
         }
-        "doh_method" => return Err(line.problem("DNS over HTTPS is not spoken to upstreams; remove it")),
+        "doh_method" => return Err(line.error("DNS over HTTPS is not spoken to upstreams; remove it")),
         "resolver" => {
             for word in line.args_between(1, usize::MAX)? {
                 let ip = word.trim_start_matches('[').trim_end_matches(']').parse().map(|ip| SocketAddr::new(ip, 53));
                 let address = word.parse().or(ip).map_err(|_| {
-                    line.problem(format!("{word:?} is no address; write 10.0.0.10, 10.0.0.10:53 or [2001:db8::1]:53"))
+                    line.error(format!("{word:?} is no address; write 10.0.0.10, 10.0.0.10:53 or [2001:db8::1]:53"))
                 })?;
                 read.resolvers.push(address);
             }
@@ -282,7 +285,7 @@ fn option(building: &Building<'_>, line: &Directive, read: &mut Read) -> Result<
 }
 
 /// `health_check DURATION [no_rec] [domain FQDN]`
-fn health_check(line: &Directive, read: &mut Read) -> Result<(), Problem> {
+fn health_check(line: &Directive, read: &mut Read) -> Result<(), CorefileError> {
     line.args_between(1, 4)?;
     read.interval = line.duration(0)?;
     read.domain = Name::root();
@@ -291,34 +294,33 @@ fn health_check(line: &Directive, read: &mut Read) -> Result<(), Problem> {
         match word.as_str() {
             "no_rec" => read.recursion = false,
             "domain" => {
-                let name = words.next().ok_or_else(|| line.problem("domain needs a name"))?;
-                read.domain =
-                    Name::parse(name).map_err(|error| line.problem(format!("{name:?} is no name: {error}")))?;
+                let name = words.next().ok_or_else(|| line.error("domain needs a name"))?;
+                read.domain = Name::parse(name).map_err(|error| line.error(format!("{name:?} is no name: {error}")))?;
             }
-            _ => return Err(line.problem(format!("{word:?} is unknown here; use no_rec, or domain NAME"))),
+            _ => return Err(line.error(format!("{word:?} is unknown here; use no_rec, or domain NAME"))),
         }
     }
     Ok(())
 }
 
-fn flag(line: &Directive) -> Result<bool, Problem> {
+fn flag(line: &Directive) -> Result<bool, CorefileError> {
     line.no_args().map(|()| true)
 }
 
-fn duration(line: &Directive) -> Result<Duration, Problem> {
+fn duration(line: &Directive) -> Result<Duration, CorefileError> {
     line.one_arg()?;
     line.duration(0)
 }
 
-fn number<T: std::str::FromStr>(line: &Directive) -> Result<T, Problem> {
+fn number<T: std::str::FromStr>(line: &Directive) -> Result<T, CorefileError> {
     line.one_arg()?;
     line.parse(0, "a whole number that is not negative")
 }
 
-fn rcodes(line: &Directive) -> Result<Vec<Rcode>, Problem> {
+fn rcodes(line: &Directive) -> Result<Vec<Rcode>, CorefileError> {
     let read = |text: &String| {
         let named = text.parse::<Rcode>().ok().filter(|_| !text.to_ascii_uppercase().starts_with("RCODE"));
-        named.ok_or_else(|| line.problem(format!("{text:?} is no response code; use names such as NXDOMAIN")))
+        named.ok_or_else(|| line.error(format!("{text:?} is no response code; use names such as NXDOMAIN")))
     };
     line.args_between(1, usize::MAX)?.iter().map(read).collect()
 }

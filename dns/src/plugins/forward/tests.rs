@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use super::*;
-use crate::corefile::{self, Problem};
+use crate::corefile::{self, CorefileError};
 use crate::feed::Feed;
 use crate::plugin::Services;
 use crate::server::{Instance, Running, Settings};
@@ -93,7 +93,7 @@ pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-pub(crate) fn build(corefile: &str) -> Result<Instance, Problem> {
+pub(crate) fn build(corefile: &str) -> Result<Instance, CorefileError> {
     let read = corefile::parse(corefile, "Corefile", std::path::Path::new("/"), &|_| None).unwrap();
     Instance::build(&read, std::path::Path::new("/"), 53, &services())
 }

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
-use crate::upstream::{By, Trouble};
+use crate::upstream::{By, UpstreamError};
 
 /// No upstream was asked, as all are down.
 pub(super) const NO_HEALTHY: &str = "no healthy proxies";
@@ -41,11 +41,11 @@ enum Step {
 }
 
 /// The reason for a question that went out `by`.
-pub(super) fn of(trouble: &Trouble, by: By) -> String {
+pub(super) fn of(trouble: &UpstreamError, by: By) -> String {
     match trouble {
-        Trouble::Silent(to, _) => format!("read {}: i/o timeout", way(by, *to)),
-        Trouble::Closed(_) => "EOF".to_owned(),
-        Trouble::Io(to, error) => of_io(*to, error, by),
+        UpstreamError::Silent(to, _) => format!("read {}: i/o timeout", way(by, *to)),
+        UpstreamError::Closed(_) => "EOF".to_owned(),
+        UpstreamError::Io(to, error) => of_io(*to, error, by),
         // What Go's library knows no such error for.
         other => format!("dns: {other}"),
     }

@@ -1,7 +1,7 @@
 //! The directive's options.
 
 use super::local;
-use crate::corefile::{Directive, Problem};
+use crate::corefile::{CorefileError, Directive};
 use crate::plugin::Building;
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::records::{Options, PodMode};
@@ -32,7 +32,7 @@ const KNOWN: &[&str] = &[
 ///
 /// # Errors
 /// One is wrong, or two contradict each other.
-pub(super) fn read(building: &Building<'_>, directive: &Directive) -> Result<(Options, Fallthrough), Problem> {
+pub(super) fn read(building: &Building<'_>, directive: &Directive) -> Result<(Options, Fallthrough), CorefileError> {
     let zones = Zones::read(directive, &directive.args, building)?;
     let mut multicluster = Zones::default();
     for option in directive.body().iter().filter(|option| option.name == "multicluster") {
@@ -40,12 +40,12 @@ pub(super) fn read(building: &Building<'_>, directive: &Directive) -> Result<(Op
         multicluster =
             if option.args.is_empty() { Zones::default() } else { Zones::read(option, &option.args, building)? };
         if let Some(other) = multicluster.names().iter().find(|zone| !zones.names().contains(zone)) {
-            return Err(option.problem(format!("{other} is none of the directive's zones; add it there")));
+            return Err(option.error(format!("{other} is none of the directive's zones; add it there")));
         }
     }
     let mut options = Options::new(zones.names(), multicluster.names());
     if options.primary().is_none() {
-        return Err(directive.problem("has reverse zones only; add the cluster's own, such as cluster.local"));
+        return Err(directive.error("has reverse zones only; add the cluster's own, such as cluster.local"));
     }
     options.local_ips = local::addresses(building);
     let mut fallthrough = Fallthrough::default();
@@ -58,22 +58,22 @@ pub(super) fn read(building: &Building<'_>, directive: &Directive) -> Result<(Op
     }
     let stands = |name: &str| directive.body().iter().find(|option| option.name == name);
     if let (Some(option), Some(_)) = (stands("namespace_labels"), stands("namespaces")) {
-        return Err(option.problem("stands beside namespaces; keep one of the two"));
+        return Err(option.error("stands beside namespaces; keep one of the two"));
     }
     if let (Some(option), true) = (stands("zonal"), options.no_endpoints) {
-        return Err(option.problem("needs endpoints, which noendpoints turns off; remove one of the two"));
+        return Err(option.error("needs endpoints, which noendpoints turns off; remove one of the two"));
     }
     Ok((options, fallthrough))
 }
 
-fn read_one(building: &Building<'_>, option: &Directive, options: &mut Options) -> Result<(), Problem> {
+fn read_one(building: &Building<'_>, option: &Directive, options: &mut Options) -> Result<(), CorefileError> {
     match option.name.as_str() {
         "pods" => {
             options.pods = match option.one_arg()? {
                 "disabled" => PodMode::Disabled,
                 "insecure" => PodMode::Insecure,
                 "verified" => PodMode::Verified,
-                other => return Err(option.problem(format!("{other} is not disabled, insecure or verified"))),
+                other => return Err(option.error(format!("{other} is not disabled, insecure or verified"))),
             };
         }
         "namespaces" => {
@@ -85,7 +85,7 @@ fn read_one(building: &Building<'_>, option: &Directive, options: &mut Options) 
             let wanted = "a number of seconds from 0 to 3600";
             let ttl: u32 = option.parse(0, wanted)?;
             if ttl > 3600 {
-                return Err(option.problem(format!("{ttl} is not {wanted}")));
+                return Err(option.error(format!("{ttl} is not {wanted}")));
             }
             options.ttl = ttl;
         }
@@ -103,7 +103,7 @@ fn read_one(building: &Building<'_>, option: &Directive, options: &mut Options) 
         }
         "ignore" => match option.arg(0) {
             Some("empty_service") => options.ignore_empty_service = true,
-            Some(other) => return Err(option.problem(format!("{other} is not empty_service"))),
+            Some(other) => return Err(option.error(format!("{other} is not empty_service"))),
             // As CoreDNS: nothing is ignored.
             None => {}
         },
@@ -117,7 +117,7 @@ fn read_one(building: &Building<'_>, option: &Directive, options: &mut Options) 
         "apiserver_qps" => {
             let qps: f32 = option.one_arg().and_then(|_| option.parse(0, "a number of at least 0"))?;
             if qps.is_nan() || qps < 0.0 {
-                return Err(option.problem(format!("{qps} is not a number of at least 0")));
+                return Err(option.error(format!("{qps} is not a number of at least 0")));
             }
         }
         "apiserver_burst" | "apiserver_max_inflight" => {
@@ -128,6 +128,6 @@ fn read_one(building: &Building<'_>, option: &Directive, options: &mut Options) 
     Ok(())
 }
 
-fn selector<T: std::str::FromStr<Err = String>>(option: &Directive) -> Result<T, Problem> {
-    option.args_between(1, usize::MAX)?.join(" ").parse().map_err(|why: String| option.problem(why))
+fn selector<T: std::str::FromStr<Err = String>>(option: &Directive) -> Result<T, CorefileError> {
+    option.args_between(1, usize::MAX)?.join(" ").parse().map_err(|why: String| option.error(why))
 }

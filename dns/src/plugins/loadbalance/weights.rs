@@ -42,7 +42,7 @@ impl Weights {
     pub(super) fn read(path: PathBuf, reload: Duration) -> Result<Weights, String> {
         let read = match load(&path) {
             Ok(read) => read,
-            Err(Unread::Open(error)) if !reload.is_zero() => {
+            Err(WeightsError::Open(error)) if !reload.is_zero() => {
                 let path = path.display();
                 tracing::warn!("plugin/loadbalance: {path} can't be read ({error}); trying again in {}", exact(reload));
                 Read::default()
@@ -102,24 +102,24 @@ pub(super) async fn keep(weights: Arc<Weights>, every: Duration) {
     }
 }
 
-enum Unread {
+enum WeightsError {
     Open(io::Error),
     Line(usize, String),
 }
 
-impl Unread {
+impl WeightsError {
     fn tell(&self, path: &Path) -> String {
         let path = path.display();
         match self {
-            Unread::Open(error) => format!("the weight file {path} can't be read: {error}"),
-            Unread::Line(line, message) => format!("the weight file {path}, line {line}: {message}"),
+            WeightsError::Open(error) => format!("the weight file {path} can't be read: {error}"),
+            WeightsError::Line(line, message) => format!("the weight file {path}, line {line}: {message}"),
         }
     }
 }
 
-fn load(path: &Path) -> Result<Read, Unread> {
-    let text = std::fs::read_to_string(path).map_err(Unread::Open)?;
-    let names = parse(&text).map_err(|(line, message)| Unread::Line(line, message))?;
+fn load(path: &Path) -> Result<Read, WeightsError> {
+    let text = std::fs::read_to_string(path).map_err(WeightsError::Open)?;
+    let names = parse(&text).map_err(|(line, message)| WeightsError::Line(line, message))?;
     Ok(Read { text, names })
 }
 

@@ -11,7 +11,7 @@ use crate::corefile;
 use crate::feed::Feed;
 use crate::plugin::Services;
 use crate::plugins::testing::refused;
-use crate::server::{Refused, Running, Settings};
+use crate::server::{Running, ServeError, Settings};
 
 fn directive(text: &str) -> Directive {
     let text = format!(". {{\n reload {text}\n}}\n");
@@ -102,9 +102,9 @@ fn what_is_not_yet_there_is_tried_again_and_the_end_does_not_wait_for_it() {
     let file = File::new();
     let services = new_services();
     let (tried, asked) = std::sync::mpsc::channel();
-    let ahead = move |_: &corefile::Corefile| -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> {
+    let ahead = move |_: &corefile::Corefile| -> Pin<Box<dyn Future<Output = Result<(), ServeError>>>> {
         tried.send(()).unwrap();
-        Box::pin(std::future::ready(Err(Refused::NotYet("the state is not there".to_owned()))))
+        Box::pin(std::future::ready(Err(ServeError::NotYet("the state is not there".to_owned()))))
     };
     let settings = Settings { ahead: Some(Arc::new(ahead)), ..file.settings() };
     let running = Running::start(settings, services.clone()).unwrap();
@@ -120,7 +120,7 @@ fn what_is_not_yet_there_is_tried_again_and_the_end_does_not_wait_for_it() {
     // It never comes: the end does.
     let services = new_services();
     let (tried, asked) = std::sync::mpsc::channel();
-    let ahead = move |_: &corefile::Corefile| -> Pin<Box<dyn Future<Output = Result<(), Refused>>>> {
+    let ahead = move |_: &corefile::Corefile| -> Pin<Box<dyn Future<Output = Result<(), ServeError>>>> {
         tried.send(()).unwrap();
         Box::pin(std::future::pending())
     };

@@ -2,7 +2,7 @@
 
 use crate::plugin::zones::Fallthrough;
 use crate::plugin::{Next, Query};
-use crate::reply::{Failure, Outcome, Reply, Serving, ready};
+use crate::reply::{Outcome, QueryError, Reply, Serving, ready};
 use crate::wire::{Rcode, Type};
 use crate::zone::{End, Held, Lookup, Zone};
 
@@ -21,10 +21,10 @@ pub async fn answer(
     let rtype = query.rtype();
     // `transfer` would have answered.
     if matches!(rtype, Type::AXFR | Type::IXFR) {
-        return Err(Failure::bare(by, Rcode::REFUSED));
+        return Err(QueryError::bare(by, Rcode::REFUSED));
     }
     let Some(zone) = held.get() else {
-        return Err(Failure::servfail(by, format!("zone {} was not read yet, or has expired", held.origin)));
+        return Err(QueryError::servfail(by, format!("zone {} was not read yet, or has expired", held.origin)));
     };
     let (name, dnssec) = (query.name().clone(), query.dnssec_ok());
     let mut found = zone.lookup(&name, rtype, dnssec);
@@ -46,7 +46,7 @@ pub async fn answer(
         End::NameError => Rcode::NXDOMAIN,
         End::TooLong => Rcode::YXDOMAIN,
         End::Circle if found.answers.is_empty() => {
-            return Err(Failure::servfail(by, format!("{name}: a DNAME leads to the name itself")));
+            return Err(QueryError::servfail(by, format!("{name}: a DNAME leads to the name itself")));
         }
         End::Circle => {
             query.note(|| "an alias of a wildcard leads back to itself".into());
@@ -55,7 +55,7 @@ pub async fn answer(
         End::Success | End::NoData | End::EmptyNonTerminal | End::Delegation => Rcode::NOERROR,
     };
     if found.answers.is_empty() && rcode == Rcode::SERVFAIL {
-        return Err(Failure::bare(by, rcode));
+        return Err(QueryError::bare(by, rcode));
     }
     // EDNS alone could carry more.
     if rcode.0 > 15 {
@@ -110,5 +110,5 @@ fn join(zone: &Zone, found: &mut Lookup, outcome: Outcome, dnssec: bool) -> Rcod
 
 /// A name of no zone here: for the next plugin, or, as zones are all that is served, refused.
 pub fn not_here<'a>(by: &'static str, query: &'a mut Query, next: Next<'a>) -> Serving<'a> {
-    if next.plugins.is_empty() { ready(Err(Failure::bare(by, Rcode::REFUSED))) } else { next.run(query) }
+    if next.plugins.is_empty() { ready(Err(QueryError::bare(by, Rcode::REFUSED))) } else { next.run(query) }
 }

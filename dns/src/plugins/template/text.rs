@@ -23,14 +23,14 @@ pub use value::{Subject, Thing, Value};
 /// What is wrong with a template, and where: the byte, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {at}: {message}")]
-pub struct Wrong {
+pub struct TemplateError {
     at: usize,
     message: String,
 }
 
-impl Wrong {
-    fn new(at: usize, message: impl Into<String>) -> Wrong {
-        Wrong { at: at + 1, message: message.into() }
+impl TemplateError {
+    fn new(at: usize, message: impl Into<String>) -> TemplateError {
+        TemplateError { at: at + 1, message: message.into() }
     }
 }
 
@@ -47,7 +47,7 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub fn parse(source: &str) -> Result<Template, Wrong> {
+    pub fn parse(source: &str) -> Result<Template, TemplateError> {
         let (tokens, shown) = token::read(source)?;
         let nodes = parser::parse(tokens, source.len())?;
         check::check(&nodes)?;

@@ -21,14 +21,14 @@ mod value;
 /// What is wrong with an expression, and where: the character, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {at}: {message}")]
-pub struct Wrong {
+pub struct ExpressionError {
     at: usize,
     message: String,
 }
 
-impl Wrong {
-    fn new(at: usize, message: impl Into<String>) -> Wrong {
-        Wrong { at: at + 1, message: message.into() }
+impl ExpressionError {
+    fn new(at: usize, message: impl Into<String>) -> ExpressionError {
+        ExpressionError { at: at + 1, message: message.into() }
     }
 }
 
@@ -41,7 +41,7 @@ impl Expression {
     ///
     /// # Errors
     /// What is wrong with it, and where; also that it is no truth value.
-    pub fn parse(text: &str) -> Result<Expression, Wrong> {
+    pub fn parse(text: &str) -> Result<Expression, ExpressionError> {
         let tree = parser::parse(token::read(text)?, text.len())?;
         kind::check(&tree)?;
         Ok(Expression(tree))

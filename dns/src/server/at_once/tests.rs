@@ -14,7 +14,7 @@ use crate::address::{Address, Transport};
 use crate::fast::{Fast, Section, Step};
 use crate::plugin::{Block, BlockConfig, Next, Plugin, Query};
 use crate::plugins::testing::{build, dnssec_question, publish, question, services};
-use crate::reply::{Failure, Serving, ready};
+use crate::reply::{QueryError, Serving, ready};
 use crate::server::secure_testing::{Case, ask_quic, free_port, start, start_by};
 use crate::server::tasks::Tasks;
 use crate::server::{Server, quic, stream};
@@ -125,7 +125,7 @@ impl Plugin for FastOnly {
     }
 
     fn serve<'a>(&'a self, _: &'a mut Query, _: Next<'a>) -> Serving<'a> {
-        ready(Err(Failure::bare("fast-only", Rcode::REFUSED)))
+        ready(Err(QueryError::bare("fast-only", Rcode::REFUSED)))
     }
 
     fn fast<'a>(&'a self, fast: &mut Fast<'a>) -> Step {

@@ -199,7 +199,7 @@ fn tls() -> (TlsAcceptor, (Arc<rustls::ClientConfig>, ServerName<'static>)) {
 }
 
 /// Asks so many quick names, so many at a time; gives what went wrong.
-async fn ask_many(upstream: &Arc<Upstream>, count: usize, at_a_time: usize) -> Vec<Trouble> {
+async fn ask_many(upstream: &Arc<Upstream>, count: usize, at_a_time: usize) -> Vec<UpstreamError> {
     let asking = (0..count).map(|n| {
         let asked = bytes(&question(&format!("quick-{n}.example.org."), Type::A));
         async move { upstream.ask(&asked, By::Tcp).await.err() }

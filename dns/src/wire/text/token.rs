@@ -20,7 +20,7 @@ pub(super) struct Entry {
 
 /// What is wrong with the text itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Problem {
+pub(super) struct TokenError {
     pub(super) line: u32,
     pub(super) message: String,
 }
@@ -78,9 +78,9 @@ impl<'a> Entries<'a> {
     }
 
     /// Reads up to a closing quote, or, of a word without quotes, up to what ends it.
-    fn token(&mut self) -> Result<Token, Problem> {
+    fn token(&mut self) -> Result<Token, TokenError> {
         let line = self.line;
-        let problem = |message: &str| Err(Problem { line, message: message.into() });
+        let problem = |message: &str| Err(TokenError { line, message: message.into() });
         let is_quoted = self.rest.first() == Some(&b'"');
         let mut inside = is_quoted;
         if is_quoted {
@@ -114,7 +114,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Reads one entry, which may be empty.
-    fn entry(&mut self) -> Result<Entry, Problem> {
+    fn entry(&mut self) -> Result<Entry, TokenError> {
         let is_indented = matches!(self.rest.first(), Some(b' ' | b'\t'));
         let mut entry = Entry { line: self.line, is_indented, tokens: Vec::new() };
         // The line of the parenthesis that is open.
@@ -135,14 +135,14 @@ impl<'a> Entries<'a> {
                     self.rest = self.rest.get(end..).unwrap_or_default();
                 }
                 b'(' if open.is_some() => {
-                    return Err(Problem { line: self.line, message: "a parenthesis within parentheses".into() });
+                    return Err(TokenError { line: self.line, message: "a parenthesis within parentheses".into() });
                 }
                 b'(' => {
                     open = Some(self.line);
                     self.take();
                 }
                 b')' if open.take().is_none() => {
-                    return Err(Problem { line: self.line, message: "\")\" without \"(\"".into() });
+                    return Err(TokenError { line: self.line, message: "\")\" without \"(\"".into() });
                 }
                 b')' => {
                     self.take();
@@ -151,14 +151,14 @@ impl<'a> Entries<'a> {
             }
         }
         match open {
-            Some(line) => Err(Problem { line, message: "\"(\" isn't closed".into() }),
+            Some(line) => Err(TokenError { line, message: "\"(\" isn't closed".into() }),
             None => Ok(entry),
         }
     }
 }
 
 impl Iterator for Entries<'_> {
-    type Item = Result<Entry, Problem>;
+    type Item = Result<Entry, TokenError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {

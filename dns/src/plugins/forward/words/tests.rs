@@ -7,20 +7,20 @@ use std::time::Duration;
 use super::*;
 
 fn io(error: io::Error, by: By) -> String {
-    of(&Trouble::Io("127.0.0.1:53".parse().unwrap(), Arc::new(error)), by)
+    of(&UpstreamError::Io("127.0.0.1:53".parse().unwrap(), Arc::new(error)), by)
 }
 
 #[test]
 fn causes_are_told_as_go_tells_them() {
     let to = "127.0.0.1:53".parse().unwrap();
-    let silent = Trouble::Silent(to, Duration::from_secs(2));
+    let silent = UpstreamError::Silent(to, Duration::from_secs(2));
     assert_eq!(of(&silent, By::Udp), "read udp 127.0.0.1:0->127.0.0.1:53: i/o timeout");
     assert_eq!(of(&silent, By::Tcp), "read tcp 127.0.0.1:0->127.0.0.1:53: i/o timeout");
     assert_eq!(
-        of(&Trouble::Silent("[::1]:53".parse().unwrap(), Duration::ZERO), By::Udp),
+        of(&UpstreamError::Silent("[::1]:53".parse().unwrap(), Duration::ZERO), By::Udp),
         "read udp [::1]:0->[::1]:53: i/o timeout"
     );
-    assert_eq!(of(&Trouble::Closed(to), By::Tcp), "EOF");
+    assert_eq!(of(&UpstreamError::Closed(to), By::Tcp), "EOF");
     for (errno, by, says) in [
         (111, By::Udp, "read udp 127.0.0.1:0->127.0.0.1:53: read: connection refused"),
         (111, By::Tcp, "dial tcp 127.0.0.1:53: connect: connection refused"),

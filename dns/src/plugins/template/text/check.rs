@@ -1,13 +1,13 @@
 //! What can be known of a template before it runs: that the fields it asks for are there, that functions take as many
 //! values as they are given.
 
-use super::Wrong;
+use super::TemplateError;
 use super::format;
 use super::function::Function;
 use super::parser::{Base, Branch, BranchKind, Command, Node, Operand, Pipe};
 use super::value::{Kind, Thing, Value};
 
-pub(super) fn check(nodes: &[Node]) -> Result<(), Wrong> {
+pub(super) fn check(nodes: &[Node]) -> Result<(), TemplateError> {
     Check { dot: Kind::Thing(Thing::Root) }.nodes(nodes)
 }
 
@@ -17,14 +17,14 @@ struct Check {
 }
 
 impl Check {
-    fn nodes(self, nodes: &[Node]) -> Result<(), Wrong> {
+    fn nodes(self, nodes: &[Node]) -> Result<(), TemplateError> {
         for node in nodes {
             match node {
                 Node::Print(pipe) => {
                     let kind = self.pipe(pipe)?;
                     if let (Kind::Thing(thing), true) = (kind, pipe.variables.is_empty()) {
                         let text = format!("{} can't be written; ask for one of its fields", thing.name());
-                        return Err(Wrong::new(pipe.at, text));
+                        return Err(TemplateError::new(pipe.at, text));
                     }
                 }
                 Node::Branch(branch) => self.branch(branch)?,
@@ -34,7 +34,7 @@ impl Check {
         Ok(())
     }
 
-    fn branch(self, branch: &Branch) -> Result<(), Wrong> {
+    fn branch(self, branch: &Branch) -> Result<(), TemplateError> {
         let kind = self.pipe(&branch.pipe)?;
         let dot = match branch.kind {
             BranchKind::If => self.dot,
@@ -45,7 +45,7 @@ impl Check {
         self.nodes(&branch.otherwise)
     }
 
-    fn pipe(self, pipe: &Pipe) -> Result<Kind, Wrong> {
+    fn pipe(self, pipe: &Pipe) -> Result<Kind, TemplateError> {
         let mut kind = Kind::Unknown;
         for (n, command) in pipe.commands.iter().enumerate() {
             kind = self.command(command, usize::from(n > 0))?;
@@ -53,7 +53,7 @@ impl Check {
         Ok(kind)
     }
 
-    fn command(self, command: &Command, given: usize) -> Result<Kind, Wrong> {
+    fn command(self, command: &Command, given: usize) -> Result<Kind, TemplateError> {
         for arg in &command.args {
             self.operand(arg, 0)?;
         }
@@ -63,11 +63,11 @@ impl Check {
         if command.operand.fields.is_empty() {
             return Ok(Kind::Unknown);
         }
-        Err(Wrong::new(command.operand.at, format!("{} is a function, which has no fields", function.name())))
+        Err(TemplateError::new(command.operand.at, format!("{} is a function, which has no fields", function.name())))
     }
 
     /// An operand that is given `count` values.
-    fn operand(self, operand: &Operand, count: usize) -> Result<Kind, Wrong> {
+    fn operand(self, operand: &Operand, count: usize) -> Result<Kind, TemplateError> {
         let mut kind = match &operand.base {
             Base::Dot => self.dot,
             Base::Variable(name) if name.is_empty() => Kind::Thing(Thing::Root),
@@ -78,7 +78,7 @@ impl Check {
                 if function.takes(0) {
                     return Ok(Kind::Unknown);
                 }
-                return Err(Wrong::new(operand.at, format!("put ({} …) in parentheses", function.name())));
+                return Err(TemplateError::new(operand.at, format!("put ({} …) in parentheses", function.name())));
             }
             Base::Pipe(pipe) => self.pipe(pipe)?,
         };
@@ -86,7 +86,7 @@ impl Check {
             let is_last = n + 1 == operand.fields.len();
             if field == "Meta" && matches!(kind, Kind::Thing(Thing::Root) | Kind::Unknown) {
                 if kind == Kind::Thing(Thing::Root) && !(is_last && count == 1) {
-                    return Err(Wrong::new(operand.at, ".Meta takes one label, as .Meta \"plugin/label\""));
+                    return Err(TemplateError::new(operand.at, ".Meta takes one label, as .Meta \"plugin/label\""));
                 }
                 kind = Kind::Plain;
                 continue;
@@ -96,32 +96,32 @@ impl Check {
         Ok(kind)
     }
 
-    fn field(self, of: Kind, name: &str, at: usize) -> Result<Kind, Wrong> {
+    fn field(self, of: Kind, name: &str, at: usize) -> Result<Kind, TemplateError> {
         match of {
             Kind::Unknown => Ok(Kind::Unknown),
             Kind::Map => Ok(Kind::Plain),
-            Kind::Plain | Kind::List => Err(Wrong::new(at, format!("what .{name} is asked of has no fields"))),
+            Kind::Plain | Kind::List => Err(TemplateError::new(at, format!("what .{name} is asked of has no fields"))),
             Kind::Thing(thing) => match thing.fields().iter().find(|(known, _)| *known == name) {
                 Some((_, kind)) => Ok(*kind),
                 None => {
                     let known: Vec<_> = thing.fields().iter().map(|(known, _)| format!(".{known}")).collect();
                     let (of, known) = (thing.name(), known.join(", "));
-                    Err(Wrong::new(at, format!("{of} has no .{name} here; known are {known}")))
+                    Err(TemplateError::new(at, format!("{of} has no .{name} here; known are {known}")))
                 }
             },
         }
     }
 }
 
-fn check_call(function: Function, command: &Command, count: usize) -> Result<(), Wrong> {
+fn check_call(function: Function, command: &Command, count: usize) -> Result<(), TemplateError> {
     let at = command.operand.at;
     if !function.takes(count) {
-        return Err(Wrong::new(at, format!("{} does not take {count} values", function.name())));
+        return Err(TemplateError::new(at, format!("{} does not take {count} values", function.name())));
     }
     if let (Function::Printf, Some(Operand { base: Base::Literal(Value::Text(text)), at, .. })) =
         (function, command.args.first())
     {
-        format::check(text).map_err(|why| Wrong::new(*at, why))?;
+        format::check(text).map_err(|why| TemplateError::new(*at, why))?;
     }
     Ok(())
 }

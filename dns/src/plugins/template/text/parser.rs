@@ -1,6 +1,6 @@
 //! The tokens of a template become nodes.
 
-use super::Wrong;
+use super::TemplateError;
 use super::function::Function;
 use super::token::{Piece, Placed, Token};
 use super::value::Value;
@@ -71,13 +71,13 @@ pub(super) enum Base {
 }
 
 /// The nodes of a template of `length` bytes.
-pub(super) fn parse(pieces: Vec<Piece>, length: usize) -> Result<Vec<Node>, Wrong> {
+pub(super) fn parse(pieces: Vec<Piece>, length: usize) -> Result<Vec<Node>, TemplateError> {
     let mut parser = Parser { pieces: pieces.into_iter(), length, scope: Vec::new(), ranges: 0, depth: 0 };
     let (nodes, end) = parser.nodes()?;
     match end {
         End::Text => Ok(nodes),
-        End::Else(_, at) => Err(Wrong::new(at, "{{else}} without {{if}}, {{with}} or {{range}}")),
-        End::Closed(at) => Err(Wrong::new(at, "{{end}} without {{if}}, {{with}} or {{range}}")),
+        End::Else(_, at) => Err(TemplateError::new(at, "{{else}} without {{if}}, {{with}} or {{range}}")),
+        End::Closed(at) => Err(TemplateError::new(at, "{{end}} without {{if}}, {{with}} or {{range}}")),
     }
 }
 
@@ -99,7 +99,7 @@ struct Parser {
 }
 
 impl Parser {
-    fn nodes(&mut self) -> Result<(Vec<Node>, End), Wrong> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, End), TemplateError> {
         let mut nodes = Vec::new();
         while let Some(piece) = self.pieces.next() {
             let (tokens, at) = match piece {
@@ -109,7 +109,7 @@ impl Parser {
                 }
                 Piece::Action(tokens, at) => (tokens, at),
             };
-            let Some(first) = tokens.first() else { return Err(Wrong::new(at, "the action is empty")) };
+            let Some(first) = tokens.first() else { return Err(TemplateError::new(at, "the action is empty")) };
             let keyword = if let Token::Word(word) = &first.token { word.as_str() } else { "" };
             let behind = || tokens[1..].to_vec();
             match keyword {
@@ -119,12 +119,12 @@ impl Parser {
                 "else" => return Ok((nodes, End::Else(behind(), at))),
                 "end" if tokens.len() == 1 => return Ok((nodes, End::Closed(at))),
                 "break" | "continue" if tokens.len() == 1 && self.ranges == 0 => {
-                    return Err(Wrong::new(at, format!("{{{{{keyword}}}}} outside {{{{range}}}}")));
+                    return Err(TemplateError::new(at, format!("{{{{{keyword}}}}} outside {{{{range}}}}")));
                 }
                 "break" if tokens.len() == 1 => nodes.push(Node::Break),
                 "continue" if tokens.len() == 1 => nodes.push(Node::Continue),
                 "define" | "template" | "block" => {
-                    return Err(Wrong::new(at, format!("{keyword} is known from Go, but not supported here")));
+                    return Err(TemplateError::new(at, format!("{keyword} is known from Go, but not supported here")));
                 }
                 _ => nodes.push(Node::Print(self.whole_pipe(&tokens, 1, at)?)),
             }
@@ -132,7 +132,7 @@ impl Parser {
         Ok((nodes, End::Text))
     }
 
-    fn branch(&mut self, kind: BranchKind, tokens: Vec<Placed>, at: usize) -> Result<Node, Wrong> {
+    fn branch(&mut self, kind: BranchKind, tokens: Vec<Placed>, at: usize) -> Result<Node, TemplateError> {
         self.deeper(at)?;
         let variables = self.scope.len();
         let pipe = self.whole_pipe(&tokens, if kind == BranchKind::Range { 2 } else { 1 }, at)?;
@@ -141,7 +141,7 @@ impl Parser {
         self.ranges -= usize::from(kind == BranchKind::Range);
         let otherwise = match end {
             End::Closed(_) => Vec::new(),
-            End::Text => return Err(Wrong::new(at, "it has no {{end}}")),
+            End::Text => return Err(TemplateError::new(at, "it has no {{end}}")),
             End::Else(tokens, at) => self.otherwise(tokens, at)?,
         };
         self.scope.truncate(variables);
@@ -150,11 +150,11 @@ impl Parser {
     }
 
     /// What stands behind `else`: nodes, or one more branch that shares its `end`.
-    fn otherwise(&mut self, tokens: Vec<Placed>, at: usize) -> Result<Vec<Node>, Wrong> {
+    fn otherwise(&mut self, tokens: Vec<Placed>, at: usize) -> Result<Vec<Node>, TemplateError> {
         let kind = match tokens.first().map(|placed| &placed.token) {
             Some(Token::Word(word)) if word == "if" => Some(BranchKind::If),
             Some(Token::Word(word)) if word == "with" => Some(BranchKind::With),
-            Some(_) => return Err(Wrong::new(at, "behind else stands nothing, if or with")),
+            Some(_) => return Err(TemplateError::new(at, "behind else stands nothing, if or with")),
             None => None,
         };
         if let Some(kind) = kind {
@@ -163,35 +163,38 @@ impl Parser {
         let (nodes, end) = self.nodes()?;
         match end {
             End::Closed(_) => Ok(nodes),
-            End::Else(_, at) => Err(Wrong::new(at, "a second {{else}}")),
-            End::Text => Err(Wrong::new(at, "it has no {{end}}")),
+            End::Else(_, at) => Err(TemplateError::new(at, "a second {{else}}")),
+            End::Text => Err(TemplateError::new(at, "it has no {{end}}")),
         }
     }
 
-    fn deeper(&mut self, at: usize) -> Result<(), Wrong> {
+    fn deeper(&mut self, at: usize) -> Result<(), TemplateError> {
         self.depth += 1;
-        if self.depth > DEPTH { Err(Wrong::new(at, format!("more than {DEPTH} levels"))) } else { Ok(()) }
+        if self.depth > DEPTH { Err(TemplateError::new(at, format!("more than {DEPTH} levels"))) } else { Ok(()) }
     }
 
     /// A pipeline that is all of an action.
-    fn whole_pipe(&mut self, tokens: &[Placed], most: usize, at: usize) -> Result<Pipe, Wrong> {
+    fn whole_pipe(&mut self, tokens: &[Placed], most: usize, at: usize) -> Result<Pipe, TemplateError> {
         let mut rest = tokens;
         let pipe = self.pipe(&mut rest, most, at)?;
         match rest.first() {
             None => Ok(pipe),
-            Some(placed) => Err(Wrong::new(placed.at, "the parenthesis closes nothing")),
+            Some(placed) => Err(TemplateError::new(placed.at, "the parenthesis closes nothing")),
         }
     }
 
     /// A pipeline up to the end or a closing parenthesis; it may name up to `most` variables.
-    fn pipe(&mut self, rest: &mut &[Placed], most: usize, at: usize) -> Result<Pipe, Wrong> {
+    fn pipe(&mut self, rest: &mut &[Placed], most: usize, at: usize) -> Result<Pipe, TemplateError> {
         let mut pipe = Pipe { variables: Vec::new(), assigns: false, commands: Vec::new(), at };
         self.declaration(rest, most, &mut pipe)?;
         loop {
             let command = self.command(rest, at)?;
             let is_value = !matches!(command.operand.base, Base::Function(_)) && command.operand.fields.is_empty();
             if is_value && !pipe.commands.is_empty() {
-                return Err(Wrong::new(command.operand.at, "a value can't take another; a function must stand here"));
+                return Err(TemplateError::new(
+                    command.operand.at,
+                    "a value can't take another; a function must stand here",
+                ));
             }
             pipe.commands.push(command);
             match rest.first().map(|placed| &placed.token) {
@@ -206,7 +209,7 @@ impl Parser {
         Ok(pipe)
     }
 
-    fn declaration(&self, rest: &mut &[Placed], most: usize, pipe: &mut Pipe) -> Result<(), Wrong> {
+    fn declaration(&self, rest: &mut &[Placed], most: usize, pipe: &mut Pipe) -> Result<(), TemplateError> {
         let kinds: Vec<&Token> = rest.iter().take(4).map(|placed| &placed.token).collect();
         let (names, sign, taken) = match kinds.as_slice() {
             [Token::Variable(one), Token::Sign(sign @ (":=" | "=")), ..] => (vec![one], sign, 2),
@@ -217,10 +220,10 @@ impl Parser {
         };
         let at = rest[0].at;
         if names.len() > most {
-            return Err(Wrong::new(at, "only range gives two variables"));
+            return Err(TemplateError::new(at, "only range gives two variables"));
         }
         if let Some(unknown) = names.iter().find(|name| *sign == "=" && !self.scope.contains(name)) {
-            return Err(Wrong::new(at, format!("${unknown} is not there yet; write :=")));
+            return Err(TemplateError::new(at, format!("${unknown} is not there yet; write :=")));
         }
         pipe.variables = names.into_iter().cloned().collect();
         pipe.assigns = *sign == "=";
@@ -228,7 +231,7 @@ impl Parser {
         Ok(())
     }
 
-    fn command(&mut self, rest: &mut &[Placed], at: usize) -> Result<Command, Wrong> {
+    fn command(&mut self, rest: &mut &[Placed], at: usize) -> Result<Command, TemplateError> {
         let mut operands = Vec::new();
         while let Some(placed) = rest.first() {
             if matches!(placed.token, Token::Sign("|" | ")")) {
@@ -238,17 +241,17 @@ impl Parser {
         }
         let at = rest.first().map_or(if at == 0 { 0 } else { at.min(self.length) }, |placed| placed.at);
         let mut operands = operands.into_iter();
-        let operand = operands.next().ok_or_else(|| Wrong::new(at, "a value is missing"))?;
+        let operand = operands.next().ok_or_else(|| TemplateError::new(at, "a value is missing"))?;
         let args: Vec<Operand> = operands.collect();
         let is_method = operand.fields.last().is_some_and(|field| field == "Meta");
         if let (false, Some(arg), false) = (matches!(operand.base, Base::Function(_)), args.first(), is_method) {
-            return Err(Wrong::new(arg.at, "only a function takes values"));
+            return Err(TemplateError::new(arg.at, "only a function takes values"));
         }
         Ok(Command { operand, args })
     }
 
-    fn operand(&mut self, rest: &mut &[Placed]) -> Result<Operand, Wrong> {
-        let Some(placed) = rest.first() else { return Err(Wrong::new(self.length, "a value is missing")) };
+    fn operand(&mut self, rest: &mut &[Placed]) -> Result<Operand, TemplateError> {
+        let Some(placed) = rest.first() else { return Err(TemplateError::new(self.length, "a value is missing")) };
         let at = placed.at;
         *rest = &rest[1..];
         let mut fields = Vec::new();
@@ -259,14 +262,14 @@ impl Parser {
                 Base::Dot
             }
             Token::Variable(name) if name.is_empty() || self.scope.contains(name) => Base::Variable(name.clone()),
-            Token::Variable(name) => return Err(Wrong::new(at, format!("${name} is not there"))),
+            Token::Variable(name) => return Err(TemplateError::new(at, format!("${name} is not there"))),
             Token::Text(text) => Base::Literal(Value::Text(text.clone())),
             Token::Number(number) => Base::Literal(Value::Number(*number)),
             Token::Word(word) => match word.as_str() {
                 "true" => Base::Literal(Value::Bool(true)),
                 "false" => Base::Literal(Value::Bool(false)),
                 "nil" => Base::Literal(Value::Nothing),
-                name => Base::Function(Function::named(name).map_err(|why| Wrong::new(at, why))?),
+                name => Base::Function(Function::named(name).map_err(|why| TemplateError::new(at, why))?),
             },
             Token::Sign("(") => {
                 self.deeper(at)?;
@@ -274,11 +277,11 @@ impl Parser {
                 self.depth -= 1;
                 match rest.first().map(|placed| &placed.token) {
                     Some(Token::Sign(")")) => *rest = &rest[1..],
-                    _ => return Err(Wrong::new(at, "the parenthesis is not closed")),
+                    _ => return Err(TemplateError::new(at, "the parenthesis is not closed")),
                 }
                 Base::Pipe(Box::new(pipe))
             }
-            Token::Sign(sign) => return Err(Wrong::new(at, format!("{sign} can't stand here"))),
+            Token::Sign(sign) => return Err(TemplateError::new(at, format!("{sign} can't stand here"))),
         };
         while let Some(Placed { token: Token::Field(name), is_joined: true, .. }) = rest.first() {
             fields.push(name.clone());

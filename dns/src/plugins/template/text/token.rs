@@ -1,6 +1,6 @@
 //! A template in pieces: text, and the tokens of each action.
 
-use super::Wrong;
+use super::TemplateError;
 
 /// A token of an action.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +36,7 @@ pub(super) enum Piece {
 }
 
 /// Takes a template to pieces; also gives it back as Go shows it, without blanks at the ends of actions.
-pub(super) fn read(source: &str) -> Result<(Vec<Piece>, String), Wrong> {
+pub(super) fn read(source: &str) -> Result<(Vec<Piece>, String), TemplateError> {
     let mut pieces = Vec::new();
     let mut shown = String::new();
     let mut at = 0;
@@ -60,10 +60,11 @@ pub(super) fn read(source: &str) -> Result<(Vec<Piece>, String), Wrong> {
         let trimmed = source[inside..].trim_start_matches(BLANK);
         if trimmed.starts_with("/*") {
             let start = source.len() - trimmed.len();
-            let end = trimmed.find("*/").ok_or_else(|| Wrong::new(start, "the comment has no */"))?;
+            let end = trimmed.find("*/").ok_or_else(|| TemplateError::new(start, "the comment has no */"))?;
             let after = trimmed[end + 2..].trim_start_matches(BLANK);
             let (after, does) = after.strip_prefix('-').map_or((after, false), |after| (after, true));
-            let after = after.strip_prefix("}}").ok_or_else(|| Wrong::new(start, "a comment ends with */}}"))?;
+            let after =
+                after.strip_prefix("}}").ok_or_else(|| TemplateError::new(start, "a comment ends with */}}"))?;
             (at, trims) = (source.len() - after.len(), does);
             continue;
         }
@@ -87,12 +88,12 @@ fn push_text(text: &str, pieces: &mut Vec<Piece>, shown: &mut String) {
 }
 
 /// The tokens from `at` up to the end of the action; where it ends, and whether it eats the blanks behind it.
-fn action_tokens(source: &str, begin: usize, mut at: usize) -> Result<(Vec<Placed>, usize, bool), Wrong> {
+fn action_tokens(source: &str, begin: usize, mut at: usize) -> Result<(Vec<Placed>, usize, bool), TemplateError> {
     let mut tokens: Vec<Placed> = Vec::new();
     let mut end_of_last = usize::MAX;
     loop {
         let rest = &source[at..];
-        let Some(c) = rest.chars().next() else { return Err(Wrong::new(begin, "the action has no }}")) };
+        let Some(c) = rest.chars().next() else { return Err(TemplateError::new(begin, "the action has no }}")) };
         if rest.starts_with("}}") {
             return Ok((tokens, at, false));
         }
@@ -117,7 +118,7 @@ fn word(text: &str) -> &str {
 }
 
 /// The token that begins here, and its length.
-fn token(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
+fn token(rest: &str, at: usize) -> Result<(Token, usize), TemplateError> {
     for sign in [":=", "=", "(", ")", "|", ","] {
         if rest.starts_with(sign) {
             return Ok((Token::Sign(sign), sign.len()));
@@ -128,14 +129,14 @@ fn token(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
     let tail = chars.as_str();
     let begins_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
     match first {
-        '.' if begins_number(tail) => Err(Wrong::new(at, "numbers with a fraction are not here")),
+        '.' if begins_number(tail) => Err(TemplateError::new(at, "numbers with a fraction are not here")),
         '.' => match word(tail) {
             "" => Ok((Token::Dot, 1)),
             name => Ok((Token::Field(name.to_owned()), 1 + name.len())),
         },
         '$' => Ok((Token::Variable(word(tail).to_owned()), 1 + word(tail).len())),
         '`' => {
-            let end = tail.find('`').ok_or_else(|| Wrong::new(at, "the text has no closing `"))?;
+            let end = tail.find('`').ok_or_else(|| TemplateError::new(at, "the text has no closing `"))?;
             Ok((Token::Text(tail[..end].to_owned()), end + 2))
         }
         '"' | '\'' => quoted(rest, first, at),
@@ -144,12 +145,12 @@ fn token(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
             let name = word(rest);
             Ok((Token::Word(name.to_owned()), name.len()))
         }
-        _ => Err(Wrong::new(at, format!("{first:?} has no meaning here"))),
+        _ => Err(TemplateError::new(at, format!("{first:?} has no meaning here"))),
     }
 }
 
 /// A text in quotes, or a character as its number.
-fn quoted(rest: &str, quote: char, at: usize) -> Result<(Token, usize), Wrong> {
+fn quoted(rest: &str, quote: char, at: usize) -> Result<(Token, usize), TemplateError> {
     let mut text = String::new();
     let mut chars = rest.char_indices().skip(1);
     while let Some((here, c)) = chars.next() {
@@ -158,7 +159,7 @@ fn quoted(rest: &str, quote: char, at: usize) -> Result<(Token, usize), Wrong> {
             let token = match (quote, inside.next(), inside.next()) {
                 ('"', ..) => Token::Text(text),
                 (_, Some(only), None) => Token::Number(i128::from(u32::from(only))),
-                _ => return Err(Wrong::new(at, "there must be one character between ' and '")),
+                _ => return Err(TemplateError::new(at, "there must be one character between ' and '")),
             };
             return Ok((token, here + 1));
         }
@@ -166,7 +167,7 @@ fn quoted(rest: &str, quote: char, at: usize) -> Result<(Token, usize), Wrong> {
             text.push(c);
             continue;
         }
-        let (_, escaped) = chars.next().ok_or_else(|| Wrong::new(at, "the text has no closing quote"))?;
+        let (_, escaped) = chars.next().ok_or_else(|| TemplateError::new(at, "the text has no closing quote"))?;
         let mut hex = |digits: usize| {
             let code: String = chars.by_ref().take(digits).map(|(_, digit)| digit).collect();
             u32::from_str_radix(&code, 16).ok().and_then(char::from_u32)
@@ -176,15 +177,15 @@ fn quoted(rest: &str, quote: char, at: usize) -> Result<(Token, usize), Wrong> {
             't' => '\t',
             'r' => '\r',
             '\\' | '"' | '\'' => escaped,
-            'x' => hex(2).ok_or_else(|| Wrong::new(at + here, "\\x needs two hexadecimal digits"))?,
-            'u' => hex(4).ok_or_else(|| Wrong::new(at + here, "\\u needs four hexadecimal digits"))?,
-            other => return Err(Wrong::new(at + here, format!("\\{other} is no escape"))),
+            'x' => hex(2).ok_or_else(|| TemplateError::new(at + here, "\\x needs two hexadecimal digits"))?,
+            'u' => hex(4).ok_or_else(|| TemplateError::new(at + here, "\\u needs four hexadecimal digits"))?,
+            other => return Err(TemplateError::new(at + here, format!("\\{other} is no escape"))),
         });
     }
-    Err(Wrong::new(at, "the text has no closing quote"))
+    Err(TemplateError::new(at, "the text has no closing quote"))
 }
 
-fn number(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
+fn number(rest: &str, at: usize) -> Result<(Token, usize), TemplateError> {
     let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-._".contains(c))).unwrap_or(rest.len());
     let text = &rest[..end];
     let digits = text.trim_start_matches(['+', '-']).replace('_', "").to_ascii_lowercase();
@@ -198,6 +199,6 @@ fn number(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
     match i64::from_str_radix(digits, radix) {
         Ok(number) if text.starts_with('-') => Ok((Token::Number(-i128::from(number)), end)),
         Ok(number) => Ok((Token::Number(number.into()), end)),
-        Err(_) => Err(Wrong::new(at, format!("{text} is no whole number"))),
+        Err(_) => Err(TemplateError::new(at, format!("{text} is no whole number"))),
     }
 }

@@ -1,17 +1,17 @@
 //! What can be known of an expression before it runs: that its operators are given what they can work with.
 
-use super::Wrong;
+use super::ExpressionError;
 use super::parser::{Expr, Node};
 use super::value::Kind;
 
 /// # Errors
 /// An operator or function is given what it can't take, or the whole is no truth value.
-pub(super) fn check(expr: &Expr) -> Result<(), Wrong> {
+pub(super) fn check(expr: &Expr) -> Result<(), ExpressionError> {
     let kind = Check { variables: Vec::new() }.kind(expr)?;
     if kind.may_be(Kind::Bool) {
         return Ok(());
     }
-    Err(Wrong::new(0, format!("it is {kind}, not true or false: no question would be taken")))
+    Err(ExpressionError::new(0, format!("it is {kind}, not true or false: no question would be taken")))
 }
 
 struct Check {
@@ -19,7 +19,7 @@ struct Check {
 }
 
 impl Check {
-    fn kind(&mut self, expr: &Expr) -> Result<Kind, Wrong> {
+    fn kind(&mut self, expr: &Expr) -> Result<Kind, ExpressionError> {
         Ok(match &expr.node {
             Node::Literal(value) => value.kind(),
             Node::List(items) => {
@@ -57,7 +57,7 @@ impl Check {
                 }
                 let kind = self.kind(of)?;
                 if !kind.may_be(Kind::List) && kind != Kind::Text {
-                    return Err(Wrong::new(of.at, format!("{kind} has no parts")));
+                    return Err(ExpressionError::new(of.at, format!("{kind} has no parts")));
                 }
                 kind
             }
@@ -82,21 +82,21 @@ impl Check {
         })
     }
 
-    fn must_be(&mut self, expr: &Expr, wanted: Kind, what: &str) -> Result<Kind, Wrong> {
+    fn must_be(&mut self, expr: &Expr, wanted: Kind, what: &str) -> Result<Kind, ExpressionError> {
         let kind = self.kind(expr)?;
-        if kind.may_be(wanted) { Ok(kind) } else { Err(Wrong::new(expr.at, format!("{what}, not {kind}"))) }
+        if kind.may_be(wanted) { Ok(kind) } else { Err(ExpressionError::new(expr.at, format!("{what}, not {kind}"))) }
     }
 
-    fn must_be_number(&mut self, expr: &Expr, sign: &str) -> Result<Kind, Wrong> {
+    fn must_be_number(&mut self, expr: &Expr, sign: &str) -> Result<Kind, ExpressionError> {
         let kind = self.kind(expr)?;
         if kind.may_be_number() {
             Ok(kind)
         } else {
-            Err(Wrong::new(expr.at, format!("{sign} takes numbers, not {kind}")))
+            Err(ExpressionError::new(expr.at, format!("{sign} takes numbers, not {kind}")))
         }
     }
 
-    fn binary(&mut self, sign: &str, left: &Expr, right: &Expr, at: usize) -> Result<Kind, Wrong> {
+    fn binary(&mut self, sign: &str, left: &Expr, right: &Expr, at: usize) -> Result<Kind, ExpressionError> {
         match sign {
             "and" | "&&" | "or" | "||" => {
                 self.must_be(left, Kind::Bool, &format!("{sign} takes truth values"))?;
@@ -125,7 +125,7 @@ impl Check {
                 let is_equality = matches!(sign, "==" | "!=");
                 let has_nil = of == Kind::Nil || to == Kind::Nil;
                 if !(are_numbers || are_texts || (is_equality && (has_nil || of.may_be(to)))) {
-                    return Err(Wrong::new(at, format!("{sign} can't take {of} and {to}")));
+                    return Err(ExpressionError::new(at, format!("{sign} can't take {of} and {to}")));
                 }
                 Ok(match sign {
                     "+" if of == to => of,
@@ -151,7 +151,7 @@ impl Kind {
         other
     }
 
-    fn ok(self) -> Result<Kind, Wrong> {
+    fn ok(self) -> Result<Kind, ExpressionError> {
         Ok(self)
     }
 }

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use regex::Regex;
 
-use super::Wrong;
+use super::ExpressionError;
 use super::function::{Function, network};
 use super::token::{Placed, Token};
 use super::value::Value;
@@ -64,12 +64,12 @@ fn precedence(sign: &str) -> Option<u16> {
     })
 }
 
-pub(super) fn parse(tokens: Vec<Placed>, length: usize) -> Result<Expr, Wrong> {
+pub(super) fn parse(tokens: Vec<Placed>, length: usize) -> Result<Expr, ExpressionError> {
     let mut parser = Parser { tokens, next: 0, length, depth: 0, parts: 0, items: 0, variables: Vec::new() };
     let expr = parser.sequence()?;
     match parser.tokens.get(parser.next) {
         None => Ok(expr),
-        Some(placed) => Err(Wrong::new(placed.at, format!("{} is not expected here", shown(&placed.token)))),
+        Some(placed) => Err(ExpressionError::new(placed.at, format!("{} is not expected here", shown(&placed.token)))),
     }
 }
 
@@ -113,31 +113,31 @@ impl Parser {
         is_next
     }
 
-    fn expect(&mut self, sign: &str) -> Result<(), Wrong> {
+    fn expect(&mut self, sign: &str) -> Result<(), ExpressionError> {
         if self.takes(sign) {
             return Ok(());
         }
         let found = self.tokens.get(self.next).map_or("the end".to_owned(), |placed| shown(&placed.token));
-        Err(Wrong::new(self.at(), format!("{sign} is expected here, not {found}")))
+        Err(ExpressionError::new(self.at(), format!("{sign} is expected here, not {found}")))
     }
 
-    fn expr(&mut self, node: Node, at: usize) -> Result<Expr, Wrong> {
+    fn expr(&mut self, node: Node, at: usize) -> Result<Expr, ExpressionError> {
         self.parts += 1;
         if self.parts > PARTS {
-            return Err(Wrong::new(at, format!("the expression has more than {PARTS} parts")));
+            return Err(ExpressionError::new(at, format!("the expression has more than {PARTS} parts")));
         }
         Ok(Expr { node, at })
     }
 
     /// An expression, in front of which variables may be named.
-    fn sequence(&mut self) -> Result<Expr, Wrong> {
+    fn sequence(&mut self) -> Result<Expr, ExpressionError> {
         let at = self.at();
         if !self.takes("let") {
             return self.expression(0);
         }
         self.deeper()?;
         let Some(Token::Word(name)) = self.tokens.get(self.next).map(|placed| placed.token.clone()) else {
-            return Err(Wrong::new(self.at(), "the name of a variable is expected here"));
+            return Err(ExpressionError::new(self.at(), "the name of a variable is expected here"));
         };
         self.next += 1;
         self.expect("=")?;
@@ -150,15 +150,15 @@ impl Parser {
         self.expr(Node::Let(Box::new(value), Box::new(body)), at)
     }
 
-    fn deeper(&mut self) -> Result<(), Wrong> {
+    fn deeper(&mut self) -> Result<(), ExpressionError> {
         self.depth += 1;
         if self.depth > DEPTH {
-            return Err(Wrong::new(self.at(), format!("more than {DEPTH} levels")));
+            return Err(ExpressionError::new(self.at(), format!("more than {DEPTH} levels")));
         }
         Ok(())
     }
 
-    fn expression(&mut self, least: u16) -> Result<Expr, Wrong> {
+    fn expression(&mut self, least: u16) -> Result<Expr, ExpressionError> {
         self.deeper()?;
         let mut left = self.primary()?;
         loop {
@@ -194,7 +194,7 @@ impl Parser {
         Ok(left)
     }
 
-    fn conditional(&mut self, condition: Expr) -> Result<Expr, Wrong> {
+    fn conditional(&mut self, condition: Expr) -> Result<Expr, ExpressionError> {
         let at = self.at();
         self.expect("?")?;
         let yes = self.expression(0)?;
@@ -203,10 +203,10 @@ impl Parser {
         self.expr(Node::Conditional(Box::new([condition, yes, no])), at)
     }
 
-    fn binary(&mut self, sign: &'static str, left: Expr, right: Expr, at: usize) -> Result<Expr, Wrong> {
+    fn binary(&mut self, sign: &'static str, left: Expr, right: Expr, at: usize) -> Result<Expr, ExpressionError> {
         let node = match (sign, &right.node) {
             ("matches", Node::Literal(Value::Text(text))) => {
-                let pattern = pattern::compile(text).map_err(|why| Wrong::new(right.at, why))?;
+                let pattern = pattern::compile(text).map_err(|why| ExpressionError::new(right.at, why))?;
                 Node::Matches(Box::new(left), pattern)
             }
             _ => Node::Binary(sign, Box::new(left), Box::new(right)),
@@ -215,29 +215,37 @@ impl Parser {
     }
 
     /// A comparison. `a < b < c` would mean that both are so.
-    fn comparison(&mut self, left: Expr, sign: &'static str, precedence: u16, at: usize) -> Result<Expr, Wrong> {
+    fn comparison(
+        &mut self,
+        left: Expr,
+        sign: &'static str,
+        precedence: u16,
+        at: usize,
+    ) -> Result<Expr, ExpressionError> {
         let right = self.expression(precedence + 1)?;
         if self.sign().is_some_and(|next| COMPARISONS.contains(&next)) {
             let text = "comparisons in a row are known from expr, but not supported here: join them by and";
-            return Err(Wrong::new(self.at(), text));
+            return Err(ExpressionError::new(self.at(), text));
         }
         self.binary(sign, left, right, at)
     }
 
     /// `value | function(…)`: the value is the function's first.
-    fn piped(&mut self, first: Expr) -> Result<Expr, Wrong> {
+    fn piped(&mut self, first: Expr) -> Result<Expr, ExpressionError> {
         let at = self.at();
         let Some(Token::Word(name)) = self.tokens.get(self.next).map(|placed| placed.token.clone()) else {
-            return Err(Wrong::new(at, "behind | a function is expected"));
+            return Err(ExpressionError::new(at, "behind | a function is expected"));
         };
         self.next += 1;
         let call = self.call(&name, vec![first], at)?;
         self.postfix(call)
     }
 
-    fn primary(&mut self) -> Result<Expr, Wrong> {
+    fn primary(&mut self) -> Result<Expr, ExpressionError> {
         let at = self.at();
-        let Some(placed) = self.tokens.get(self.next) else { return Err(Wrong::new(at, "a value is expected here")) };
+        let Some(placed) = self.tokens.get(self.next) else {
+            return Err(ExpressionError::new(at, "a value is expected here"));
+        };
         let token = placed.token.clone();
         self.next += 1;
         let expr = match token {
@@ -259,12 +267,16 @@ impl Parser {
                 self.expr(Node::List(items), at)?
             }
             Token::Sign("#") if self.items > 0 => self.expr(Node::Item, at)?,
-            Token::Sign("#") => return Err(Wrong::new(at, "# is an item of a list, in all(list, # …) and the like")),
-            Token::Sign("{") => return Err(Wrong::new(at, "maps are known from expr, but not supported here")),
-            Token::Sign(sign @ ("if" | "::")) => {
-                return Err(Wrong::new(at, format!("{sign} is known from expr, but not supported here")));
+            Token::Sign("#") => {
+                return Err(ExpressionError::new(at, "# is an item of a list, in all(list, # …) and the like"));
             }
-            Token::Sign(sign) => return Err(Wrong::new(at, format!("{sign} is not expected here"))),
+            Token::Sign("{") => {
+                return Err(ExpressionError::new(at, "maps are known from expr, but not supported here"));
+            }
+            Token::Sign(sign @ ("if" | "::")) => {
+                return Err(ExpressionError::new(at, format!("{sign} is known from expr, but not supported here")));
+            }
+            Token::Sign(sign) => return Err(ExpressionError::new(at, format!("{sign} is not expected here"))),
             Token::Text(text) => self.expr(Node::Literal(Value::Text(text)), at)?,
             Token::Int(number) => self.expr(Node::Literal(Value::Int(number)), at)?,
             Token::Float(number) => self.expr(Node::Literal(Value::Float(number)), at)?,
@@ -273,7 +285,7 @@ impl Parser {
         self.postfix(expr)
     }
 
-    fn word(&mut self, word: &str, at: usize) -> Result<Expr, Wrong> {
+    fn word(&mut self, word: &str, at: usize) -> Result<Expr, ExpressionError> {
         let node = match word {
             "true" => Node::Literal(Value::Bool(true)),
             "false" => Node::Literal(Value::Bool(false)),
@@ -282,16 +294,21 @@ impl Parser {
             _ => match self.variables.iter().rposition(|known| known == word) {
                 Some(place) => Node::Variable(place),
                 None if Function::named(word).is_ok() => {
-                    return Err(Wrong::new(at, format!("{word} is a function; write {word}()")));
+                    return Err(ExpressionError::new(at, format!("{word} is a function; write {word}()")));
                 }
-                None => return Err(Wrong::new(at, format!("there is nothing called {word}; text stands in quotes"))),
+                None => {
+                    return Err(ExpressionError::new(
+                        at,
+                        format!("there is nothing called {word}; text stands in quotes"),
+                    ));
+                }
             },
         };
         self.expr(node, at)
     }
 
     /// Values between commas, up to a bracket.
-    fn values(&mut self, close: &str) -> Result<Vec<Expr>, Wrong> {
+    fn values(&mut self, close: &str) -> Result<Vec<Expr>, ExpressionError> {
         let mut values = Vec::new();
         while !self.takes(close) {
             if !values.is_empty() {
@@ -306,29 +323,29 @@ impl Parser {
         Ok(values)
     }
 
-    fn call(&mut self, name: &str, mut args: Vec<Expr>, at: usize) -> Result<Expr, Wrong> {
+    fn call(&mut self, name: &str, mut args: Vec<Expr>, at: usize) -> Result<Expr, ExpressionError> {
         self.expect("(")?;
         if let Some(each) = EACH.into_iter().find(|known| *known == name) {
             return self.each(each, args.pop(), at);
         }
-        let function = Function::named(name).map_err(|why| Wrong::new(at, why))?;
+        let function = Function::named(name).map_err(|why| ExpressionError::new(at, why))?;
         args.extend(self.values(")")?);
         let (takes, least, _) = function.signature();
         if !(least..=takes.len()).contains(&args.len()) {
             let takes = if least == takes.len() { least.to_string() } else { format!("{least} to {}", takes.len()) };
-            return Err(Wrong::new(at, format!("{name} takes {takes} values, has {}", args.len())));
+            return Err(ExpressionError::new(at, format!("{name} takes {takes} values, has {}", args.len())));
         }
         if let (Function::InCidr, [_, Expr { node: Node::Literal(Value::Text(text)), at: place }]) =
             (function, &args[..])
         {
-            let net = network(text).map_err(|why| Wrong::new(*place, why))?;
+            let net = network(text).map_err(|why| ExpressionError::new(*place, why))?;
             let address = args.swap_remove(0);
             return self.expr(Node::Within(Box::new(address), net), at);
         }
         self.expr(Node::Call(function, args), at)
     }
 
-    fn each(&mut self, each: &'static str, given: Option<Expr>, at: usize) -> Result<Expr, Wrong> {
+    fn each(&mut self, each: &'static str, given: Option<Expr>, at: usize) -> Result<Expr, ExpressionError> {
         let list = match given {
             Some(list) => list,
             None => {
@@ -348,11 +365,11 @@ impl Parser {
         self.expr(Node::Each(each, Box::new(list), Box::new(of)), at)
     }
 
-    fn postfix(&mut self, mut expr: Expr) -> Result<Expr, Wrong> {
+    fn postfix(&mut self, mut expr: Expr) -> Result<Expr, ExpressionError> {
         loop {
             let at = self.at();
             if matches!(self.sign(), Some("." | "?.")) {
-                return Err(Wrong::new(at, "fields are known from expr, but nothing here has any"));
+                return Err(ExpressionError::new(at, "fields are known from expr, but nothing here has any"));
             }
             if !self.takes("[") {
                 return Ok(expr);
@@ -364,7 +381,7 @@ impl Parser {
             } else if let Some(index) = from {
                 Node::Index(Box::new(expr), index)
             } else {
-                return Err(Wrong::new(at, "an index is expected in the brackets"));
+                return Err(ExpressionError::new(at, "an index is expected in the brackets"));
             };
             self.expect("]")?;
             expr = self.expr(node, at)?;

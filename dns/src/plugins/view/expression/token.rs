@@ -1,6 +1,6 @@
 //! An expression in tokens.
 
-use super::Wrong;
+use super::ExpressionError;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
@@ -26,7 +26,7 @@ const SIGNS: [&str; 34] = [
 const WORDS: [&str; 11] =
     ["not", "in", "or", "and", "matches", "contains", "startsWith", "endsWith", "let", "if", "else"];
 
-pub(super) fn read(text: &str) -> Result<Vec<Placed>, Wrong> {
+pub(super) fn read(text: &str) -> Result<Vec<Placed>, ExpressionError> {
     let mut tokens = Vec::new();
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
@@ -36,7 +36,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Placed>, Wrong> {
             continue;
         }
         if let Some(comment) = rest.strip_prefix("/*") {
-            let end = comment.find("*/").ok_or_else(|| Wrong::new(at, "the comment has no */"))?;
+            let end = comment.find("*/").ok_or_else(|| ExpressionError::new(at, "the comment has no */"))?;
             at += end + 4;
             continue;
         }
@@ -51,12 +51,12 @@ pub(super) fn read(text: &str) -> Result<Vec<Placed>, Wrong> {
     Ok(tokens)
 }
 
-fn token(rest: &str, c: char, at: usize) -> Result<(Token, usize), Wrong> {
+fn token(rest: &str, c: char, at: usize) -> Result<(Token, usize), ExpressionError> {
     let digit_behind = |text: &str| text[1..].starts_with(|c: char| c.is_ascii_digit());
     match c {
         '\'' | '"' => quoted(rest, c, at),
         '`' => {
-            let end = rest[1..].find('`').ok_or_else(|| Wrong::new(at, "the text has no closing `"))?;
+            let end = rest[1..].find('`').ok_or_else(|| ExpressionError::new(at, "the text has no closing `"))?;
             Ok((Token::Text(rest[1..=end].to_owned()), end + 2))
         }
         '#' => {
@@ -64,11 +64,11 @@ fn token(rest: &str, c: char, at: usize) -> Result<(Token, usize), Wrong> {
             if name.is_empty() {
                 Ok((Token::Sign("#"), 1))
             } else {
-                Err(Wrong::new(at, format!("#{name} is known from expr, but not supported here")))
+                Err(ExpressionError::new(at, format!("#{name} is known from expr, but not supported here")))
             }
         }
         'b' | 'B' if rest[1..].starts_with(['\'', '"']) => {
-            Err(Wrong::new(at, "bytes (b\"…\") are known from expr, but not supported here"))
+            Err(ExpressionError::new(at, "bytes (b\"…\") are known from expr, but not supported here"))
         }
         '0'..='9' => number(rest, at),
         '.' if digit_behind(rest) => number(rest, at),
@@ -81,7 +81,7 @@ fn token(rest: &str, c: char, at: usize) -> Result<(Token, usize), Wrong> {
         }
         _ => match SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
             Some(sign) => Ok((Token::Sign(sign), sign.len())),
-            None => Err(Wrong::new(at, format!("{c:?} has no meaning here"))),
+            None => Err(ExpressionError::new(at, format!("{c:?} has no meaning here"))),
         },
     }
 }
@@ -91,7 +91,7 @@ fn word(text: &str) -> &str {
     &text[..end]
 }
 
-fn number(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
+fn number(rest: &str, at: usize) -> Result<(Token, usize), ExpressionError> {
     let lower = rest.to_ascii_lowercase();
     let radix = match lower.get(..2) {
         Some("0x") => 16,
@@ -117,7 +117,7 @@ fn number(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
             end = run(end);
         }
     }
-    let wrong = || Wrong::new(at, format!("{} is no number", &rest[..end]));
+    let wrong = || ExpressionError::new(at, format!("{} is no number", &rest[..end]));
     if !word(&rest[end..]).is_empty() {
         return Err(wrong());
     }
@@ -131,7 +131,7 @@ fn number(rest: &str, at: usize) -> Result<(Token, usize), Wrong> {
     Ok((token, end))
 }
 
-fn quoted(rest: &str, quote: char, at: usize) -> Result<(Token, usize), Wrong> {
+fn quoted(rest: &str, quote: char, at: usize) -> Result<(Token, usize), ExpressionError> {
     let mut text = String::new();
     let mut chars = rest.char_indices().skip(1);
     while let Some((here, c)) = chars.next() {
@@ -162,8 +162,11 @@ fn quoted(rest: &str, quote: char, at: usize) -> Result<(Token, usize), Wrong> {
             _ => None,
         };
         text.push(found.ok_or_else(|| {
-            Wrong::new(at + here, format!("\\{escaped} is no escape; write \\\\ for a backslash, as in '\\\\.'"))
+            ExpressionError::new(
+                at + here,
+                format!("\\{escaped} is no escape; write \\\\ for a backslash, as in '\\\\.'"),
+            )
         })?);
     }
-    Err(Wrong::new(at, "the text has no closing quote"))
+    Err(ExpressionError::new(at, "the text has no closing quote"))
 }
