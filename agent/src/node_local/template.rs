@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bowline_cluster::object::ObjectName;
 use bowline_dns::corefile::kube_dns::KubeDns;
-use bowline_dns::corefile::{SourceLine, CorefileError, node_cache};
+use bowline_dns::corefile::{CorefileError, SourceLine, node_cache};
 use bowline_dns::feed::Feed;
 
 use super::config::{DOMAIN, NAMESPACE, NodeLocalConfig};
