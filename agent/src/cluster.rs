@@ -148,8 +148,8 @@ impl Cluster {
         for (kind, count) in counts {
             self.metrics.set_objects(&self.name, kind, count);
         }
-        self.counts.problems.set((inner.state.problems().len() + remarks) as i64);
-        self.counts.policies.set(s.network_policies.len() as i64);
+        self.counts.problems.set((inner.state.problems().len() + remarks) as f64);
+        self.counts.policies.set(s.network_policies.len() as f64);
         self.counts.away.set(inner.age().as_secs_f64());
     }
 
@@ -309,7 +309,7 @@ impl Sink for Cluster {
             Update::All(_) => {
                 is_whole = true;
                 inner.known = Known::Whole;
-                self.counts.up.set(i64::from(inner.state.away().is_none()));
+                self.counts.up.set(f64::from(u8::from(inner.state.away().is_none())));
             }
             Update::Some { read_at: at, triggered: slices, .. } => {
                 read_at = Some(*at);
@@ -318,11 +318,11 @@ impl Sink for Cluster {
             Update::Away(why) => {
                 tracing::warn!(cluster = %self.name, %why, "the state cannot be read; all that is known stays in force");
                 inner.stale_since.get_or_insert_with(Instant::now);
-                self.counts.up.set(0);
+                self.counts.up.set(0.0);
             }
             Update::Back => {
                 tracing::info!(cluster = %self.name, "the state can be read again");
-                self.counts.up.set(1);
+                self.counts.up.set(1.0);
             }
             Update::Problems(_) => {}
         }

@@ -3,22 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::serve::Listener;
 use bowline_cluster::span::human;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
+use bowline_observe::pages::{self, Page};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::Agent;
 use crate::address::{Bind, collide};
@@ -28,39 +20,33 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How often the same reason is told.
 const SAY: Duration = Duration::from_secs(60);
 
-/// So many connections at a time for each address: the health address is open to everybody, and the agent
-/// needs its file descriptors.
-const CONNECTIONS: usize = 64;
-/// A connection on which nothing comes for so long is closed.
-const IDLE: Duration = Duration::from_secs(10);
-
-/// Runs what takes the agent's lock where it holds up nobody.
-async fn ask<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(ask).await.ok()
+/// Makes a page where it holds up nobody: it takes the agent's locks.
+async fn made(make: impl FnOnce() -> Page + Send + 'static) -> Page {
+    // It fails with the process only.
+    tokio::task::spawn_blocking(make).await.unwrap_or_else(|_| Page::text(500, ""))
 }
 
-/// The routes of the metrics address.
-pub(crate) fn metrics(agent: Arc<Agent>) -> Router {
-    const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let page = move || async move {
-        match ask(move || agent.metrics_page()).await {
-            Some(Ok(page)) => ([(header::CONTENT_TYPE, OPENMETRICS)], page).into_response(),
-            _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        }
-    };
-    Router::new().route("/metrics", get(page))
+/// The page at a path of the metrics address.
+pub(crate) async fn metrics(agent: Arc<Agent>, path: String) -> Page {
+    match &*path {
+        "/metrics" => made(move || Page::metrics(agent.metrics_page())).await,
+        _ => Page::missing(),
+    }
 }
 
-/// The routes of the health address.
-pub(crate) fn health(agent: Arc<Agent>) -> Router {
-    let readyz = move || async move {
-        match ask(move || agent.readiness()).await {
-            Some((true, text)) => (StatusCode::OK, text + "\n"),
-            Some((false, why)) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
-            None => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+/// The page at a path of the health address.
+pub(crate) async fn health(agent: Arc<Agent>, path: String) -> Page {
+    match &*path {
+        "/healthz" => Page::text(200, "ok\n"),
+        "/readyz" => {
+            let page = move || {
+                let (is_ready, text) = agent.readiness();
+                Page::text(if is_ready { 200 } else { 503 }, text + "\n")
+            };
+            made(page).await
         }
-    };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readyz))
+        _ => Page::missing(),
+    }
 }
 
 /// Where something is to be served.
@@ -117,7 +103,11 @@ fn may_come(error: &io::Error) -> bool {
 
 /// Serves until the runtime ends. An address that can't be bound yet is no reason to end: it is tried again,
 /// as kube-proxy does.
-pub(crate) async fn serve(at: Listening, what: &'static str, router: Router) {
+pub(crate) async fn serve<F, P>(at: Listening, what: &'static str, page: F)
+where
+    F: Fn(String) -> P + Clone + Send + Sync + 'static,
+    P: Future<Output = Page> + Send,
+{
     let Listening { flag, address, at, mut first } = at;
     if at.is_empty() {
         return;
@@ -133,10 +123,7 @@ pub(crate) async fn serve(at: Listening, what: &'static str, router: Router) {
             Ok(listener) => {
                 said = None;
                 tracing::info!(%address, "serving {what}");
-                let listener = Limited { listener, room: Arc::new(Semaphore::new(CONNECTIONS)) };
-                if let Err(error) = axum::serve(listener, router.clone()).await {
-                    tracing::warn!(%address, %error, "{what} ended; trying again");
-                }
+                pages::serve(listener, page.clone()).await;
             }
             Err(error) => {
                 let error = error.to_string();
@@ -150,69 +137,5 @@ pub(crate) async fn serve(at: Listening, what: &'static str, router: Router) {
             }
         }
         tokio::time::sleep(AGAIN).await;
-    }
-}
-
-/// A listener that takes a connection only while there is room for one.
-struct Limited {
-    listener: TcpListener,
-    room: Arc<Semaphore>,
-}
-
-impl Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            // Never closed, so there is always one to wait for.
-            let Ok(place) = self.room.clone().acquire_owned().await else { continue };
-            match self.listener.accept().await {
-                Ok((stream, from)) => {
-                    let idle = Box::pin(tokio::time::sleep(IDLE));
-                    return (Connection { stream, idle, _place: place }, from);
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "no connection could be taken");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that holds its place, and ends when nothing comes.
-struct Connection {
-    stream: TcpStream,
-    idle: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let me = &mut *self;
-        match Pin::new(&mut me.stream).poll_read(cx, buffer) {
-            Poll::Pending => me.idle.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
-            ready => {
-                me.idle.as_mut().reset(Instant::now() + IDLE);
-                ready
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

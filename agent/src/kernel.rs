@@ -180,7 +180,7 @@ impl Kernel {
 
     fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
-        self.metrics.ready.set(i64::from(ready));
+        self.metrics.ready.set(f64::from(u8::from(ready)));
     }
 }
 
@@ -234,7 +234,7 @@ impl Kernel {
             self.metrics.latency.observe(now.duration_since(*at).unwrap_or_default().as_secs_f64());
         }
         let services = told.changed.map_or(0, |changed| changed.services.len());
-        self.metrics.changes.inc_by(services as u64);
+        self.metrics.changes.add(services as u64);
         self.note(inner, done, told.snapshot.clone());
         tracing::debug!(
             services,

@@ -168,8 +168,10 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.spawn(http::serve(metrics_at, "metrics", http::metrics(agent.clone())));
-    runtime.spawn(http::serve(healthz_at, "health", http::health(agent.clone())));
+    let asked = agent.clone();
+    runtime.spawn(http::serve(metrics_at, "metrics", move |path| http::metrics(asked.clone(), path)));
+    let asked = agent.clone();
+    runtime.spawn(http::serve(healthz_at, "health", move |path| http::health(asked.clone(), path)));
     // They wait for locks, the disk and the kernel: not on the thread that serves, and not for each other.
     let kernel = agent.kernel.clone();
     runtime.spawn(often(move || kernel.tend()));
@@ -207,10 +209,7 @@ impl Running {
     }
 
     /// The page of /metrics.
-    ///
-    /// # Errors
-    /// Never in practice: it is written to a string.
-    pub fn metrics_page(&self) -> Result<String, std::fmt::Error> {
+    pub fn metrics_page(&self) -> String {
         self.agent.metrics_page()
     }
 
@@ -247,10 +246,7 @@ impl Drop for Running {
 
 impl Agent {
     /// The page of metrics, with what the kernel says now.
-    ///
-    /// # Errors
-    /// Never in practice.
-    fn metrics_page(&self) -> Result<String, std::fmt::Error> {
+    fn metrics_page(&self) -> String {
         let remarks = self.kernel.measure();
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.measure(if index == 0 { remarks } else { 0 });

@@ -18,8 +18,8 @@ use bowline_dns::corefile::{self, Corefile};
 use bowline_dns::feed::Feed;
 use bowline_dns::plugin::Services;
 use bowline_dns::server::{Ahead, Prepare, Running, Settings};
+use bowline_observe::metrics::Gauge;
 use bowline_sources::kubernetes::{Pods, Wanted};
-use prometheus_client::metrics::gauge::Gauge;
 
 use bowline_sources::state_ref::StateRef;
 
@@ -103,7 +103,12 @@ impl NodeLocal {
     ///
     /// # Errors
     /// The Corefile is wrong, an address is taken, or the kernel refuses the interface.
-    pub fn start(self, bpf_root: PathBuf, kernel: stand_in::Pulse, takes: Gauge) -> anyhow::Result<RunningNodeLocal> {
+    pub fn start(
+        self,
+        bpf_root: PathBuf,
+        kernel: stand_in::Pulse,
+        takes: Arc<Gauge>,
+    ) -> anyhow::Result<RunningNodeLocal> {
         if let Some(path) = &self.config.pidfile {
             let number = format!("{}\n", std::process::id());
             std::fs::write(path, number).with_context(|| format!("--pidfile {}", path.display()))?;

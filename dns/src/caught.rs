@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::metrics::Counter;
+use bowline_observe::metrics::Counter;
 
 #[cfg(test)]
 mod tests;

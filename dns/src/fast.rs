@@ -10,9 +10,9 @@ use std::ops::Range;
 
 use crate::address::{Address, Transport};
 use crate::cookie::{self, Cookie, Cookies};
-use crate::metrics::Counter;
 use crate::records::Written;
 use crate::wire::types::{Rcode, Type};
+use bowline_observe::metrics::Counter;
 
 #[cfg(test)]
 mod tests;

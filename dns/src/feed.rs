@@ -12,7 +12,7 @@ use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::{Asked, Drift};
 use tokio::sync::watch;
 
-use crate::metrics::{Registry, SECONDS};
+use bowline_observe::metrics::{Registry, SECONDS};
 
 /// How long questions wait for the first whole read, from the start on, where no `startup_timeout` says otherwise.
 const STARTUP: Duration = Duration::from_secs(5);

@@ -11,7 +11,6 @@ pub mod cookie;
 pub mod corefile;
 pub mod fast;
 pub mod feed;
-pub mod metrics;
 pub mod plugin;
 pub mod plugins;
 pub mod records;

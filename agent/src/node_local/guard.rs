@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bowline_dataplane::stand_in;
 use bowline_dns::feed::Feed;
 use bowline_dns::server::{Instance, Pulse, Running};
-use prometheus_client::metrics::gauge::Gauge;
+use bowline_observe::metrics::Gauge;
 
 /// How often it is looked after.
 const BEAT: Duration = Duration::from_millis(50);
@@ -44,7 +44,7 @@ pub(super) struct Guard {
     /// To the kernel.
     pub(super) kernel: stand_in::Pulse,
     /// 1 while the server takes the Service's traffic.
-    pub(super) takes: Gauge,
+    pub(super) takes: Arc<Gauge>,
     /// Starts the server where that had to wait; None: it must wait on.
     pub(super) start: Box<dyn Fn() -> anyhow::Result<Option<Running>> + Send>,
     /// Makes what of the interface is missing.
@@ -90,7 +90,7 @@ impl Guard {
             self.say(why_not.or_else(|| well_until.is_none_or(|until| until <= now).then(late)));
         }
         self.kernel.stop();
-        self.takes.set(0);
+        self.takes.set(0.0);
     }
 
     /// Starts the server, if nothing has to be waited for any more; says what is waited for. `failed`: why the last
@@ -135,7 +135,7 @@ impl Guard {
             (Some(before), Some(why)) if before != why => tracing::info!(%why, "the DNS server takes no questions yet"),
             _ => {}
         }
-        self.takes.set(i64::from(why_not.is_none()));
+        self.takes.set(f64::from(u8::from(why_not.is_none())));
         *before = why_not;
     }
 }

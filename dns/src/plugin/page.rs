@@ -4,25 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use bowline_observe::pages::Page;
+
 use super::Block;
-
-/// A page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// The HTTP status.
-    pub status: u16,
-    /// `Content-Type`.
-    pub kind: &'static str,
-    /// The text.
-    pub body: String,
-}
-
-impl Page {
-    /// A page of plain text.
-    pub fn text(status: u16, body: impl Into<String>) -> Page {
-        Page { status, kind: "text/plain; charset=utf-8", body: body.into() }
-    }
-}
 
 /// Makes a page from the blocks that serve now.
 pub type Handler = Arc<dyn Fn(&[Arc<Block>]) -> Page + Send + Sync>;

@@ -10,8 +10,8 @@ use super::Request;
 use crate::address::Address;
 use crate::cookie::Cookies;
 use crate::feed::Feed;
-use crate::metrics::{Counter, Registry};
 use crate::wire::types::Rcode;
+use bowline_observe::metrics::{Counter, Registry};
 
 /// What outlives a reload of the Corefile, by type and key: caches, answers of the cluster, connections.
 #[derive(Default)]

@@ -15,13 +15,13 @@ use arc_swap::ArcSwap;
 use crate::address::Address;
 use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
-use crate::metrics::Registry;
 use crate::plugin::zones::Zones;
 use crate::plugin::{Block, Building, Next, Plugin, Query};
 use crate::plugins::shared::by_server::ByServer;
 use crate::records::Records;
 use crate::reply::{Outcome, Reply, Serving};
 use crate::wire::{Data, Name, Rcode, Record, Type};
+use bowline_observe::metrics::Registry;
 
 #[cfg(test)]
 mod tests;

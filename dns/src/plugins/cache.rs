@@ -52,7 +52,7 @@ struct Inner {
     zones: Zones,
     store: Arc<Store>,
     share: Arc<Share>,
-    metrics: Arc<crate::metrics::Registry>,
+    metrics: Arc<bowline_observe::metrics::Registry>,
     /// By the address of the server.
     series: OnceLock<Vec<(Address, Series)>>,
 }

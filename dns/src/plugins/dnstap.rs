@@ -74,7 +74,7 @@ impl Plan {
     fn start(
         self,
         endpoint: Endpoint,
-        metrics: &crate::metrics::Registry,
+        metrics: &bowline_observe::metrics::Registry,
     ) -> (Tap, impl Future<Output = ()> + Send + use<>) {
         let help = "Counter of dnstap messages that were dropped, as they came faster than they were taken.";
         let dropped = metrics.counter("bowline_dns_dnstap_dropped_total", help, &[]);

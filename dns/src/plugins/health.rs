@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::corefile::{CorefileError, Directive};
-use crate::metrics::{Counter, Histogram, SLIM_TIME_BUCKETS};
-use crate::plugin::page::{Page, addresses};
+use bowline_observe::metrics::{Counter, Histogram, SLIM_TIME_BUCKETS};
+use bowline_observe::pages::Page;
+
+use crate::plugin::page::addresses;
 use crate::plugin::{Building, Plugin};
 
 #[cfg(test)]

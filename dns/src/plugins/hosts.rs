@@ -9,11 +9,11 @@ use arc_swap::ArcSwap;
 use self::table::{Options, Set, Table};
 use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Section, Step};
-use crate::metrics::{Gauge, Registry};
 use crate::plugin::zones::{Fallthrough, Zones};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{QueryError, Reply, Serving, ready};
 use crate::wire::{Rcode, Type};
+use bowline_observe::metrics::{Gauge, Registry};
 
 mod table;
 #[cfg(test)]

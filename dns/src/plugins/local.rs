@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Fast, Step};
-use crate::metrics::{Counter, Registry};
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Reply, Serving, ready};
 use crate::wire::{Data, Message, Name, Rcode, Record, Soa, Type};
+use bowline_observe::metrics::{Counter, Registry};
 
 /// A week, in seconds.
 const TTL: u32 = 604_800;

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::address::{Address, Transport};
 use crate::corefile::{CorefileError, Directive};
-use crate::metrics::Counter;
 use crate::plugin::{Block, Building, Next, Plugin, Query, Services, only_one};
 use crate::reply::{QueryError, Serving, ready};
 use crate::upstream::{By, Endpoint, single};
 use crate::wire::{Message, Name, Question, Type};
+use bowline_observe::metrics::Counter;
 
 #[cfg(test)]
 mod tests;

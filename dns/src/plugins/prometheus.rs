@@ -10,11 +10,11 @@ use std::time::Instant;
 use crate::address::{Address, Transport};
 use crate::corefile::{CorefileError, Directive};
 use crate::fast::{Answered, Fast, Meter as _, Step};
-use crate::metrics::Registry;
-use crate::plugin::page::Page;
 use crate::plugin::{Block, Building, Next, Plugin, Query};
 use crate::reply::{Body, Outcome, Serving};
 use crate::wire::{Name, Rcode};
+use bowline_observe::metrics::Registry;
+use bowline_observe::pages::Page;
 
 mod counters;
 mod enabled;

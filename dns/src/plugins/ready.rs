@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use crate::corefile::{CorefileError, Directive};
 use crate::feed::Feed;
-use crate::plugin::page::Page;
 use crate::plugin::{Block, Building, Plugin, Reports, Services};
+use bowline_observe::pages::Page;
 
 #[cfg(test)]
 mod tests;

@@ -25,10 +25,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::tasks::{Ended, Ends, Slot, Tasks};
 use super::{Server, at_once};
 use crate::address::Address;
-use crate::metrics::Counter;
 use crate::plugin::Request;
 use crate::reply::classify::lifetime;
 use crate::wire::Message;
+use bowline_observe::metrics::Counter;
 
 mod get;
 #[cfg(test)]

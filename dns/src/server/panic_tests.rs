@@ -111,7 +111,7 @@ fn a_fault_in_one_question_is_answered_and_counted_and_nothing_else_notices() {
 
 #[test]
 fn a_connection_that_ends_by_a_fault_gives_back_its_place() {
-    let panics: Arc<crate::metrics::Counter> = Arc::default();
+    let panics: Arc<bowline_observe::metrics::Counter> = Arc::default();
     let tasks = Tasks::of_one_of(1, panics.clone());
     let open = Rc::new(std::cell::Cell::new(0));
     let runtime = Builder::new_current_thread().build().unwrap();

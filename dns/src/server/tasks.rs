@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::Server;
 use crate::address::Transport;
 use crate::caught;
-use crate::metrics::Counter;
+use bowline_observe::metrics::Counter;
 
 /// A server that may be replaced while its sockets stay.
 pub(super) type Slot = Arc<ArcSwap<Server>>;

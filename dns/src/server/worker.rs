@@ -18,7 +18,7 @@ use tokio::task::LocalSet;
 use super::tasks::{Ended, Slot};
 use super::{Instance, Pulse, listen, quic, stream, tasks, udp};
 use crate::address::{Address, Transport};
-use crate::metrics::Counter;
+use bowline_observe::metrics::Counter;
 
 pub(super) enum Command {
     Listen(Address, Sockets, Slot),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::entry::Kind;
 use crate::address::Address;
-use crate::metrics::{Counter, Gauge, Registry};
+use bowline_observe::metrics::{Counter, Gauge, Registry};
 
 pub(super) struct Series {
     pub(super) requests: Arc<Counter>,

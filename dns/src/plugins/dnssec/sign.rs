@@ -8,9 +8,9 @@ use ring::digest;
 use super::canonical;
 use super::key::Key;
 use crate::address::Address;
-use crate::metrics::Registry;
 use crate::plugins::shared::by_server::ByServer;
 use crate::wire::{Class, Data, Name, Record, Type};
+use bowline_observe::metrics::Registry;
 
 /// A signature holds for so many seconds from now, and began so long ago: clocks differ.
 const LIFE: u64 = 8 * 86_400;

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connect::{Any, At, Endpoint, To};
 use super::frames;
-use crate::metrics::Counter;
+use bowline_observe::metrics::Counter;
 
 /// An encoded message.
 type Payload = Arc<[u8]>;

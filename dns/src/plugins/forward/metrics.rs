@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::NAME;
-use crate::metrics::{Counter, Histogram, Registry};
 use crate::upstream::{AnswerError, By, Watcher};
 use crate::wire::Rcode;
+use bowline_observe::metrics::{Counter, Histogram, Registry};
 
 /// CoreDNS's bounds for times, in seconds: doubling from a quarter of a millisecond.
 const SECONDS: &[f64] = &[

@@ -9,8 +9,8 @@ use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::Triggered;
 
 use crate::feed::Feed;
-use crate::metrics::Registry;
 use crate::records::{Keeper, Options, Records};
+use bowline_observe::metrics::Registry;
 
 /// Upper ends of buckets, in seconds: from 1 ms to 9 minutes, each twice the one before, as CoreDNS has them.
 const BUCKETS: &[f64] = &[

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::metrics::Counter;
+use bowline_observe::metrics::Counter;
 
 /// Lines that may wait: about 2 MB.
 const WAITING: usize = 16_384;

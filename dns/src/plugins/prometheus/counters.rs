@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::address::Address;
 use crate::fast::{Answered, Meter};
-use crate::metrics::{Counter, Histogram, Registry, TIME_BUCKETS};
 use crate::wire::{Message, Rcode, Type};
+use bowline_observe::metrics::{Counter, Histogram, Registry, TIME_BUCKETS};
 
 /// Upper ends of buckets for sizes, in bytes.
 const SIZES: &[f64] = &[0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16e3, 32e3, 48e3, 64e3];

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::address::Address;
-use crate::metrics::Registry;
 use crate::plugin::{Block, Kept};
 use crate::wire::Name;
+use bowline_observe::metrics::Registry;
 
 const NAME: &str = "coredns_plugin_enabled";
 const HELP: &str = "A metric that indicates whether a plugin is enabled on per server and zone basis.";

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::address::Address;
-use crate::metrics::{Counter, Registry};
+use bowline_observe::metrics::{Counter, Registry};
 
 /// A counter with the label `server`, and mostly `view`.
 pub struct ByServer {

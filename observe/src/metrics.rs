@@ -49,6 +49,10 @@ impl Counter {
     pub fn add(&self, n: u64) {
         self.0[cell()].0.fetch_add(n, Ordering::Relaxed);
     }
+    /// Brings it up to `n`, which somebody else counts.
+    pub fn raise_to(&self, n: u64) {
+        self.add(n.saturating_sub(self.get()));
+    }
     /// How much it is.
     pub fn get(&self) -> u64 {
         self.0.iter().map(|line| line.0.load(Ordering::Relaxed)).sum()
