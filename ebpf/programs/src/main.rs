@@ -1,5 +1,5 @@
 //! The programs in the kernel: each hook reads its context, asks [`bowline_ebpf::decide`], writes the
-//! answer back and counts the verdict. All unsafe code of the kernel side is here and in `maps.rs`.
+//! answer back and counts the verdict. All unsafe code of the kernel side is here, in `maps.rs` and in `other.rs`.
 //!
 //! ```text
 //! connect4, connect6            which backend; remembered under the socket's cookie
@@ -18,6 +18,7 @@
 #![allow(internal_features, reason = "atomic adds have no stable form on this target")]
 
 mod maps;
+mod other;
 
 use aya_ebpf::{
     EbpfContext,
@@ -31,7 +32,8 @@ use bowline_ebpf::features;
 use bowline_ebpf::layout::{Endpoint, MAPPED};
 use bowline_ebpf::verdict::Verdict;
 use core::ffi::c_void;
-use maps::{Kernel, Previous};
+use maps::Kernel;
+use other::{Previous, has_previous};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -220,7 +222,7 @@ extern "C" fn step(_turn: u32, walk: *mut c_void) -> i64 {
     let walk = unsafe { &mut *walk.cast::<Walk>() };
     // The constant first: a verifier before 6.8 loses sight of the zero in `walk.previous`, half a slot of the stack, and
     // would look into maps of a layout that is not there.
-    if maps::has_previous() && walk.previous != 0 {
+    if has_previous() && walk.previous != 0 {
         walk.previous = decide::release_step(&Previous, walk.cookie, walk.previous);
     } else if walk.next != 0 {
         walk.next = decide::release_step(&maps::Current, walk.cookie, walk.next);
@@ -239,7 +241,7 @@ fn sock_release(ctx: SockContext) -> i32 {
         return ALLOW;
     }
     // The other layout first: an agent that copies an entry looks there last whether its socket still lives.
-    let previous = if maps::has_previous() { decide::release(&Previous, cookie, protocol) } else { 0 };
+    let previous = if has_previous() { decide::release(&Previous, cookie, protocol) } else { 0 };
     let mut walk = Walk { cookie, next: decide::release(&maps::Current, cookie, protocol), previous };
     if walk.next == 0 && walk.previous == 0 {
         return ALLOW;
