@@ -239,7 +239,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let widened = following.clone();
     let ahead: Ahead = Arc::new(move |corefile| Box::pin(widened.clone().widen(corefile.clone())));
     let settings = Settings { ahead: Some(ahead), ..settings };
-    let running = with_hint(Running::start(settings, services))?;
+    let running = with_hint(Running::start_by(corefile.clone(), settings, services))?;
     if args.log_format == LogFormat::Coredns {
         tell_where(&running.instance());
     }

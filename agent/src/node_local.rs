@@ -8,8 +8,9 @@
 
 use std::future::ready;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
@@ -41,6 +42,8 @@ pub struct NodeLocal {
     pub feed: Arc<Feed>,
     /// Whether all Pods are read, from the start on.
     reads_all_pods: Arc<OnceLock<bool>>,
+    /// The Corefile that was read to see what it needs, where it is no template: the server starts by the same.
+    read: Mutex<Option<Corefile>>,
 }
 
 impl NodeLocal {
@@ -48,7 +51,7 @@ impl NodeLocal {
     pub fn new(config: NodeLocalConfig) -> NodeLocal {
         let feed = Arc::new(Feed::default());
         let template = Arc::new(Template::new(&config, feed.clone()));
-        NodeLocal { config, template, feed, reads_all_pods: Arc::default() }
+        NodeLocal { config, template, feed, reads_all_pods: Arc::default(), read: Mutex::default() }
     }
 
     /// What takes the Service's traffic while it is well.
@@ -61,9 +64,17 @@ impl NodeLocal {
     /// # Errors
     /// What is wrong with it.
     fn corefile(&self) -> Result<Corefile, corefile::CorefileError> {
-        let template = self.template.clone();
-        let fill = move |text: &str, file: &str| template.fill_for_a_look(text, file);
-        Settings { prepare: Some(Arc::new(fill)), ..self.settings() }.read()
+        let (template, filled) = (self.template.clone(), Arc::new(AtomicBool::new(false)));
+        let is_template = filled.clone();
+        let fill = move |text: &str, file: &str| {
+            let made = template.fill_for_a_look(text, file)?;
+            is_template.fetch_or(made != text, Ordering::Relaxed);
+            Ok(made)
+        };
+        let corefile = Settings { prepare: Some(Arc::new(fill)), ..self.settings() }.read()?;
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) =
+            (!filled.load(Ordering::Relaxed)).then(|| corefile.clone());
+        Ok(corefile)
     }
 
     fn settings(&self) -> Settings {
@@ -127,7 +138,11 @@ impl NodeLocal {
         crate::log::on_loss(move |lines| lost.add(lines));
         let at = self.config.stand_in().at;
         let (settings, template, conf) = (self.settings(), self.template.clone(), self.config.conf.clone());
+        let read = self.read;
         let start = move || -> anyhow::Result<Option<Running>> {
+            if let Some(corefile) = read.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return Ok(Some(Running::start_by(corefile, settings.clone(), services.clone())?));
+            }
             let text = std::fs::read_to_string(&conf).with_context(|| format!("--dns {}", conf.display()))?;
             if template.must_wait(&text) {
                 return Ok(None);

@@ -78,9 +78,22 @@ impl Running {
     /// # Errors
     /// The Corefile is wrong, or an address is taken.
     pub fn start(settings: Settings, services: Arc<Services>) -> Result<Running, ServeError> {
+        let corefile = settings.read()?;
+        Running::start_by(corefile, settings, services)
+    }
+
+    /// The same by a Corefile that was read already, by these settings.
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub fn start_by(
+        corefile: corefile::Corefile,
+        settings: Settings,
+        services: Arc<Services>,
+    ) -> Result<Running, ServeError> {
         let (started, outcome) = mpsc::channel();
         let (orders, inbox) = channel::unbounded_channel();
-        let keep = move || keep(&settings, &services, &started, inbox);
+        let keep = move || keep(&corefile, &settings, &services, &started, inbox);
         let keeper = std::thread::Builder::new().name("bowline-dns-keeper".into()).spawn(keep)?;
         let gone = || std::io::Error::other("the thread that keeps the DNS server has ended");
         let (current, pulse) = outcome.recv().map_err(|_| gone())??;
@@ -175,7 +188,13 @@ impl Settings {
 type Started = mpsc::Sender<Result<(Arc<ArcSwap<Instance>>, Pulse), ServeError>>;
 
 /// The thread of the house keeping: pages, tasks of the instances, reloads.
-fn keep(settings: &Settings, services: &Arc<Services>, started: &Started, inbox: channel::UnboundedReceiver<Order>) {
+fn keep(
+    corefile: &corefile::Corefile,
+    settings: &Settings,
+    services: &Arc<Services>,
+    started: &Started,
+    inbox: channel::UnboundedReceiver<Order>,
+) {
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -184,7 +203,7 @@ fn keep(settings: &Settings, services: &Arc<Services>, started: &Started, inbox:
         }
     };
     runtime.block_on(async {
-        match House::open(settings, services) {
+        match House::open(corefile, settings, services) {
             Ok(house) => {
                 let _ = started.send(Ok((house.current.clone(), house.workers.pulse())));
                 house.run(inbox).await;
@@ -208,8 +227,12 @@ struct House<'a> {
 }
 
 impl<'a> House<'a> {
-    fn open(settings: &'a Settings, services: &'a Arc<Services>) -> Result<House<'a>, ServeError> {
-        let instance = Arc::new(settings.build(services)?);
+    fn open(
+        corefile: &corefile::Corefile,
+        settings: &'a Settings,
+        services: &'a Arc<Services>,
+    ) -> Result<House<'a>, ServeError> {
+        let instance = Arc::new(settings.set_up(corefile, services)?);
         let mut workers = Workers::start(settings.threads, &services.panics)?;
         let mut pages = Pages::default();
         let sockets = workers.open(&instance)?;
