@@ -80,6 +80,30 @@ impl fmt::Display for CorefileError {
     }
 }
 
+/// What is wrong with a part of what an operator wrote: a word of a directive, a file that it names. Who knows the place
+/// makes a [`CorefileError`] of it ([`Directive::error`], [`CorefileError::at`]).
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SetupError(String);
+
+impl From<String> for SetupError {
+    fn from(message: String) -> SetupError {
+        SetupError(message)
+    }
+}
+
+impl From<&str> for SetupError {
+    fn from(message: &str) -> SetupError {
+        SetupError(message.to_owned())
+    }
+}
+
+impl From<SetupError> for String {
+    fn from(error: SetupError) -> String {
+        error.0
+    }
+}
+
 /// Keys, and what is done with the questions for them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerBlock {

@@ -24,7 +24,7 @@ use crate::fast::{Fast, Step};
 use crate::records::Records;
 use crate::reply::{QueryError, Serving, ready};
 use crate::wire::Name;
-use crate::zone::WholeZone;
+use crate::zone::{WholeZone, WholeZoneError};
 
 mod block;
 pub(crate) mod building;
@@ -94,7 +94,7 @@ pub trait Transferable {
     ///
     /// # Errors
     /// The plugin has the zone but not its records, and why.
-    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, String>>;
+    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, WholeZoneError>>;
 }
 
 /// Makes a plugin from all directives of its name in a block: repeated directives add up. None where it has no part in

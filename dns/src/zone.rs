@@ -19,6 +19,17 @@ mod tests;
 pub use held::{Held, Slot};
 pub use lookup::{End, Lookup};
 
+/// Why a zone can't be given whole.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WholeZoneError {
+    /// It is not here, yet or any more.
+    #[error("{0} was not read yet, or has expired")]
+    Away(Name),
+    /// It is the cluster's.
+    #[error("the cluster's state has not been read whole yet")]
+    Cluster,
+}
+
 /// The records of a zone.
 pub struct WholeZone {
     /// Its SOA.
@@ -88,6 +99,17 @@ pub struct Gathering {
     strays: usize,
 }
 
+/// Why records are no zone that can be served.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum GatherError {
+    /// A record of NSEC3.
+    #[error("{0} has {1}: zones with NSEC3 are not served; sign with NSEC")]
+    Nsec3(Name, Type),
+    /// There is no SOA record for the zone.
+    #[error("there is no SOA record for {0}")]
+    NoSoa(Name),
+}
+
 impl Gathering {
     /// A zone of this name, without records.
     pub fn new(origin: &Name) -> Gathering {
@@ -99,10 +121,10 @@ impl Gathering {
     ///
     /// # Errors
     /// It belongs to NSEC3, of which nothing is answered here.
-    pub fn insert(&mut self, record: Record) -> Result<(), String> {
+    pub fn insert(&mut self, record: Record) -> Result<(), GatherError> {
         let Record { name, rtype, ttl, data, .. } = record;
         if matches!(rtype, Type::NSEC3 | Type::NSEC3PARAM) {
-            return Err(format!("{name} has {rtype}: zones with NSEC3 are not served; sign with NSEC"));
+            return Err(GatherError::Nsec3(name, rtype));
         }
         let owner = if rtype == Type::SOA { self.origin.clone() } else { name };
         if !owner.is_within(&self.origin) {
@@ -117,14 +139,13 @@ impl Gathering {
     ///
     /// # Errors
     /// It has no SOA record.
-    pub fn finish(self) -> Result<Zone, String> {
+    pub fn finish(self) -> Result<Zone, GatherError> {
         let Gathering { origin, nodes, strays } = self;
         if strays > 0 {
             tracing::warn!(zone = %origin, strays, "records outside of the zone are left out");
         }
         let soa = nodes.get(&origin).and_then(|apex| apex.of(Type::SOA).first());
-        let soa =
-            soa.and_then(|(_, data)| data.to_soa()).ok_or_else(|| format!("there is no SOA record for {origin}"))?;
+        let Some(soa) = soa.and_then(|(_, data)| data.to_soa()) else { return Err(GatherError::NoSoa(origin)) };
         Ok(Zone { origin, soa, nodes })
     }
 }
@@ -136,7 +157,8 @@ impl Zone {
     /// What is wrong in the file, and in which line.
     pub fn load(path: &Path, origin: &Name, unless: Option<u32>) -> Result<Option<Zone>, ZoneError> {
         let mut gathering = Gathering::new(origin);
-        let wrong = |message: String| ZoneError { file: path.to_string_lossy().into(), line: 0, message };
+        let wrong =
+            |error: GatherError| ZoneError { file: path.to_string_lossy().into(), line: 0, message: error.to_string() };
         let mut is_first_soa = true;
         let mut records = Records::open(path, origin)?;
         while let Some(record) = records.next() {
@@ -147,7 +169,7 @@ impl Zone {
                     return Ok(None);
                 }
             }
-            gathering.insert(record).map_err(|message| records.wrong(message))?;
+            gathering.insert(record).map_err(|error| records.wrong(error.to_string()))?;
         }
         gathering.finish().map(Some).map_err(wrong)
     }

@@ -1,5 +1,6 @@
 //! `{$NAME}` and `{%NAME%}` in a word become the value of the environment variable NAME.
 
+use super::SetupError;
 use super::limits::{MAX_SUBSTITUTIONS, MAX_WORD};
 
 /// Puts the variables into `word`. `unset` is told of each that has no value; it becomes nothing. A value
@@ -8,7 +9,7 @@ pub(super) fn expand(
     word: &str,
     env: &dyn Fn(&str) -> Option<String>,
     unset: &mut dyn FnMut(&str),
-) -> Result<String, String> {
+) -> Result<String, SetupError> {
     if !word.contains("{%") && !word.contains("{$") {
         return Ok(word.to_string());
     }
@@ -24,7 +25,7 @@ fn replace(
     env: &dyn Fn(&str) -> Option<String>,
     unset: &mut dyn FnMut(&str),
     left: &mut usize,
-) -> Result<String, String> {
+) -> Result<String, SetupError> {
     while let Some(start) = word.find(open) {
         let name_at = start + open.len();
         // CoreDNS looks for the end from the start of the opening, so that `{%}` is no reference.
@@ -35,7 +36,8 @@ fn replace(
         if *left == 0 {
             return Err(format!(
                 "more than {MAX_SUBSTITUTIONS} environment variables in one word; does one name itself?"
-            ));
+            )
+            .into());
         }
         *left -= 1;
         let name = &word[name_at..end];
@@ -44,7 +46,7 @@ fn replace(
             String::new()
         });
         if word.len() + value.len() > MAX_WORD {
-            return Err(format!("the environment variable {name} makes a word of more than {MAX_WORD} bytes"));
+            return Err(format!("the environment variable {name} makes a word of more than {MAX_WORD} bytes").into());
         }
         word.replace_range(start..end + close.len(), &value);
     }

@@ -1,5 +1,6 @@
 //! What a server block answers for: `.`, `cluster.local:53`, `tls://example.org`, `10.0.0.0/24`.
 
+use super::SetupError;
 use super::{CorefileError, SourceLine, reverse};
 use crate::wire::Name;
 
@@ -64,8 +65,8 @@ impl Key {
     /// What is wrong with it.
     pub fn parse(text: &str, place: &SourceLine) -> Result<(Key, Option<String>), CorefileError> {
         let wrong = |message: String| CorefileError::at(place, message);
-        let (scheme, rest) = scheme(text).map_err(wrong)?;
-        let (host, port) = port(text, rest).map_err(wrong)?;
+        let (scheme, rest) = scheme(text).map_err(|error| wrong(error.into()))?;
+        let (host, port) = port(text, rest).map_err(|error| wrong(error.into()))?;
         if host.contains(',') {
             return Err(wrong(format!("{text}: put a space after each comma between zones")));
         }
@@ -85,12 +86,12 @@ impl Key {
 ///
 /// # Errors
 /// Why it names none.
-pub fn zones_of(text: &str) -> Result<Vec<Name>, String> {
+pub fn zones_of(text: &str) -> Result<Vec<Name>, SetupError> {
     let (_, rest) = scheme(text)?;
-    zones(port(text, rest)?.0).map_err(|reason| format!("{text}: {reason}"))
+    Ok(zones(port(text, rest)?.0).map_err(|reason| format!("{text}: {reason}"))?)
 }
 
-fn scheme(text: &str) -> Result<(Scheme, &str), String> {
+fn scheme(text: &str) -> Result<(Scheme, &str), SetupError> {
     let Some((scheme, rest)) = text.split_once("://") else { return Ok((Scheme::Dns, text)) };
     let scheme = match scheme {
         "dns" => Scheme::Dns,
@@ -98,18 +99,20 @@ fn scheme(text: &str) -> Result<(Scheme, &str), String> {
         "https" => Scheme::Https,
         "quic" => Scheme::Quic,
         "grpc" | "https3" | "unix" => {
-            return Err(format!("{text}: {scheme}:// is known, but not supported here; use dns, tls, https or quic"));
+            return Err(
+                format!("{text}: {scheme}:// is known, but not supported here; use dns, tls, https or quic").into()
+            );
         }
-        _ => return Err(format!("{text}: {scheme}:// is no known scheme; use dns, tls, https or quic")),
+        _ => return Err(format!("{text}: {scheme}:// is no known scheme; use dns, tls, https or quic").into()),
     };
     Ok((scheme, rest))
 }
 
 /// The number after the last colon is a port.
-fn port<'a>(text: &str, rest: &'a str) -> Result<(&'a str, Option<u16>), String> {
+fn port<'a>(text: &str, rest: &'a str) -> Result<(&'a str, Option<u16>), SetupError> {
     let Some((host, port)) = rest.rsplit_once(':') else { return Ok((rest, None)) };
     if port.is_empty() {
-        return Err(format!("{text}: the port after the colon is missing"));
+        return Err(format!("{text}: the port after the colon is missing").into());
     }
     let digits = port.strip_prefix(['+', '-']).unwrap_or(port);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -117,13 +120,13 @@ fn port<'a>(text: &str, rest: &'a str) -> Result<(&'a str, Option<u16>), String>
     }
     match port.parse() {
         Ok(port) => Ok((host, Some(port))),
-        Err(_) => Err(format!("{text}: the port {port} is not one from 0 to 65535")),
+        Err(_) => Err(format!("{text}: the port {port} is not one from 0 to 65535").into()),
     }
 }
 
-fn zones(host: &str) -> Result<Vec<Name>, String> {
+fn zones(host: &str) -> Result<Vec<Name>, SetupError> {
     if host.is_empty() {
-        return Err("the zone is missing; write . for all names".to_string());
+        return Err("the zone is missing; write . for all names".into());
     }
     if let Some(zones) = reverse::zones(host)? {
         return Ok(zones);

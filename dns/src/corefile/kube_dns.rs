@@ -1,6 +1,7 @@
 //! The ConfigMap of kube-dns: stub domains, upstream servers and federations; and the Corefile that does
 //! what it asks for. NodeLocal DNSCache reads it too: see [`super::node_cache`].
 
+use super::SetupError;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -35,11 +36,11 @@ impl KubeDns {
     ///
     /// # Errors
     /// There is none, or what is wrong with it.
-    pub fn from_objects(file: &str, objects: &[(String, Value)]) -> Result<KubeDns, String> {
+    pub fn from_objects(file: &str, objects: &[(String, Value)]) -> Result<KubeDns, SetupError> {
         let maps: Vec<_> = objects.iter().filter(|(_, object)| object["kind"] == "ConfigMap").collect();
         let named = maps.iter().find(|(_, map)| map["metadata"]["name"] == "kube-dns");
         let Some((origin, map)) = named.or(maps.first().filter(|_| maps.len() == 1)) else {
-            return Err(format!("{file}: holds no ConfigMap called kube-dns"));
+            return Err(format!("{file}: holds no ConfigMap called kube-dns").into());
         };
         let mut data = BTreeMap::new();
         for (key, value) in map["data"].as_object().unwrap_or(&Map::new()) {
@@ -48,18 +49,18 @@ impl KubeDns {
                 continue;
             }
             let Some(value) = value.as_str() else {
-                return Err(format!("{}: data.{key} is not a string; ConfigMaps hold JSON as a string", origin));
+                return Err(format!("{}: data.{key} is not a string; ConfigMaps hold JSON as a string", origin).into());
             };
             data.insert(key.clone(), value.to_string());
         }
-        KubeDns::from_data(&data).map_err(|reason| format!("{}: {reason}", origin))
+        Ok(KubeDns::from_data(&data).map_err(|reason| format!("{origin}: {reason}"))?)
     }
 
     /// Reads a folder into which the ConfigMap is mounted. A folder that isn't there asks for nothing.
     ///
     /// # Errors
     /// A file in it can't be read, or what is wrong with it.
-    pub fn from_folder(folder: &Path) -> Result<KubeDns, String> {
+    pub fn from_folder(folder: &Path) -> Result<KubeDns, SetupError> {
         let mut data = BTreeMap::new();
         for key in KEYS {
             let path = folder.join(key);
@@ -70,10 +71,10 @@ impl KubeDns {
                 );
             }
         }
-        KubeDns::from_data(&data).map_err(|reason| format!("{}: {reason}", folder.display()))
+        Ok(KubeDns::from_data(&data).map_err(|reason| format!("{}: {reason}", folder.display()))?)
     }
 
-    fn from_data(data: &BTreeMap<String, String>) -> Result<KubeDns, String> {
+    fn from_data(data: &BTreeMap<String, String>) -> Result<KubeDns, SetupError> {
         let mut asked = KubeDns::default();
         for (key, text) in data {
             if !KEYS.contains(&key.as_str()) {
@@ -98,11 +99,11 @@ impl KubeDns {
         Ok(asked)
     }
 
-    fn read_stub_domains(&mut self, value: &Value) -> Result<(), String> {
+    fn read_stub_domains(&mut self, value: &Value) -> Result<(), SetupError> {
         let domains = value.as_object().ok_or("stubDomains is not a map of domains to lists of servers")?;
         for (domain, servers) in domains {
             if !is_domain(domain) {
-                return Err(format!("stubDomains: {domain:?} is not a domain name"));
+                return Err(format!("stubDomains: {domain:?} is not a domain name").into());
             }
             let what = format!("stubDomains: {domain}");
             let servers = texts(servers).ok_or_else(|| format!("{what}: is not a list of addresses"))?;
@@ -116,7 +117,7 @@ impl KubeDns {
         Ok(())
     }
 
-    fn read_federations(&mut self, value: &Value) -> Result<(), String> {
+    fn read_federations(&mut self, value: &Value) -> Result<(), SetupError> {
         let federations = value.as_object().ok_or("federations is not a map of names to domains")?;
         for (name, domain) in federations {
             let domain = domain.as_str().filter(|domain| is_domain(domain) && is_domain(name));
@@ -131,7 +132,7 @@ impl KubeDns {
     }
 
     /// The servers that can be asked. A name isn't: who would look it up?
-    fn servers(&mut self, what: &str, servers: Vec<&str>) -> Result<Vec<String>, String> {
+    fn servers(&mut self, what: &str, servers: Vec<&str>) -> Result<Vec<String>, SetupError> {
         let mut kept = Vec::new();
         for server in servers {
             if is_server(server) {
@@ -141,11 +142,12 @@ impl KubeDns {
             } else {
                 return Err(format!(
                     "{what}: {server:?} is not an address; write 10.0.0.1, 10.0.0.1:5353 or [fd00::1]:53"
-                ));
+                )
+                .into());
             }
         }
         if kept.len() > MAX_SERVERS {
-            return Err(format!("{what}: has more than {MAX_SERVERS} servers"));
+            return Err(format!("{what}: has more than {MAX_SERVERS} servers").into());
         }
         Ok(kept)
     }
@@ -155,13 +157,13 @@ impl KubeDns {
     ///
     /// # Errors
     /// A stub domain is the cluster's domain, or `domain` is none.
-    pub fn corefile(&self, domain: &str) -> Result<String, String> {
+    pub fn corefile(&self, domain: &str) -> Result<String, SetupError> {
         if !is_domain(domain) {
-            return Err(format!("the cluster's domain {domain:?} is not a domain name"));
+            return Err(format!("the cluster's domain {domain:?} is not a domain name").into());
         }
         let is_cluster = |stub: &&String| stub.trim_end_matches('.').eq_ignore_ascii_case(domain.trim_end_matches('.'));
         if let Some(stub) = self.stub_domains.keys().find(is_cluster) {
-            return Err(format!("stubDomains: {stub} is the cluster's own domain; remove it"));
+            return Err(format!("stubDomains: {stub} is the cluster's own domain; remove it").into());
         }
         let upstream = match self.upstream_nameservers.as_slice() {
             [] => "/etc/resolv.conf".to_string(),

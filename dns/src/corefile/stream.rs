@@ -1,6 +1,7 @@
 //! The words of a Corefile with its imports put in: of the file, the files and the snippets that it names,
 //! one after the other.
 
+use super::SetupError;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -181,7 +182,7 @@ impl<'a> Stream<'a> {
         if let Some(snippet) = self.snippets.get(&name) {
             let (source, tokens) = (snippet.source.clone(), snippet.tokens.clone());
             let part = Part { import: format!("({name})"), source, tokens, next: 0 };
-            return self.push(vec![part]).map_err(wrong);
+            return self.push(vec![part]).map_err(|error| wrong(error.into()));
         }
         let folder = self.part().map_or_else(PathBuf::new, |part| part.source.folder.clone());
         let paths = glob::matches(&folder, &name).map_err(wrong)?;
@@ -197,19 +198,19 @@ impl<'a> Stream<'a> {
         self.imports += paths.len();
         let mut parts = Vec::new();
         for path in paths.iter().rev() {
-            parts.push(self.file_part(path).map_err(wrong)?);
+            parts.push(self.file_part(path).map_err(|error| wrong(error.into()))?);
         }
-        self.push(parts).map_err(wrong)
+        self.push(parts).map_err(|error| wrong(error.into()))
     }
 
-    fn file_part(&mut self, path: &Path) -> Result<Part, String> {
+    fn file_part(&mut self, path: &Path) -> Result<Part, SetupError> {
         let shown = path.display();
         let text = file::check(path)
             .and_then(|()| file::read(path))
             .map_err(|reason| format!("{shown} can't be read: {reason}"))?;
         self.read += text.len();
         if self.read > 4 * MAX_FILE {
-            return Err(format!("the files together have more than {} bytes", 4 * MAX_FILE));
+            return Err(format!("the files together have more than {} bytes", 4 * MAX_FILE).into());
         }
         let whole = file::whole_path(path);
         let source = Source {
@@ -224,16 +225,16 @@ impl<'a> Stream<'a> {
         Ok(Part { import: whole.display().to_string(), source: Rc::new(source), tokens, next: 0 })
     }
 
-    fn push(&mut self, frame: Frame) -> Result<(), String> {
+    fn push(&mut self, frame: Frame) -> Result<(), SetupError> {
         // A frame of which all is read is still there where its last line is the import.
         let way: Vec<&str> =
             self.frames.iter().filter_map(|frame| frame.last()).map(|part| part.import.as_str()).collect();
         if let Some(part) = frame.iter().find(|part| way.contains(&part.import.as_str())) {
             let way = way.get(1..).unwrap_or_default().join(" -> ");
-            return Err(format!("{0} imports itself: {way} -> {0}", part.import));
+            return Err(format!("{0} imports itself: {way} -> {0}", part.import).into());
         }
         if self.frames.len() > MAX_IMPORT_DEPTH {
-            return Err(format!("imports nest deeper than {MAX_IMPORT_DEPTH}"));
+            return Err(format!("imports nest deeper than {MAX_IMPORT_DEPTH}").into());
         }
         self.frames.push(frame);
         Ok(())

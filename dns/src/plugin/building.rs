@@ -1,5 +1,6 @@
 //! What a plugin is set up with.
 
+use crate::corefile::SetupError;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -69,7 +70,7 @@ impl Building<'_> {
     ///
     /// # Errors
     /// The address can't be read.
-    pub fn page(&mut self, address: &str, path: &'static str, handler: Handler) -> Result<(), String> {
+    pub fn page(&mut self, address: &str, path: &'static str, handler: Handler) -> Result<(), SetupError> {
         for address in super::page::addresses(address, &self.services.node_local)? {
             self.wishes.routes.entry(address).or_default().insert(path, handler.clone());
         }

@@ -1,5 +1,6 @@
 //! Pages over HTTP, as `health`, `ready` and `prometheus` give them.
 
+use crate::corefile::SetupError;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub type Routes = BTreeMap<SocketAddr, BTreeMap<&'static str, Handler>>;
 ///
 /// # Errors
 /// It has no port, or the host is neither an address nor `localhost`.
-pub fn addresses(text: &str, node_local: &[IpAddr]) -> Result<Vec<SocketAddr>, String> {
+pub fn addresses(text: &str, node_local: &[IpAddr]) -> Result<Vec<SocketAddr>, SetupError> {
     let wrong = || format!("{text:?} is no address to listen at: write [HOST]:PORT, the host an IP address");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let port: u16 = port.parse().map_err(|_| wrong())?;

@@ -15,7 +15,7 @@ use crate::plugin::{Building, Next, Plugin, Query, Transferable};
 use crate::plugins::shared::from_zone;
 use crate::reply::{Serving, ready};
 use crate::wire::{Name, Opcode};
-use crate::zone::{Held, WholeZone};
+use crate::zone::{Held, WholeZone, WholeZoneError};
 
 #[cfg(test)]
 mod tests;
@@ -224,7 +224,7 @@ impl Plugin for Auto {
 }
 
 impl Transferable for Auto {
-    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, String>> {
+    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, WholeZoneError>> {
         self.found.load().iter().find(|held| held.origin == *zone).map(|held| held.whole())
     }
 }

@@ -12,8 +12,9 @@ use crate::plugin::zones::{Fallthrough, Zones};
 use crate::plugin::{Building, Next, Plugin, Query, Transferable};
 use crate::plugins::shared::from_zone;
 use crate::reply::{Serving, ready};
+use crate::wire::text::zone::ZoneError;
 use crate::wire::{Name, Opcode};
-use crate::zone::{Held, WholeZone, Zone};
+use crate::zone::{Held, WholeZone, WholeZoneError, Zone};
 
 #[cfg(test)]
 mod tests;
@@ -43,9 +44,9 @@ impl Reader {
     ///
     /// # Errors
     /// It can't be read, or is wrong.
-    pub(super) fn begin(&mut self) -> Result<(), String> {
+    pub(super) fn begin(&mut self) -> Result<(), ZoneError> {
         self.modified = modified(&self.path);
-        let zone = Zone::load(&self.path, &self.held.origin, None).map_err(|error| error.to_string())?;
+        let zone = Zone::load(&self.path, &self.held.origin, None)?;
         if let Some(zone) = zone {
             self.held.set(zone);
         }
@@ -105,7 +106,7 @@ pub fn set_up(
             let mut reader = Reader { held: held.clone(), path: path.clone(), by_time, modified: None };
             if let Err(error) = reader.begin() {
                 if path.exists() || reload.is_zero() {
-                    return Err(directive.error(error));
+                    return Err(directive.error(error.to_string()));
                 }
                 tracing::warn!(path = %path.display(), "the zone file is not there yet; looking again in {}", exact(reload));
             }
@@ -165,7 +166,7 @@ impl Plugin for File {
 }
 
 impl Transferable for File {
-    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, String>> {
+    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, WholeZoneError>> {
         self.zones.iter().find(|held| held.origin == *zone).map(|held| held.whole())
     }
 }

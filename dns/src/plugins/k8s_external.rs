@@ -14,7 +14,7 @@ use crate::plugin::{Block, Building, Next, Plugin, Query, Transferable};
 use crate::records::{At, Outside, Records, Target};
 use crate::reply::{Outcome, QueryError, Reply, Serving, ready};
 use crate::wire::{Data, Message, Name, Rcode, Record, Soa, Type};
-use crate::zone::WholeZone;
+use crate::zone::{WholeZone, WholeZoneError};
 
 #[cfg(test)]
 mod tests;
@@ -314,10 +314,10 @@ impl Plugin for External {
 }
 
 impl Transferable for External {
-    fn zone(&self, name: &Name) -> Option<Result<WholeZone, String>> {
+    fn zone(&self, name: &Name) -> Option<Result<WholeZone, WholeZoneError>> {
         let zone = self.zones.names().iter().find(|zone| *zone == name)?;
         let Some(records) = self.records() else {
-            return Some(Err("the cluster's state has not been read whole yet".into()));
+            return Some(Err(WholeZoneError::Cluster));
         };
         let server = self.below_apex("ns1", zone);
         let mut all = vec![self.ns(zone)];

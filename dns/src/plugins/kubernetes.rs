@@ -20,7 +20,7 @@ use crate::plugin::{Building, Next, Plugin, Query, Transferable};
 use crate::records::{Answer, Asked, Found, Options, Parts, PodMode, Records};
 use crate::reply::{QueryError, Reply, Serving, ready};
 use crate::wire::{Name, Rcode};
-use crate::zone::WholeZone;
+use crate::zone::{WholeZone, WholeZoneError};
 
 mod chase;
 mod cluster;
@@ -176,11 +176,10 @@ impl Plugin for Kubernetes {
 }
 
 impl Transferable for Kubernetes {
-    fn zone(&self, name: &Name) -> Option<Result<WholeZone, String>> {
+    fn zone(&self, name: &Name) -> Option<Result<WholeZone, WholeZoneError>> {
         let zone = self.options.zones.iter().find(|zone| zone.name == *name)?;
         let whole = self.cluster.published().load_full().transfer(zone);
-        let not_yet = || "the cluster's state has not been read whole yet".to_owned();
-        Some(whole.ok_or_else(not_yet).map(|(soa, records)| WholeZone { soa, records: Box::new(records) }))
+        Some(whole.ok_or(WholeZoneError::Cluster).map(|(soa, records)| WholeZone { soa, records: Box::new(records) }))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::plugin::{Building, Next, Plugin, Query, Transferable};
 use crate::plugins::shared::from_zone;
 use crate::reply::{Reply, Serving, ready};
 use crate::wire::{Name, Opcode};
-use crate::zone::{Held, Slot, WholeZone};
+use crate::zone::{Held, Slot, WholeZone, WholeZoneError};
 
 mod book;
 mod catalog;
@@ -148,7 +148,7 @@ impl Plugin for Secondary {
 }
 
 impl Transferable for Secondary {
-    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, String>> {
+    fn zone(&self, zone: &Name) -> Option<Result<WholeZone, WholeZoneError>> {
         self.book.all().iter().find(|copy| copy.held.origin == *zone).map(|copy| copy.held.whole())
     }
 }

@@ -170,7 +170,7 @@ impl Templates {
         let text = template.run(asked).map_err(|why| {
             let help = "Counter of go template failures.";
             self.count("coredns_template_template_failures_total", help, query, asked, &labels);
-            failed(why)
+            failed(why.to_string())
         })?;
         record_from_text(&text, None).map_err(|why| {
             self.count("coredns_template_rr_failures_total", "Counter of mis-templated RRs.", query, asked, &labels);

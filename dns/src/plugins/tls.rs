@@ -1,5 +1,6 @@
 //! `tls`: the certificate that a block is served with by TLS, HTTPS and QUIC, and what clients must show.
 
+use crate::corefile::SetupError;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -89,7 +90,7 @@ fn config(
     key: &Path,
     authority: Option<&Path>,
     client_auth: ClientAuth,
-) -> Result<ServerConfig, String> {
+) -> Result<ServerConfig, SetupError> {
     let builder = ServerConfig::builder_with_provider(bowline_tls::provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| format!("TLS can't be set up: {error}"))?;
@@ -101,7 +102,10 @@ fn config(
     Ok(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own))))
 }
 
-fn verifier(authority: Option<&Path>, client_auth: ClientAuth) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+fn verifier(
+    authority: Option<&Path>,
+    client_auth: ClientAuth,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, SetupError> {
     // Read in any case: a file that is wrong is told.
     let named = authority.map(|path| {
         let told = |reason| format!("{}: {reason}", path.display());
@@ -130,11 +134,11 @@ fn verifier(authority: Option<&Path>, client_auth: ClientAuth) -> Result<Option<
 ///
 /// # Errors
 /// A file can't be read or doesn't hold what it should.
-pub(super) fn of_listener(paths: &[std::path::PathBuf], skips: bool) -> Result<ServerConfig, String> {
+pub(super) fn of_listener(paths: &[std::path::PathBuf], skips: bool) -> Result<ServerConfig, SetupError> {
     let (certificate, key, authority) = match paths {
         [certificate, key] => (certificate, key, None),
         [certificate, key, authority] => (certificate, key, Some(authority.as_path())),
-        _ => return Err("takes a certificate, its key and perhaps an authority".to_owned()),
+        _ => return Err("takes a certificate, its key and perhaps an authority".into()),
     };
     let client_auth = match (authority, skips) {
         (None, _) => ClientAuth::None,
@@ -148,9 +152,9 @@ pub(super) fn of_listener(paths: &[std::path::PathBuf], skips: bool) -> Result<S
 ///
 /// # Errors
 /// This host trusts nobody.
-pub(super) fn of_client(skips: bool) -> Result<rustls::ClientConfig, String> {
+pub(super) fn of_client(skips: bool) -> Result<rustls::ClientConfig, SetupError> {
     let verifier = if skips { bowline_tls::anybody() } else { bowline_tls::named(bowline_tls::of_the_system()?)? };
-    bowline_tls::client(verifier, None)
+    Ok(bowline_tls::client(verifier, None)?)
 }
 
 /// Writes keys for programs that decrypt what they have recorded (`SSLKEYLOGFILE`'s form).
@@ -158,10 +162,10 @@ pub(super) fn of_client(skips: bool) -> Result<rustls::ClientConfig, String> {
 struct KeyLog(Mutex<std::fs::File>);
 
 impl KeyLog {
-    fn open(path: &Path) -> Result<KeyLog, String> {
+    fn open(path: &Path) -> Result<KeyLog, SetupError> {
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        file.map(|file| KeyLog(Mutex::new(file)))
-            .map_err(|error| format!("{} can't be written: {error}", path.display()))
+        let file = file.map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+        Ok(KeyLog(Mutex::new(file)))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::plugin::zones::Zones;
 use crate::plugin::{Building, Next, Plugin, Query};
 use crate::reply::{Further, Outcome, QueryError, Reply, Serving, ready};
 use crate::wire::{Message, Name, Rcode, Record, Type};
-use crate::zone::WholeZone;
+use crate::zone::{WholeZone, WholeZoneError};
 
 mod notify;
 #[cfg(test)]
@@ -165,8 +165,8 @@ impl Plugin for Transfer {
 }
 
 /// The answer that carries a zone.
-fn give(query: &mut Query, zone: Result<WholeZone, String>, known: Option<u32>) -> Outcome {
-    let zone = zone.map_err(|reason| QueryError::servfail(NAME, reason))?;
+fn give(query: &mut Query, zone: Result<WholeZone, WholeZoneError>, known: Option<u32>) -> Outcome {
+    let zone = zone.map_err(|error| QueryError::servfail(NAME, error.to_string()))?;
     let mut message = query.reply();
     message.flags.set_aa(true);
     let serial = zone.soa.data.to_soa().map_or(0, |soa| soa.serial);

@@ -223,7 +223,7 @@ struct House<'a> {
     current: Arc<ArcSwap<Instance>>,
     /// The digest of the Corefile when it was last looked at, or what was wrong with it: a file that is wrong is told
     /// once.
-    seen: Option<Result<String, String>>,
+    seen: Option<Result<String, corefile::CorefileError>>,
 }
 
 impl<'a> House<'a> {
@@ -299,7 +299,7 @@ impl<'a> House<'a> {
 
     /// Reloads if the Corefile has changed since it was last looked at.
     async fn look(&mut self) {
-        let found = self.settings.read().map(|corefile| corefile.digest).map_err(|problem| problem.to_string());
+        let found = self.settings.read().map(|corefile| corefile.digest);
         if self.seen.as_ref() != Some(&found) {
             // Told and counted there. What is wrong is not tried again until it changes.
             let is_not_yet = matches!(self.reload().await, Err(ServeError::NotYet(_)));

@@ -15,6 +15,23 @@ pub mod zone;
 use super::{Class, Data, Name, Record, Type};
 use token::{Entries, Entry, Token};
 
+/// What is wrong with a text that is to be a record, or a part of one.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TextError(String);
+
+impl From<String> for TextError {
+    fn from(message: String) -> TextError {
+        TextError(message)
+    }
+}
+
+impl From<&str> for TextError {
+    fn from(message: &str) -> TextError {
+        TextError(message.to_owned())
+    }
+}
+
 /// The TTL of a record that names none, in seconds.
 const DEFAULT_TTL: u32 = 3600;
 
@@ -23,7 +40,7 @@ const DEFAULT_TTL: u32 = 3600;
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn record_from_text(text: &str, origin: Option<&Name>) -> Result<Record, String> {
+pub fn record_from_text(text: &str, origin: Option<&Name>) -> Result<Record, TextError> {
     let root = Name::root();
     let origin = origin.unwrap_or(&root);
     let entry = Entries::new(text.trim_start().as_bytes()).next().ok_or("no record")?;
@@ -35,7 +52,7 @@ pub fn record_from_text(text: &str, origin: Option<&Name>) -> Result<Record, Str
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn data_from_text(rtype: Type, text: &str, origin: Option<&Name>) -> Result<Data, String> {
+pub fn data_from_text(rtype: Type, text: &str, origin: Option<&Name>) -> Result<Data, TextError> {
     let root = Name::root();
     let Some(entry) = Entries::new(text.trim_start().as_bytes()).next() else { return Ok(Data::default()) };
     let entry = entry.map_err(|problem| problem.message)?;
@@ -79,7 +96,7 @@ struct Context<'a> {
 }
 
 /// Reads an entry that is a record. Tells the TTL that was written, if one was.
-fn record(entry: &Entry, context: &Context<'_>) -> Result<(Record, Option<u32>), String> {
+fn record(entry: &Entry, context: &Context<'_>) -> Result<(Record, Option<u32>), TextError> {
     let mut tokens = entry.tokens.as_slice();
     let name = if entry.is_indented {
         context.owner.cloned().ok_or("the first record begins with a blank, so its owner is unknown")?
@@ -98,7 +115,7 @@ fn record(entry: &Entry, context: &Context<'_>) -> Result<(Record, Option<u32>),
             (Ok(rtype), ..) if rtype != Type::NONE && !(rtype == Type::ANY && is_type(rest.first())) => break rtype,
             (_, Ok(given), _) if class.is_none() => class = Some(given),
             (.., Some(given)) if ttl.is_none() => ttl = Some(given),
-            _ => return Err(format!("{token} is no type, class or TTL")),
+            _ => return Err(format!("{token} is no type, class or TTL").into()),
         }
     };
     let data = fields::read(rtype, tokens, context.origin).map_err(|problem| format!("{rtype}: {problem}"))?;
@@ -112,7 +129,7 @@ fn is_type(token: Option<&Token>) -> bool {
 }
 
 /// Reads a name; "@" is the origin, and a name without its final dot is below it.
-fn name(token: &Token, origin: &Name) -> Result<Name, String> {
+fn name(token: &Token, origin: &Name) -> Result<Name, TextError> {
     if !token.is_quoted && token.text == b"@" {
         return Ok(origin.clone());
     }
@@ -122,5 +139,5 @@ fn name(token: &Token, origin: &Name) -> Result<Name, String> {
         return Ok(read);
     }
     let front = read.as_wire().split_last().map_or(&[][..], |(_, front)| front);
-    Name::join(front, origin).map_err(|problem| problem.to_string())
+    Ok(Name::join(front, origin).map_err(|error| error.to_string())?)
 }

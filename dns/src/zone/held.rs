@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::WholeZone;
 use super::{Copying, Zone};
+use super::{WholeZone, WholeZoneError};
 use crate::wire::Name;
 
 /// Where a zone stands; several instances of a Corefile may share one.
@@ -85,8 +85,8 @@ impl Held {
     ///
     /// # Errors
     /// There is nothing to serve.
-    pub fn whole(&self) -> Result<WholeZone, String> {
-        let zone = self.get().ok_or_else(|| format!("{} was not read yet, or has expired", self.origin))?;
+    pub fn whole(&self) -> Result<WholeZone, WholeZoneError> {
+        let zone = self.get().ok_or_else(|| WholeZoneError::Away(self.origin.clone()))?;
         Ok(WholeZone { soa: zone.soa_record(), records: Box::new(Copying::new(zone)) })
     }
 }

@@ -15,10 +15,10 @@ fn read(text: &str) -> Corefile {
     parse(text, "Corefile", Path::new(""), &|_| None).unwrap()
 }
 
-fn from_manifest(file: &str, text: &[u8]) -> Result<KubeDns, String> {
+fn from_manifest(file: &str, text: &[u8]) -> Result<KubeDns, crate::corefile::SetupError> {
     let read = bowline_sources::parse::document::documents(file, text);
     match read.problems.first() {
-        Some(problem) => Err(problem.to_string()),
+        Some(problem) => Err(problem.to_string().into()),
         None => {
             let objects = read.documents.into_iter().map(|one| (one.origin.to_string(), one.value));
             KubeDns::from_objects(file, &objects.collect::<Vec<_>>())
@@ -70,7 +70,7 @@ fn a_mounted_folder_is_the_same() {
     assert_eq!(asked.stub_domains["acme.local"], ["1.2.3.4"]);
     fs::write(folder.path().join("stubDomains"), "{").unwrap();
     let told = KubeDns::from_folder(folder.path()).unwrap_err();
-    assert!(told.contains("stubDomains is not JSON: "), "{told}");
+    assert!(told.to_string().contains("stubDomains is not JSON: "), "{told}");
 }
 
 #[test]
@@ -122,15 +122,15 @@ fn what_is_wrong_is_told_with_file_and_line() {
         ("  stubDomains:\n    acme.local: [1.2.3.4]", "data.stubDomains is not a string"),
     ] {
         let told = map(data);
-        assert!(told.starts_with("kube-dns.yaml:") && told.contains(reason), "{data}: {told}");
+        assert!(told.to_string().starts_with("kube-dns.yaml:") && told.to_string().contains(reason), "{data}: {told}");
     }
     let told = from_manifest("x.yaml", b"apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n").unwrap_err();
-    assert!(told.contains("x.yaml"), "{told}");
+    assert!(told.to_string().contains("x.yaml"), "{told}");
     let asked = KubeDns {
         stub_domains: [("Cluster.local.".to_string(), vec!["1.2.3.4".to_string()])].into(),
         ..KubeDns::default()
     };
-    assert!(asked.corefile("cluster.local").unwrap_err().contains("is the cluster's own domain"));
+    assert!(asked.corefile("cluster.local").unwrap_err().to_string().contains("is the cluster's own domain"));
 }
 
 proptest! {

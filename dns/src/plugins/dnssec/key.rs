@@ -1,5 +1,6 @@
 //! A key pair as BIND's tools write it: `KNAME.+ALG+TAG.key` has the DNSKEY record, `….private` the private key.
 
+use crate::corefile::SetupError;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -41,17 +42,17 @@ impl Key {
     ///
     /// # Errors
     /// What can't be read, or used.
-    pub(super) fn read(path: &Path) -> Result<Key, String> {
+    pub(super) fn read(path: &Path) -> Result<Key, SetupError> {
         let text = path.to_string_lossy();
         let base = text.strip_suffix(".key").or_else(|| text.strip_suffix(".private")).unwrap_or(&text);
         let (public, private) = (PathBuf::from(format!("{base}.key")), PathBuf::from(format!("{base}.private")));
         let record = record(&public)?;
         let wrong = |reason: String| format!("{}: {reason}", private.display());
         let lines = std::fs::read_to_string(&private).map_err(|error| wrong(error.to_string()))?;
-        Key::new(record, &lines).map_err(wrong)
+        Key::new(record, &lines).map_err(|error| wrong(error.into()).into())
     }
 
-    fn new(record: Record, private: &str) -> Result<Key, String> {
+    fn new(record: Record, private: &str) -> Result<Key, SetupError> {
         let Some(([f0, f1, protocol, algorithm], public)) = record.data.as_bytes().split_first_chunk() else {
             return Err("the DNSKEY record is too short".into());
         };
@@ -61,7 +62,7 @@ impl Key {
         }
         let fields = Fields::read(private);
         if fields.algorithm() != Some(*algorithm) {
-            return Err(format!("its algorithm is not that of the public key, {algorithm}"));
+            return Err(format!("its algorithm is not that of the public key, {algorithm}").into());
         }
         let pair = Pair::new(*algorithm, public, &fields)?;
         let (tag, algorithm) = (tag(record.data.as_bytes()), *algorithm);
@@ -82,12 +83,12 @@ impl Key {
     }
 }
 
-fn record(path: &Path) -> Result<Record, String> {
+fn record(path: &Path) -> Result<Record, SetupError> {
     let mut records = Records::open(path, &Name::root()).map_err(|error| error.to_string())?.with_default_ttl(3600);
     match records.next() {
         Some(Ok(record)) if record.rtype == Type::DNSKEY => Ok(record),
-        Some(Err(error)) => Err(error.to_string()),
-        _ => Err(format!("{}: has no DNSKEY record", path.display())),
+        Some(Err(error)) => Err(error.to_string().into()),
+        _ => Err(format!("{}: has no DNSKEY record", path.display()).into()),
     }
 }
 
@@ -105,14 +106,14 @@ impl<'a> Fields<'a> {
         self.0.get("Algorithm")?.split_whitespace().next()?.parse().ok()
     }
 
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, String> {
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, SetupError> {
         let value = self.0.get(name).ok_or_else(|| format!("has no {name}"))?;
-        text::bytes_from_base64(value).ok_or_else(|| format!("{name} is no base64"))
+        Ok(text::bytes_from_base64(value).ok_or_else(|| format!("{name} is no base64"))?)
     }
 }
 
 impl Pair {
-    fn new(algorithm: u8, public: &[u8], fields: &Fields<'_>) -> Result<Pair, String> {
+    fn new(algorithm: u8, public: &[u8], fields: &Fields<'_>) -> Result<Pair, SetupError> {
         let rejected = |error: ring::error::KeyRejected| format!("the key can't be used: {error}");
         let random = SystemRandom::new();
         match algorithm {
@@ -156,11 +157,13 @@ impl Pair {
             5 | 7 => Err(format!(
                 "algorithm {algorithm} signs with SHA-1, which validators no longer trust: make a key of \
                  ECDSAP256SHA256 (13)"
-            )),
+            )
+            .into()),
             other => Err(format!(
                 "algorithm {other} is not supported: use ECDSAP256SHA256 (13), ECDSAP384SHA384 (14), ED25519 (15), \
                  RSASHA256 (8) or RSASHA512 (10)"
-            )),
+            )
+            .into()),
         }
     }
 }

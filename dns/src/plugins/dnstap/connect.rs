@@ -1,5 +1,6 @@
 //! Where messages go: a socket that is connected to, or one at which receivers connect.
 
+use crate::corefile::SetupError;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -65,7 +66,7 @@ impl Endpoint {
         skips: bool,
         buffer: usize,
         path: impl Fn(&str) -> PathBuf,
-    ) -> Result<Endpoint, String> {
+    ) -> Result<Endpoint, SetupError> {
         let (scheme, rest) = split(socket);
         if matches!(scheme, Scheme::Unix) {
             return Ok(Endpoint::Connect(To::Unix(path(rest))));
@@ -74,7 +75,7 @@ impl Endpoint {
         let host = rest.trim_end_matches('/');
         let (name, port) = host.rsplit_once(':').ok_or_else(wrong)?;
         if name.is_empty() || port.parse::<u16>().is_err() {
-            return Err(wrong());
+            return Err(wrong().into());
         }
         let tls = if matches!(scheme, Scheme::Tls) {
             let name = name.trim_matches(['[', ']']).to_owned();
@@ -91,12 +92,12 @@ impl Endpoint {
         socket: &str,
         tls: Option<Arc<ServerConfig>>,
         path: impl Fn(&str) -> PathBuf,
-    ) -> Result<Endpoint, String> {
+    ) -> Result<Endpoint, SetupError> {
         let (scheme, rest) = split(socket);
         let needs = matches!(scheme, Scheme::Tls);
         if needs != tls.is_some() {
             let what = if needs { "needs a certificate: add tls CERT KEY" } else { "is not served by TLS: remove tls" };
-            return Err(format!("{socket} {what}"));
+            return Err(format!("{socket} {what}").into());
         }
         if matches!(scheme, Scheme::Unix) {
             return Ok(Endpoint::Listen(At::Unix(path(rest))));

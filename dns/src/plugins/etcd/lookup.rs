@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::Etcd;
-use super::service::{self, Host, Service};
+use super::service::{self, Host, Service, ServiceError};
 use crate::plugin::Query;
 use crate::wire::{Data, Name, Record, Type};
 
@@ -54,7 +54,7 @@ impl Etcd {
                     }
                 }
                 Err(reason) => {
-                    self.tell(&entry.key, &reason);
+                    self.tell(&entry.key, &reason.to_string());
                     wrong.get_or_insert(format!("{}: {reason}", entry.key));
                 }
             }
@@ -67,8 +67,8 @@ impl Etcd {
     }
 
     /// What a key says; None, and told, where that is nothing that DNS can tell.
-    fn told<T>(&self, service: &Service, says: Result<T, String>) -> Option<T> {
-        says.map_err(|reason| self.tell(&service.key, &reason)).ok()
+    fn told<T>(&self, service: &Service, says: Result<T, ServiceError>) -> Option<T> {
+        says.map_err(|error| self.tell(&service.key, &error.to_string())).ok()
     }
 
     /// Tells, once, what is wrong with a key.

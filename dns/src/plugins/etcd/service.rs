@@ -9,6 +9,23 @@ use serde_json::Value;
 
 use crate::wire::{Data, Name, Record, Type};
 
+/// What of a key is nothing that DNS can tell.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct ServiceError(String);
+
+impl From<String> for ServiceError {
+    fn from(message: String) -> ServiceError {
+        ServiceError(message)
+    }
+}
+
+impl From<&str> for ServiceError {
+    fn from(message: &str) -> ServiceError {
+        ServiceError(message.to_owned())
+    }
+}
+
 /// What a record has where it says nothing of it.
 const PRIORITY: i64 = 10;
 const TTL: u32 = 300;
@@ -84,13 +101,13 @@ impl Service {
     ///
     /// # Errors
     /// The value is none of SkyDNS's.
-    pub(super) fn read(entry: &Entry, bounds: (u32, u32)) -> Result<Service, String> {
+    pub(super) fn read(entry: &Entry, bounds: (u32, u32)) -> Result<Service, ServiceError> {
         let fields: Fields =
             serde_json::from_str(&String::from_utf8_lossy(&entry.value)).map_err(|error| error.to_string())?;
         let text = |field: &str| match fields.get(field) {
-            None => Ok(String::new()),
+            None => Ok::<_, ServiceError>(String::new()),
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(other) => Err(format!("{field} is no string: {other}")),
+            Some(other) => Err(format!("{field} is no string: {other}").into()),
         };
         let number = |field: &str| match fields.get(field) {
             None => Ok(0),
@@ -127,13 +144,13 @@ impl Service {
     ///
     /// # Errors
     /// A number is one that no such record has.
-    pub(super) fn place(&self) -> Result<Option<(u16, u16)>, String> {
+    pub(super) fn place(&self) -> Result<Option<(u16, u16)>, ServiceError> {
         if self.port == -1 {
             return Ok(None);
         }
         let port = u16::try_from(self.port).map_err(|_| format!("port {} is not from 0 to 65535", self.port))?;
         if self.weight < 0 {
-            return Err(format!("weight {} is below 0", self.weight));
+            return Err(format!("weight {} is below 0", self.weight).into());
         }
         Ok(Some((port, self.preference()?)))
     }
@@ -142,8 +159,8 @@ impl Service {
     ///
     /// # Errors
     /// It is one that no record has.
-    pub(super) fn preference(&self) -> Result<u16, String> {
-        u16::try_from(self.priority).map_err(|_| format!("priority {} is not from 0 to 65535", self.priority))
+    pub(super) fn preference(&self) -> Result<u16, ServiceError> {
+        Ok(u16::try_from(self.priority).map_err(|_| format!("priority {} is not from 0 to 65535", self.priority))?)
     }
 
     /// Its part of the weights of its priority, whose sum that is.
@@ -166,7 +183,7 @@ impl Service {
     ///
     /// # Errors
     /// The host is nothing that DNS can tell.
-    pub(super) fn host(&self) -> Result<Host, String> {
+    pub(super) fn host(&self) -> Result<Host, ServiceError> {
         match self.host.parse::<IpAddr>() {
             Ok(ip) => Ok(Host::Address(ip.to_canonical())),
             Err(_) if !self.text.is_empty() => Ok(Host::Text),
@@ -178,13 +195,13 @@ impl Service {
     ///
     /// # Errors
     /// It is nothing that DNS can tell.
-    pub(super) fn alias(&self) -> Result<Option<Name>, String> {
+    pub(super) fn alias(&self) -> Result<Option<Name>, ServiceError> {
         if self.host.parse::<IpAddr>().is_ok() { Ok(None) } else { self.name().map(Some) }
     }
 
-    fn name(&self) -> Result<Name, String> {
-        Name::parse(&self.host)
-            .map_err(|error| format!("host {:?} is neither an address nor a name: {error}", self.host))
+    fn name(&self) -> Result<Name, ServiceError> {
+        let wrong = |error| format!("host {:?} is neither an address nor a name: {error}", self.host);
+        Ok(Name::parse(&self.host).map_err(wrong)?)
     }
 
     /// Where a record with a name for data leads: the host, or the name of its key where that is an address. None
@@ -192,7 +209,7 @@ impl Service {
     ///
     /// # Errors
     /// The host is nothing that DNS can tell.
-    pub(super) fn target(&self, prefix: &str) -> Result<Option<Name>, String> {
+    pub(super) fn target(&self, prefix: &str) -> Result<Option<Name>, ServiceError> {
         let full = match self.host()? {
             Host::Name(name) => name,
             Host::Text => return Ok(None),

@@ -7,6 +7,7 @@
 //! 100.64.1.2 1
 //! ```
 
+use crate::corefile::SetupError;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -39,7 +40,7 @@ struct Read {
 
 impl Weights {
     /// Reads the file. One that can't be opened is no error where it is looked at again.
-    pub(super) fn read(path: PathBuf, reload: Duration) -> Result<Weights, String> {
+    pub(super) fn read(path: PathBuf, reload: Duration) -> Result<Weights, SetupError> {
         let read = match load(&path) {
             Ok(read) => read,
             Err(WeightsError::Open(error)) if !reload.is_zero() => {
@@ -47,7 +48,7 @@ impl Weights {
                 tracing::warn!("plugin/loadbalance: {path} can't be read ({error}); trying again in {}", exact(reload));
                 Read::default()
             }
-            Err(unread) => return Err(unread.tell(&path)),
+            Err(unread) => return Err(unread.tell(&path).into()),
         };
         Ok(Weights { path, current: ArcSwap::from_pointee(read) })
     }

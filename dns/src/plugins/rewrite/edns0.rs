@@ -1,5 +1,6 @@
 //! `rewrite edns0`: options of questions are set, added, replaced or taken away.
 
+use crate::corefile::SetupError;
 use std::net::IpAddr;
 
 use super::response::Response;
@@ -57,7 +58,7 @@ pub(super) struct EdnsRule {
 
 impl EdnsRule {
     /// Reads `local|nsid|subnet set|append|replace|unset [CODE] [VALUE…] [revert]`.
-    pub(super) fn read(words: &[String]) -> Result<EdnsRule, String> {
+    pub(super) fn read(words: &[String]) -> Result<EdnsRule, SetupError> {
         let [what, action, rest @ ..] = words else {
             return Err("a rule for edns0 needs local, nsid or subnet, and what to do with it".into());
         };
@@ -66,7 +67,7 @@ impl EdnsRule {
             "append" => Action::Append,
             "replace" => Action::Replace,
             "unset" => Action::Unset,
-            _ => return Err(format!("{action:?} is none of set, append, replace, unset")),
+            _ => return Err(format!("{action:?} is none of set, append, replace, unset").into()),
         };
         let (rest, reverts) = match rest {
             [front @ .., last] if last == "revert" && action != Action::Unset => (front, true),
@@ -85,7 +86,7 @@ impl EdnsRule {
             }
             ("subnet", _, Action::Unset) => return Err("edns0 subnet unset takes nothing more".into()),
             ("subnet", ..) => return Err("edns0 subnet takes the bits of an IPv4 and of an IPv6 network".into()),
-            (other, ..) => return Err(format!("edns0 {other} is unknown; known are local, nsid and subnet")),
+            (other, ..) => return Err(format!("edns0 {other} is unknown; known are local, nsid and subnet").into()),
         };
         Ok(EdnsRule { code, action, value, reverts })
     }
@@ -123,7 +124,7 @@ impl EdnsRule {
 }
 
 /// A number of 16 bits as Go's sources write it.
-fn number(text: &str) -> Result<u16, String> {
+fn number(text: &str) -> Result<u16, SetupError> {
     let lower = text.to_ascii_lowercase();
     let (radix, digits) = match lower.get(..2) {
         Some("0x") => (16, &lower[2..]),
@@ -134,17 +135,17 @@ fn number(text: &str) -> Result<u16, String> {
     };
     let is_unsigned = !digits.starts_with(['+', '-']);
     let read = u16::from_str_radix(&digits.replace('_', ""), radix).ok().filter(|_| is_unsigned);
-    read.ok_or_else(|| format!("{text:?} is no number from 0 to 65535, or 0x0 to 0xffff"))
+    Ok(read.ok_or_else(|| format!("{text:?} is no number from 0 to 65535, or 0x0 to 0xffff"))?)
 }
 
-fn bits(text: &str, most: u16) -> Result<u8, String> {
+fn bits(text: &str, most: u16) -> Result<u8, SetupError> {
     let wrong = || format!("{text:?} is no number of bits from 0 to {most}");
     let bits = number(text).ok().filter(|bits| *bits <= most).ok_or_else(wrong)?;
-    u8::try_from(bits).map_err(|_| wrong())
+    Ok(u8::try_from(bits).map_err(|_| wrong())?)
 }
 
 /// The value of a local option: a variable, bytes in hexadecimal, or text.
-fn local(text: &str) -> Result<Value, String> {
+fn local(text: &str) -> Result<Value, SetupError> {
     if let Some(name) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         let variable = match name {
             "qname" => Variable::QueryName,
@@ -160,7 +161,7 @@ fn local(text: &str) -> Result<Value, String> {
             }
             _ => {
                 let known = "qname, qtype, client_ip, client_port, protocol, server_ip, server_port, PLUGIN/LABEL";
-                return Err(format!("there is no variable {text}; known are {known}"));
+                return Err(format!("there is no variable {text}; known are {known}").into());
             }
         };
         return Ok(Value::Variable(variable));

@@ -1,6 +1,7 @@
 //! How a rule says which names it is for: `exact`, `prefix`, `suffix`, `substring`, `regex`. Names are text in lower
 //! case with the final dot.
 
+use crate::corefile::SetupError;
 use regex::Regex;
 
 use crate::plugins::shared::pattern;
@@ -27,19 +28,19 @@ pub(super) fn normal(text: &str) -> String {
 
 impl Matcher {
     /// Of a kind and its text, which is taken as it stands.
-    pub(super) fn read(kind: &str, text: String) -> Result<Matcher, String> {
+    pub(super) fn read(kind: &str, text: String) -> Result<Matcher, SetupError> {
         Ok(match kind.to_ascii_lowercase().as_str() {
             "exact" => Matcher::Exact(text),
             "prefix" => Matcher::Prefix(text),
             "suffix" => Matcher::Suffix(text),
             "substring" => Matcher::Substring(text),
             "regex" => Matcher::Regex(pattern::compile(&text)?),
-            _ => return Err(format!("{kind:?} is no way to match names; known are {}", KINDS.join(", "))),
+            _ => return Err(format!("{kind:?} is no way to match names; known are {}", KINDS.join(", ")).into()),
         })
     }
 
     /// Of a kind and a name, which is written in full; patterns are taken as they stand.
-    pub(super) fn of_name(kind: &str, name: &str) -> Result<Matcher, String> {
+    pub(super) fn of_name(kind: &str, name: &str) -> Result<Matcher, SetupError> {
         let text = if kind.eq_ignore_ascii_case("regex") { name.to_owned() } else { normal(name) };
         Matcher::read(kind, text)
     }
@@ -70,11 +71,11 @@ impl Matcher {
     ///
     /// # Errors
     /// It does.
-    pub(super) fn check(&self, to: &str) -> Result<(), String> {
+    pub(super) fn check(&self, to: &str) -> Result<(), SetupError> {
         let Matcher::Regex(pattern) = self else { return Ok(()) };
         let groups = pattern.captures_len() - 1;
         match references(to).filter_map(|(_, _, group)| group).find(|group| *group > groups) {
-            Some(group) => Err(format!("{to:?} asks for {{{group}}}, but {pattern:?} has {groups} groups",)),
+            Some(group) => Err(format!("{to:?} asks for {{{group}}}, but {pattern:?} has {groups} groups",).into()),
             None => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! `rewrite name`: another name is asked for, and the answer is renamed.
 
+use crate::corefile::SetupError;
 use std::sync::Arc;
 
 use super::matcher::{Matcher, normal};
@@ -18,7 +19,7 @@ pub(super) struct NameRule {
 
 impl NameRule {
     /// Reads `[KIND] FROM TO [answer …]`.
-    pub(super) fn read(words: &[String]) -> Result<NameRule, String> {
+    pub(super) fn read(words: &[String]) -> Result<NameRule, SetupError> {
         let (kind, from, to, options) = match words {
             [from, to] => ("exact", from, to, &[][..]),
             [kind, from, to, options @ ..] => (kind.as_str(), from, to, options),
@@ -43,7 +44,7 @@ impl NameRule {
     ///
     /// # Errors
     /// What the rule writes is no name.
-    pub(super) fn apply(&self, text: &str) -> Result<Option<(Name, Vec<Response>)>, String> {
+    pub(super) fn apply(&self, text: &str) -> Result<Option<(Name, Vec<Response>)>, SetupError> {
         let Some(new) = self.matcher.replaced(text, &self.to) else { return Ok(None) };
         let name = Name::parse(&new).map_err(|error| format!("{text} becomes {new:?}: {error}"))?;
         let mut responses = Vec::new();
@@ -59,7 +60,7 @@ impl NameRule {
 }
 
 /// Reads `answer (auto | name FROM TO | value FROM TO)`, several of them; the further ones may leave `answer` out.
-fn answers(words: &[String]) -> Result<(bool, Vec<Response>), String> {
+fn answers(words: &[String]) -> Result<(bool, Vec<Response>), SetupError> {
     let mut is_auto = false;
     let mut names = 0;
     let mut responses = Vec::new();
@@ -69,7 +70,7 @@ fn answers(words: &[String]) -> Result<(bool, Vec<Response>), String> {
         if word == "answer" {
             rest = &rest[1..];
         } else if is_first {
-            return Err(format!("{word:?} has no meaning behind the names; options begin with answer"));
+            return Err(format!("{word:?} has no meaning behind the names; options begin with answer").into());
         }
         is_first = false;
         match rest {
@@ -98,9 +99,9 @@ fn answers(words: &[String]) -> Result<(bool, Vec<Response>), String> {
                 rest = after;
             }
             [what, ..] if what == "name" || what == "value" => {
-                return Err(format!("answer {what} needs a pattern, and what to write in its place"));
+                return Err(format!("answer {what} needs a pattern, and what to write in its place").into());
             }
-            [other, ..] => return Err(format!("answer {other} is unknown; known are auto, name and value")),
+            [other, ..] => return Err(format!("answer {other} is unknown; known are auto, name and value").into()),
             [] => return Err("answer needs auto, name or value".into()),
         }
     }

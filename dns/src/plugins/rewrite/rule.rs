@@ -1,5 +1,6 @@
 //! One rule, as a line of the Corefile writes it.
 
+use crate::corefile::SetupError;
 use std::sync::Arc;
 
 use super::edns0::EdnsRule;
@@ -36,7 +37,7 @@ impl Rule {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn read(words: &[String]) -> Result<Rule, String> {
+    pub(super) fn read(words: &[String]) -> Result<Rule, SetupError> {
         let lower = |word: &String| word.to_ascii_lowercase();
         let (is_last, words) = match words.split_first() {
             Some((first, rest)) if lower(first) == "continue" => (false, rest),
@@ -44,7 +45,7 @@ impl Rule {
             _ => (true, words),
         };
         let Some((field, args)) = words.split_first() else {
-            return Err(format!("says nothing of what to rewrite; known are {FIELDS}"));
+            return Err(format!("says nothing of what to rewrite; known are {FIELDS}").into());
         };
         let field = match lower(field).as_str() {
             "name" => Field::Name(NameRule::read(args)?),
@@ -61,7 +62,7 @@ impl Rule {
             "rcode" => rcode(args)?,
             "cname" => Field::Alias(Arc::new(alias(args)?)),
             "answer" => return Err("answer stands behind a rule for names: name FROM TO answer …".into()),
-            other => return Err(format!("{other:?} is nothing that can be rewritten; known are {FIELDS}")),
+            other => return Err(format!("{other:?} is nothing that can be rewritten; known are {FIELDS}").into()),
         };
         Ok(Rule { is_last, field })
     }
@@ -86,7 +87,7 @@ impl Rule {
     ///
     /// # Errors
     /// The question would become none.
-    pub(super) fn apply(&self, query: &mut Query, responses: &mut Vec<Response>) -> Result<bool, String> {
+    pub(super) fn apply(&self, query: &mut Query, responses: &mut Vec<Response>) -> Result<bool, SetupError> {
         match &self.field {
             Field::Name(rule) => {
                 let Some((name, mut more)) = rule.apply(NameText::of(query.name()).as_str())? else { return Ok(false) };
@@ -106,16 +107,16 @@ impl Rule {
     }
 }
 
-fn pair<T: std::str::FromStr>(args: &[String], what: &str) -> Result<(T, T), String> {
+fn pair<T: std::str::FromStr>(args: &[String], what: &str) -> Result<(T, T), SetupError> {
     let [from, to] = args else {
-        return Err(format!("needs two of what it rewrites: the {what} from which and to which"));
+        return Err(format!("needs two of what it rewrites: the {what} from which and to which").into());
     };
     let read = |text: &String| text.parse().map_err(|_| format!("{text:?} is no {what}"));
     Ok((read(from)?, read(to)?))
 }
 
 /// `[KIND] NAME SECONDS`, or a range `MIN-MAX` of which one end may be open.
-fn ttl(args: &[String]) -> Result<Field, String> {
+fn ttl(args: &[String]) -> Result<Field, SetupError> {
     let (kind, name, range) = match args {
         [name, range] => ("exact", name, range),
         [kind, name, range] => (kind.as_str(), name, range),
@@ -132,18 +133,18 @@ fn ttl(args: &[String]) -> Result<Field, String> {
             let seconds = range.parse().map_err(|_| wrong())?;
             (seconds, seconds)
         }
-        Some(("", "")) => return Err(wrong()),
+        Some(("", "")) => return Err(wrong().into()),
         // The highest TTL there is (RFC 2181 §8).
         Some((least, most)) => (seconds(least, 0)?, seconds(most, i32::MAX as u32)?),
     };
     if least > most {
-        return Err(wrong());
+        return Err(wrong().into());
     }
     Ok(Field::Answers(Matcher::of_name(kind, name)?, Response::Ttl { least, most }))
 }
 
 /// `[KIND] NAME FROM TO`, codes by name or number.
-fn rcode(args: &[String]) -> Result<Field, String> {
+fn rcode(args: &[String]) -> Result<Field, SetupError> {
     let (kind, name, from, to) = match args {
         [name, from, to] => ("exact", name, from, to),
         [kind, name, from, to] => (kind.as_str(), name, from, to),
@@ -158,7 +159,7 @@ fn rcode(args: &[String]) -> Result<Field, String> {
 }
 
 /// `[KIND] FROM TO`. Only an exact name is written in full.
-fn alias(args: &[String]) -> Result<Alias, String> {
+fn alias(args: &[String]) -> Result<Alias, SetupError> {
     let (kind, from, to) = match args {
         [from, to] => ("exact", from, to),
         [kind, from, to] => (kind.as_str(), from, to),

@@ -17,11 +17,28 @@ pub(super) struct Member {
     pub(super) new_owner: Option<Name>,
 }
 
+/// Why a zone is no catalog.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct CatalogError(String);
+
+impl From<String> for CatalogError {
+    fn from(message: String) -> CatalogError {
+        CatalogError(message)
+    }
+}
+
+impl From<&str> for CatalogError {
+    fn from(message: &str) -> CatalogError {
+        CatalogError(message.to_owned())
+    }
+}
+
 /// The members of a catalog, by their names.
 ///
 /// # Errors
 /// It is no catalog of version 2, or lists a zone twice (§4.1, §5.1).
-pub(super) fn members(catalog: &Arc<Zone>) -> Result<Vec<Member>, String> {
+pub(super) fn members(catalog: &Arc<Zone>) -> Result<Vec<Member>, CatalogError> {
     let origin = catalog.origin();
     let below = |label: &str| origin.prepend(label.as_bytes()).map_err(|error| error.to_string());
     let (version, zones) = (below("version")?, below("zones")?);
@@ -41,21 +58,23 @@ pub(super) fn members(catalog: &Arc<Zone>) -> Result<Vec<Member>, String> {
         }
     }
     if versions.len() != 1 || versions.first().is_none_or(|version| version != b"2") {
-        return Err(format!("{origin} is no catalog: {version} must have one TXT record, \"2\""));
+        return Err(format!("{origin} is no catalog: {version} must have one TXT record, \"2\"").into());
     }
     let mut members: Vec<Member> = Vec::new();
     for (id, zones) in listed {
         let ([zone], shown) = (zones.as_slice(), String::from_utf8_lossy(&id)) else {
-            return Err(format!("{origin}: the member {} lists more than one zone", String::from_utf8_lossy(&id)));
+            return Err(
+                format!("{origin}: the member {} lists more than one zone", String::from_utf8_lossy(&id)).into()
+            );
         };
         if let Some(other) = members.iter().find(|member| member.zone == *zone) {
             let other = String::from_utf8_lossy(&other.id);
-            return Err(format!("{origin}: {zone} is listed twice, as {other} and as {shown}"));
+            return Err(format!("{origin}: {zone} is listed twice, as {other} and as {shown}").into());
         }
         let new_owner = match owners.get(&id).map_or(&[][..], Vec::as_slice) {
             [] => None,
             [owner] => Some(owner.clone()),
-            _ => return Err(format!("{origin}: the member {shown} has more than one new owner")),
+            _ => return Err(format!("{origin}: the member {shown} has more than one new owner").into()),
         };
         members.push(Member { zone: zone.clone(), id, new_owner });
     }

@@ -1,14 +1,17 @@
 //! Keeps a copied zone up to date, by its SOA's times (RFC 1034 §4.3.5): looks every `refresh` seconds, or when a NOTIFY
 //! comes; after a failure every `retry` seconds; after `expire` seconds of failures the zone is served no more.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bowline_cluster::span::exact;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Copy;
 use super::book::Book;
-use super::{Copy, catalog, client};
+use super::catalog::{self, CatalogError};
+use super::client::{self, PrimaryError};
 use crate::plugins::transfer::is_newer;
 use crate::wire::Soa;
 
@@ -77,16 +80,28 @@ impl Times {
     }
 }
 
+/// Why a zone could not be copied.
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    #[error("there is no primary")]
+    NoPrimary,
+    /// Of several, the last.
+    #[error("{0}: {1}")]
+    Primary(SocketAddr, PrimaryError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
 /// Copies the zone if a primary has a newer one.
-async fn look(copy: &Copy, book: Option<&Book>) -> Result<(), String> {
-    let mut last = String::new();
+async fn look(copy: &Copy, book: Option<&Book>) -> Result<(), CopyError> {
+    let mut last = CopyError::NoPrimary;
     for from in &copy.from {
         match client::serial(*from, &copy.held.origin).await {
             Ok(serial) => {
                 let is_known = copy.held.serial().is_some_and(|known| !is_newer(serial, known));
                 return if is_known { Ok(()) } else { fetch(copy, book).await };
             }
-            Err(reason) => last = format!("{from}: {reason}"),
+            Err(error) => last = CopyError::Primary(*from, error),
         }
     }
     // A moment's peace, if it fails at once.
@@ -95,8 +110,8 @@ async fn look(copy: &Copy, book: Option<&Book>) -> Result<(), String> {
 }
 
 /// Copies the zone from the first primary that gives it.
-async fn fetch(copy: &Copy, book: Option<&Book>) -> Result<(), String> {
-    let mut last = String::new();
+async fn fetch(copy: &Copy, book: Option<&Book>) -> Result<(), CopyError> {
+    let mut last = CopyError::NoPrimary;
     for from in &copy.from {
         match client::zone(*from, &copy.held.origin).await {
             Ok(zone) => {
@@ -112,7 +127,7 @@ async fn fetch(copy: &Copy, book: Option<&Book>) -> Result<(), String> {
                 copy.held.set(zone);
                 return Ok(());
             }
-            Err(reason) => last = format!("{from}: {reason}"),
+            Err(error) => last = CopyError::Primary(*from, error),
         }
     }
     Err(last)

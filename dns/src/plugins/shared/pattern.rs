@@ -1,6 +1,7 @@
 //! Regular expressions as CoreDNS reads them: Go's syntax (RE2), of which the `regex` crate's differs in a few places.
 //! Names are matched in lower case, as text.
 
+use crate::corefile::SetupError;
 use regex::{Regex, RegexBuilder};
 
 #[cfg(test)]
@@ -15,12 +16,12 @@ const SIZE: usize = 4 << 20;
 ///
 /// # Errors
 /// What is wrong with it, naming the pattern.
-pub fn compile(pattern: &str) -> Result<Regex, String> {
+pub fn compile(pattern: &str) -> Result<Regex, SetupError> {
     if pattern.len() > LONGEST {
-        return Err(format!("the regular expression has {} bytes; at most {LONGEST} are allowed", pattern.len()));
+        return Err(format!("the regular expression has {} bytes; at most {LONGEST} are allowed", pattern.len()).into());
     }
-    let wrong = |why: &str| format!("{pattern:?} is no regular expression: {why}");
-    let translated = translate(pattern).map_err(|why| wrong(&why))?;
+    let wrong = |why: &str| SetupError::from(format!("{pattern:?} is no regular expression: {why}"));
+    let translated = translate(pattern).map_err(|why| wrong(&why.to_string()))?;
     RegexBuilder::new(&translated).size_limit(SIZE).build().map_err(|error| {
         // The last line of several says what is wrong, the others draw it.
         let text = error.to_string();
@@ -29,7 +30,7 @@ pub fn compile(pattern: &str) -> Result<Regex, String> {
 }
 
 /// Writes Go's syntax in the crate's.
-fn translate(pattern: &str) -> Result<String, String> {
+fn translate(pattern: &str) -> Result<String, SetupError> {
     let mut rest = pattern;
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut in_class = false;
@@ -96,7 +97,7 @@ fn begins_repetition(after: &str) -> bool {
 }
 
 /// Translates an escape; gives what follows it. Classes are those of ASCII, as Go has them.
-fn escape<'a>(after: &'a str, in_class: bool, out: &mut String) -> Result<&'a str, String> {
+fn escape<'a>(after: &'a str, in_class: bool, out: &mut String) -> Result<&'a str, SetupError> {
     let c = after.chars().next().ok_or("it ends with a backslash")?;
     let rest = &after[c.len_utf8()..];
     let class = match c {
@@ -124,7 +125,7 @@ fn escape<'a>(after: &'a str, in_class: bool, out: &mut String) -> Result<&'a st
                 out.push_str(&format!("\\x{{{code:x}}}"));
                 return Ok(&after[digits..]);
             }
-            return Err(format!("\\{c} refers to a group, which needs another kind of matcher"));
+            return Err(format!("\\{c} refers to a group, which needs another kind of matcher").into());
         }
         _ => {
             out.extend(['\\', c]);

@@ -34,6 +34,23 @@ impl TemplateError {
     }
 }
 
+/// Why a template gives no text for a question: an index beyond a list, a number that is none.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RunError(String);
+
+impl From<String> for RunError {
+    fn from(message: String) -> RunError {
+        RunError(message)
+    }
+}
+
+impl From<&str> for RunError {
+    fn from(message: &str) -> RunError {
+        RunError(message.to_owned())
+    }
+}
+
 /// A template that was compiled.
 #[derive(Clone, Debug)]
 pub struct Template {
@@ -58,7 +75,7 @@ impl Template {
     ///
     /// # Errors
     /// Why there is none: an index beyond a list, a number that is none.
-    pub fn run(&self, subject: &dyn Subject) -> Result<String, String> {
+    pub fn run(&self, subject: &dyn Subject) -> Result<String, RunError> {
         run::run(&self.nodes, subject)
     }
 }

@@ -39,23 +39,33 @@ pub(super) async fn run(rules: Arc<[Rule]>, mut inbox: UnboundedReceiver<Name>) 
     poll_fn(|_| std::task::Poll::<()>::Pending).await;
 }
 
+/// Why a secondary could not be told.
+#[derive(Debug, thiserror::Error)]
+enum NotifyError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("no answer")]
+    Silent,
+    #[error("it answers {0}")]
+    Refused(Rcode),
+}
+
 /// Sends one NOTIFY until it is answered.
-async fn tell(zone: &Name, to: SocketAddr, source: Option<IpAddr>) -> Result<(), String> {
+async fn tell(zone: &Name, to: SocketAddr, source: Option<IpAddr>) -> Result<(), NotifyError> {
     let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-    let wrong = |error: std::io::Error| error.to_string();
-    let socket = UdpSocket::bind((source.unwrap_or(any), 0)).await.map_err(wrong)?;
-    socket.connect(to).await.map_err(wrong)?;
+    let socket = UdpSocket::bind((source.unwrap_or(any), 0)).await?;
+    socket.connect(to).await?;
     let mut message = Message { id: fastrand::u16(..), ..Message::default() };
     message.flags = message.flags.with_opcode(Opcode::NOTIFY).with_aa(true);
     message.questions.push(Question::new(zone.clone(), Type::SOA));
     let mut bytes = Vec::new();
     message.write(&mut bytes);
-    let mut last = String::from("no answer");
+    let mut last = NotifyError::Silent;
     for _ in 0..TRIES {
         match timeout(PATIENCE, ask(&socket, &bytes, message.id)).await {
             Ok(Ok(Rcode::NOERROR)) => return Ok(()),
-            Ok(Ok(rcode)) => last = format!("it answers {rcode}"),
-            Ok(Err(error)) => last = error.to_string(),
+            Ok(Ok(rcode)) => last = NotifyError::Refused(rcode),
+            Ok(Err(error)) => last = error.into(),
             Err(_) => {}
         }
     }

@@ -32,6 +32,23 @@ impl ExpressionError {
     }
 }
 
+/// Why an expression has no value for a question: an address that is none, an index beyond a list.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+struct RunError(String);
+
+impl From<String> for RunError {
+    fn from(message: String) -> RunError {
+        RunError(message)
+    }
+}
+
+impl From<&str> for RunError {
+    fn from(message: &str) -> RunError {
+        RunError(message.to_owned())
+    }
+}
+
 /// An expression that was compiled.
 #[derive(Debug)]
 pub struct Expression(parser::Expr);

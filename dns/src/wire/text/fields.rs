@@ -1,4 +1,5 @@
 //! Data from words, field by field as its type asks.
+use super::TextError;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -13,7 +14,7 @@ pub(super) struct Words<'a>(&'a [Token]);
 
 /// Reads the words of a record's data, by its type or in the form that all types have (RFC 3597 §5). No words are
 /// no data, as updates use it.
-pub(super) fn read(rtype: Type, tokens: &[Token], origin: &Name) -> Result<Data, String> {
+pub(super) fn read(rtype: Type, tokens: &[Token], origin: &Name) -> Result<Data, TextError> {
     let mut words = Words(tokens);
     if tokens.is_empty() {
         return Ok(Data::default());
@@ -28,25 +29,25 @@ pub(super) fn read(rtype: Type, tokens: &[Token], origin: &Name) -> Result<Data,
         words.field(*field, rtype, origin, &mut wire)?;
     }
     if let Some(token) = words.0.first() {
-        return Err(format!("{token} is one word too many"));
+        return Err(format!("{token} is one word too many").into());
     }
     if wire.len() > MAX_DATA { Err("more than 65535 bytes of data".into()) } else { Ok(Data::from_bytes(&wire)) }
 }
 
 /// Reads "length hex", and sees that it is made as the type asks.
-fn generic(rtype: Type, mut words: Words<'_>) -> Result<Data, String> {
+fn generic(rtype: Type, mut words: Words<'_>) -> Result<Data, TextError> {
     let length: usize = words.number("length")?;
     let bytes = codec::from_hex(&words.rest()).ok_or("malformed hexadecimal digits")?;
     if bytes.len() != length || length > MAX_DATA {
-        return Err(format!("{} bytes of data, where the length says {length}", bytes.len()));
+        return Err(format!("{} bytes of data, where the length says {length}", bytes.len()).into());
     }
     let data = Data::from_bytes(&bytes);
-    if data.is_made_as(rtype) { Ok(data) } else { Err(format!("the data is malformed for {rtype}")) }
+    if data.is_made_as(rtype) { Ok(data) } else { Err(format!("the data is malformed for {rtype}").into()) }
 }
 
 impl<'a> Words<'a> {
     /// Reads the words of one field and appends its wire form.
-    fn field(&mut self, field: Field, rtype: Type, origin: &Name, wire: &mut Vec<u8>) -> Result<(), String> {
+    fn field(&mut self, field: Field, rtype: Type, origin: &Name, wire: &mut Vec<u8>) -> Result<(), TextError> {
         match field {
             Field::U8 => wire.push(self.number("number up to 255")?),
             Field::U16 => wire.extend(self.number::<u16>("number up to 65535")?.to_be_bytes()),
@@ -116,7 +117,7 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
-    fn next(&mut self, what: &str) -> Result<&'a Token, String> {
+    fn next(&mut self, what: &str) -> Result<&'a Token, TextError> {
         let (first, rest) = self.0.split_first().ok_or_else(|| format!("the {what} is missing"))?;
         self.0 = rest;
         Ok(first)
@@ -130,23 +131,23 @@ impl<'a> Words<'a> {
         Some(value)
     }
 
-    pub(super) fn parse<T>(&mut self, what: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, String> {
+    pub(super) fn parse<T>(&mut self, what: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, TextError> {
         let token = self.next(what)?;
-        token.word().and_then(read).ok_or_else(|| format!("{token} is no {what}"))
+        Ok(token.word().and_then(read).ok_or_else(|| format!("{token} is no {what}"))?)
     }
 
-    fn number<T: FromStr>(&mut self, what: &str) -> Result<T, String> {
+    fn number<T: FromStr>(&mut self, what: &str) -> Result<T, TextError> {
         self.parse(what, |word| word.parse().ok())
     }
 
-    fn name(&mut self, origin: &Name) -> Result<Name, String> {
+    fn name(&mut self, origin: &Name) -> Result<Name, TextError> {
         let token = self.next("name")?;
-        super::name(token, origin).map_err(|problem| format!("{token}: {problem}"))
+        Ok(super::name(token, origin).map_err(|error| format!("{token}: {error}"))?)
     }
 
-    fn text(&mut self) -> Result<Vec<u8>, String> {
+    fn text(&mut self) -> Result<Vec<u8>, TextError> {
         let token = self.next("text")?;
-        token.unescaped().ok_or_else(|| format!("{token} has a malformed escape"))
+        Ok(token.unescaped().ok_or_else(|| format!("{token} has a malformed escape"))?)
     }
 
     /// All words that are left, joined.
@@ -155,7 +156,7 @@ impl<'a> Words<'a> {
     }
 
     /// Types into blocks of 256, each with as many bytes as it needs (RFC 4034 §4.1.2).
-    fn bitmap(&mut self, wire: &mut Vec<u8>) -> Result<(), String> {
+    fn bitmap(&mut self, wire: &mut Vec<u8>) -> Result<(), TextError> {
         let mut types = Vec::new();
         while !self.0.is_empty() {
             types.push(self.number::<Type>("record type")?.0);
@@ -175,7 +176,7 @@ impl<'a> Words<'a> {
     }
 
     /// Algorithm, tag in hexadecimal and key in base64 (RFC 8005 §6).
-    fn hip(&mut self, wire: &mut Vec<u8>) -> Result<(), String> {
+    fn hip(&mut self, wire: &mut Vec<u8>) -> Result<(), TextError> {
         let algorithm: u8 = self.number("algorithm")?;
         let tag = self.parse("host identity tag in hexadecimal", |word| codec::from_hex(word.as_bytes()))?;
         let key = self.parse("key in base64", |word| codec::from_base64(word.as_bytes()))?;
@@ -188,7 +189,7 @@ impl<'a> Words<'a> {
 }
 
 /// Appends bytes behind their length.
-fn sized(wire: &mut Vec<u8>, bytes: Vec<u8>) -> Result<(), String> {
+fn sized(wire: &mut Vec<u8>, bytes: Vec<u8>) -> Result<(), TextError> {
     wire.push(u8::try_from(bytes.len()).map_err(|_| "more than 255 bytes in a field")?);
     wire.extend(bytes);
     Ok(())

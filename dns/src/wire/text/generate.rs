@@ -1,4 +1,5 @@
 //! $GENERATE: one line of a zone file written many times, with a number put in (BIND's extension).
+use super::TextError;
 use super::token::Entry;
 
 /// The most lines of one $GENERATE.
@@ -15,7 +16,7 @@ pub(super) struct Generate {
 
 impl Generate {
     /// Reads "$GENERATE start-stop/step line".
-    pub(super) fn new(entry: &Entry) -> Result<Generate, String> {
+    pub(super) fn new(entry: &Entry) -> Result<Generate, TextError> {
         let range = entry.tokens.get(1).ok_or("$GENERATE without a range; write $GENERATE START-STOP LINE")?;
         let malformed = || format!("{range} is no range; write START-STOP or START-STOP/STEP, at most {MOST} numbers");
         let (bounds, step) =
@@ -23,10 +24,10 @@ impl Generate {
         let (start, stop) = bounds.split_once('-').ok_or_else(malformed)?;
         let number = |text: &str| text.parse::<u32>().ok().map(u64::from);
         let (Some(start), Some(stop), Some(step)) = (number(start), number(stop), number(step)) else {
-            return Err(malformed());
+            return Err(malformed().into());
         };
         if step == 0 || stop < start || (stop - start) / step >= MOST {
-            return Err(malformed());
+            return Err(malformed().into());
         }
         let mut template = Vec::new();
         for token in entry.tokens.iter().skip(2) {
@@ -37,7 +38,7 @@ impl Generate {
     }
 
     /// The next line.
-    pub(super) fn line(&mut self) -> Option<Result<Vec<u8>, String>> {
+    pub(super) fn line(&mut self) -> Option<Result<Vec<u8>, TextError>> {
         let number = self.next?;
         self.next = number.checked_add(self.step).filter(|next| *next <= self.stop);
         Some(fill(&self.template, number))
@@ -45,7 +46,7 @@ impl Generate {
 }
 
 /// Puts a number in for each "$" or "${offset,width,base}"; "$$" and "\$" are a dollar sign.
-fn fill(template: &[u8], number: u64) -> Result<Vec<u8>, String> {
+fn fill(template: &[u8], number: u64) -> Result<Vec<u8>, TextError> {
     let mut line = Vec::with_capacity(template.len() + 8);
     let mut rest = template;
     while let [first, tail @ ..] = rest {

@@ -1,4 +1,5 @@
 //! A place on the earth (RFC 1876): "52 22 23.000 N 4 53 32.000 E -2m 1m 10000m 10m".
+use super::TextError;
 use std::fmt::{self, Formatter, Write as _};
 
 use super::fields::Words;
@@ -11,7 +12,7 @@ const BASE: i64 = 100_000 * 100;
 const SIZES: [u8; 3] = [0x12, 0x16, 0x13];
 
 /// Reads the words of a place into wire form.
-pub(super) fn read(words: &mut Words<'_>) -> Result<[u8; 16], String> {
+pub(super) fn read(words: &mut Words<'_>) -> Result<[u8; 16], TextError> {
     let latitude = angle(words, 90, 'N', 'S')?;
     let longitude = angle(words, 180, 'E', 'W')?;
     let altitude = words.parse("altitude in metres", metres)? + BASE;
@@ -27,7 +28,7 @@ pub(super) fn read(words: &mut Words<'_>) -> Result<[u8; 16], String> {
 }
 
 /// Degrees, minutes and seconds, of which the latter may be missing, and a direction.
-fn angle(words: &mut Words<'_>, most: i64, positive: char, negative: char) -> Result<u32, String> {
+fn angle(words: &mut Words<'_>, most: i64, positive: char, negative: char) -> Result<u32, TextError> {
     let direction = |word: &str| {
         let is = |letter: char| word.eq_ignore_ascii_case(letter.encode_utf8(&mut [0; 4]));
         if is(positive) { Some(1) } else { is(negative).then_some(-1) }
@@ -41,7 +42,7 @@ fn angle(words: &mut Words<'_>, most: i64, positive: char, negative: char) -> Re
     }
     let sign = words.parse(&format!("direction {positive} or {negative}"), direction)?;
     if value > most * 3_600_000 {
-        return Err(format!("more than {most} degrees"));
+        return Err(format!("more than {most} degrees").into());
     }
     u32::try_from(MIDDLE + sign * value).map_err(|_| "the angle is out of range".into())
 }

@@ -1,4 +1,5 @@
 //! Service parameters of SVCB and HTTPS records (RFC 9460 §2.1): key=value.
+use super::TextError;
 use std::fmt::{self, Formatter, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +19,7 @@ const KEYS: [&str; 9] =
     ["mandatory", "alpn", "no-default-alpn", "port", "ipv4hint", "ech", "ipv6hint", "dohpath", "ohttp"];
 
 /// Reads parameters and appends them in wire form, in the order of their keys.
-pub(super) fn read(tokens: &[Token], wire: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn read(tokens: &[Token], wire: &mut Vec<u8>) -> Result<(), TextError> {
     let mut all = Vec::new();
     for token in tokens {
         let split = token.text.iter().position(|byte| *byte == b'=');

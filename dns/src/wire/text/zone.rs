@@ -1,4 +1,5 @@
 //! A zone file's records (RFC 1035 §5, RFC 2308 §4): $ORIGIN, $TTL, $INCLUDE and $GENERATE are done here.
+use super::TextError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,14 +99,17 @@ impl Records {
     fn step(&mut self) -> Result<Option<Record>, ZoneError> {
         while let Some(source) = self.sources.last_mut() {
             let file = Arc::clone(&source.file);
-            let problem = |line: u32, message: String| ZoneError { file: Arc::clone(&file), line, message };
+            let wrong = |line: u32, error: TextError| {
+                let file = Arc::clone(&file);
+                ZoneError { file, line, message: error.to_string() }
+            };
             if let Some((line, generate)) = &mut source.generate {
                 let line = *line;
                 self.place = (Arc::clone(&file), line);
                 if let Some(text) = generate.line() {
-                    return generated(&text.map_err(|message| problem(line, message))?, &source.origin)
+                    return generated(&text.map_err(|error| wrong(line, error))?, &source.origin)
                         .map(Some)
-                        .map_err(|message| problem(line, format!("$GENERATE: {message}")));
+                        .map_err(|error| wrong(line, format!("$GENERATE: {error}").into()));
                 }
                 source.generate = None;
             }
@@ -120,12 +124,11 @@ impl Records {
                 "$GENERATE" => Generate::new(&entry).map(|generate| source.generate = Some((entry.line, generate))),
                 "$INCLUDE" => self.include(&entry),
                 directive if directive.starts_with('$') => {
-                    Err(format!("unknown directive {first}; known are $ORIGIN, $TTL, $INCLUDE and $GENERATE"))
+                    Err(format!("unknown directive {first}; known are $ORIGIN, $TTL, $INCLUDE and $GENERATE").into())
                 }
                 _ => {
                     let context = Context { origin: &source.origin, owner: self.owner.as_ref(), ttl: source.ttl };
-                    let (record, given) =
-                        super::record(&entry, &context).map_err(|message| problem(entry.line, message))?;
+                    let (record, given) = super::record(&entry, &context).map_err(|error| wrong(entry.line, error))?;
                     if given.is_some() && !source.is_ttl_set {
                         source.ttl = given;
                     }
@@ -134,13 +137,13 @@ impl Records {
                     return Ok(Some(record));
                 }
             };
-            done.map_err(|message| problem(entry.line, message))?;
+            done.map_err(|error| wrong(entry.line, error))?;
         }
         Ok(None)
     }
 
     /// Begins to read a file that is included: "$INCLUDE file \[origin\]".
-    fn include(&mut self, entry: &Entry) -> Result<(), String> {
+    fn include(&mut self, entry: &Entry) -> Result<(), TextError> {
         let depth = self.sources.len();
         let source = self.sources.last().ok_or("nothing is read")?;
         let (file, origin) = match entry.tokens.as_slice() {
@@ -149,7 +152,7 @@ impl Records {
             _ => return Err("write $INCLUDE FILE or $INCLUDE FILE ORIGIN".into()),
         };
         if depth > DEEPEST {
-            return Err(format!("files include each other more than {DEEPEST} deep"));
+            return Err(format!("files include each other more than {DEEPEST} deep").into());
         }
         let name = file.unescaped().ok_or_else(|| format!("{file} has a malformed escape"))?;
         let name = String::from_utf8(name).map_err(|_| format!("{file} isn't UTF-8"))?;
@@ -190,13 +193,13 @@ impl Source {
         }
     }
 
-    fn set_origin(&mut self, entry: &Entry) -> Result<(), String> {
+    fn set_origin(&mut self, entry: &Entry) -> Result<(), TextError> {
         let [_, origin] = entry.tokens.as_slice() else { return Err("write $ORIGIN NAME".into()) };
         self.origin = super::name(origin, &self.origin).map_err(|problem| format!("$ORIGIN {origin}: {problem}"))?;
         Ok(())
     }
 
-    fn set_ttl(&mut self, entry: &Entry) -> Result<(), String> {
+    fn set_ttl(&mut self, entry: &Entry) -> Result<(), TextError> {
         let [_, ttl] = entry.tokens.as_slice() else { return Err("write $TTL SECONDS".into()) };
         let seconds = ttl.word().and_then(super::ttl_from_text).ok_or_else(|| format!("{ttl} is no TTL"))?;
         (self.ttl, self.is_ttl_set) = (Some(seconds), true);
@@ -205,7 +208,7 @@ impl Source {
 }
 
 /// Reads a line that $GENERATE wrote. Its TTL doesn't come from $TTL: CoreDNS takes 3600 too.
-fn generated(text: &[u8], origin: &Name) -> Result<Record, String> {
+fn generated(text: &[u8], origin: &Name) -> Result<Record, TextError> {
     let entry = Entries::new(text).next().ok_or("no record")?.map_err(|problem| problem.message)?;
     super::record(&entry, &Context { origin, owner: None, ttl: Some(DEFAULT_TTL) }).map(|(record, _)| record)
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::wire::text::record_from_text;
 use crate::zone::Gathering;
 
-fn read(records: &[&str]) -> Result<Vec<Member>, String> {
+fn read(records: &[&str]) -> Result<Vec<Member>, CatalogError> {
     let origin = Name::parse("catalog.example.").unwrap();
     let mut gathering = Gathering::new(&origin);
     for record in ["@ SOA invalid. invalid. 1 1 1 1 1", "@ NS invalid."].iter().chain(records) {
@@ -39,6 +39,6 @@ fn what_is_no_catalog_is_told() {
         (&["version TXT 2", "a.zones PTR x.", "coo.a.zones PTR y.", "coo.a.zones PTR z."], "more than one new owner"),
     ] {
         let problem = read(records).unwrap_err();
-        assert!(problem.contains(told), "{problem}");
+        assert!(problem.to_string().contains(told), "{problem}");
     }
 }

@@ -121,7 +121,7 @@ fn check_call(function: Function, command: &Command, count: usize) -> Result<(),
     if let (Function::Printf, Some(Operand { base: Base::Literal(Value::Text(text)), at, .. })) =
         (function, command.args.first())
     {
-        format::check(text).map_err(|why| TemplateError::new(*at, why))?;
+        format::check(text).map_err(|error| TemplateError::new(*at, error.to_string()))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `printf`: Go's verbs for text and whole numbers.
 
+use super::RunError;
 use super::value::Value;
 
 /// The widest a value may be made.
@@ -25,7 +26,7 @@ enum Piece {
 }
 
 /// The pieces of a format.
-fn pieces(format: &str) -> Result<Vec<Piece>, String> {
+fn pieces(format: &str) -> Result<Vec<Piece>, RunError> {
     let mut pieces = Vec::new();
     let mut chars = format.chars().peekable();
     let mut text = String::new();
@@ -67,7 +68,7 @@ fn pieces(format: &str) -> Result<Vec<Piece>, String> {
                 pieces.push(Piece::Text(std::mem::take(&mut text)));
                 pieces.push(Piece::Verb(verb));
             }
-            other => return Err(format!("%{other} is not here; known are %v %s %d %q %x %X %o %b %c %t %%")),
+            other => return Err(format!("%{other} is not here; known are %v %s %d %q %x %X %o %b %c %t %%").into()),
         }
     }
     pieces.push(Piece::Text(text));
@@ -75,12 +76,12 @@ fn pieces(format: &str) -> Result<Vec<Piece>, String> {
 }
 
 /// Whether a format's verbs are known.
-pub(super) fn check(format: &str) -> Result<(), String> {
+pub(super) fn check(format: &str) -> Result<(), RunError> {
     pieces(format).map(drop)
 }
 
 /// Go's Sprintf. What does not fit stands in the text as Go writes it.
-pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, String> {
+pub(super) fn printf(format: &str, args: &[Value]) -> Result<String, RunError> {
     let mut out = String::new();
     let mut args = args.iter();
     for piece in pieces(format)? {

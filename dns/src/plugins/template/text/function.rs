@@ -1,5 +1,6 @@
 //! The functions of templates.
 
+use super::RunError;
 use std::cmp::Ordering;
 
 use super::format;
@@ -48,15 +49,15 @@ const FUNCTIONS: [(&str, Function, usize, usize); 16] = [
 
 impl Function {
     /// The function of that name.
-    pub(super) fn named(name: &str) -> Result<Function, String> {
+    pub(super) fn named(name: &str) -> Result<Function, RunError> {
         if let Some((_, function, ..)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) {
             return Ok(*function);
         }
         if ["call", "html", "js", "urlquery"].contains(&name) {
-            return Err(format!("{name} is known from Go, but not supported here"));
+            return Err(format!("{name} is known from Go, but not supported here").into());
         }
         let known: Vec<_> = FUNCTIONS.iter().map(|(known, ..)| *known).collect();
-        Err(format!("there is no function {name}; known are {}", known.join(", ")))
+        Err(format!("there is no function {name}; known are {}", known.join(", ")).into())
     }
 
     pub(super) fn name(self) -> &'static str {
@@ -69,7 +70,7 @@ impl Function {
     }
 
     /// Its value. `and` and `or` are given no more than they look at.
-    pub(super) fn call(self, args: &[Value]) -> Result<Value, String> {
+    pub(super) fn call(self, args: &[Value]) -> Result<Value, RunError> {
         let compare = |is: fn(Ordering) -> bool| ordering(&args[0], &args[1]).map(|order| Value::Bool(is(order)));
         match self {
             Function::And | Function::Or => Ok(args.last().cloned().unwrap_or(Value::Nothing)),
@@ -84,7 +85,7 @@ impl Function {
             }
             Function::Printf => match &args[0] {
                 Value::Text(text) => format::printf(text, &args[1..]).map(Value::Text),
-                other => Err(format!("printf: the format is {}, not text", other.kind())),
+                other => Err(format!("printf: the format is {}, not text", other.kind()).into()),
             },
             Function::Eq => {
                 for other in &args[1..] {
@@ -117,72 +118,72 @@ fn print(args: &[Value]) -> String {
     out
 }
 
-fn len(of: &Value) -> Result<i128, String> {
+fn len(of: &Value) -> Result<i128, RunError> {
     match of {
         Value::Text(text) => Ok(text.len() as i128),
         Value::List(list) => Ok(list.len() as i128),
         Value::Map(map) => Ok(map.len() as i128),
-        other => Err(format!("len of {}", other.kind())),
+        other => Err(format!("len of {}", other.kind()).into()),
     }
 }
 
-fn index(of: &Value, at: &Value) -> Result<Value, String> {
+fn index(of: &Value, at: &Value) -> Result<Value, RunError> {
     let beyond = |at: i128, length: usize| format!("index {at} is out of range: there are {length}");
     match (of, at) {
         (Value::List(list), Value::Number(at)) => {
             let item = usize::try_from(*at).ok().and_then(|at| list.get(at));
-            item.cloned().ok_or_else(|| beyond(*at, list.len()))
+            Ok(item.cloned().ok_or_else(|| beyond(*at, list.len()))?)
         }
         (Value::Text(text), Value::Number(at)) => {
             let byte = usize::try_from(*at).ok().and_then(|at| text.as_bytes().get(at));
-            byte.map(|byte| Value::Number((*byte).into())).ok_or_else(|| beyond(*at, text.len()))
+            Ok(byte.map(|byte| Value::Number((*byte).into())).ok_or_else(|| beyond(*at, text.len()))?)
         }
         // What is not there is empty text, as all of a map's values are text.
         (Value::Map(map), Value::Text(name)) => Ok(map.get(name).cloned().unwrap_or(Value::Text(String::new()))),
-        _ => Err(format!("{} has no item by {}", of.kind(), at.kind())),
+        _ => Err(format!("{} has no item by {}", of.kind(), at.kind()).into()),
     }
 }
 
-fn slice(args: &[Value]) -> Result<Value, String> {
+fn slice(args: &[Value]) -> Result<Value, RunError> {
     let length = usize::try_from(len(&args[0])?).unwrap_or(0);
     let bound = |n: usize, default: usize| match args.get(n) {
         None => Ok(default),
         Some(Value::Number(at)) => usize::try_from(*at).map_err(|_| format!("slice: {at} is out of range")),
-        Some(other) => Err(format!("slice: {} is no number", other.kind())),
+        Some(other) => Err(format!("slice: {} is no number", other.kind()).into()),
     };
     let (from, to) = (bound(1, 0)?, bound(2, length)?);
-    let beyond = || format!("slice: {from}:{to} is out of range: there are {length}");
+    let beyond = || RunError::from(format!("slice: {from}:{to} is out of range: there are {length}"));
     match &args[0] {
         Value::Text(text) => text.get(from..to).map(|text| Value::Text(text.to_owned())).ok_or_else(beyond),
         Value::List(list) => list.get(from..to).map(|list| Value::List(list.to_vec())).ok_or_else(beyond),
-        other => Err(format!("slice of {}", other.kind())),
+        other => Err(format!("slice of {}", other.kind()).into()),
     }
 }
 
-fn equal(a: &Value, b: &Value) -> Result<bool, String> {
+fn equal(a: &Value, b: &Value) -> Result<bool, RunError> {
     match (a, b) {
         (Value::Nothing, _) | (_, Value::Nothing) => Ok(a == b),
         (Value::Bool(_), Value::Bool(_)) | (Value::Number(_), Value::Number(_)) | (Value::Text(_), Value::Text(_)) => {
             Ok(a == b)
         }
-        _ => Err(format!("{} can't be compared to {}", a.kind(), b.kind())),
+        _ => Err(format!("{} can't be compared to {}", a.kind(), b.kind()).into()),
     }
 }
 
-fn ordering(a: &Value, b: &Value) -> Result<Ordering, String> {
+fn ordering(a: &Value, b: &Value) -> Result<Ordering, RunError> {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => Ok(a.cmp(b)),
         (Value::Text(a), Value::Text(b)) => Ok(a.cmp(b)),
-        _ => Err(format!("{} and {} have no order", a.kind(), b.kind())),
+        _ => Err(format!("{} and {} have no order", a.kind(), b.kind()).into()),
     }
 }
 
 /// Go's strconv.ParseUint: text, base (0: as its prefix says), bits (0: 64).
-fn parse_int(args: &[Value]) -> Result<Value, String> {
+fn parse_int(args: &[Value]) -> Result<Value, RunError> {
     let [Value::Text(text), Value::Number(base), Value::Number(bits)] = args else {
-        return Err("parseInt takes text, a base and a number of bits".to_owned());
+        return Err("parseInt takes text, a base and a number of bits".into());
     };
-    let wrong = |why: &str| format!("parseInt: {text:?} {why}");
+    let wrong = |why: &str| RunError::from(format!("parseInt: {text:?} {why}"));
     let bits = match *bits {
         0 => 64,
         bits @ 1..=64 => bits as u32,

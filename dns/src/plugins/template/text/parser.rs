@@ -269,7 +269,9 @@ impl Parser {
                 "true" => Base::Literal(Value::Bool(true)),
                 "false" => Base::Literal(Value::Bool(false)),
                 "nil" => Base::Literal(Value::Nothing),
-                name => Base::Function(Function::named(name).map_err(|why| TemplateError::new(at, why))?),
+                name => {
+                    Base::Function(Function::named(name).map_err(|error| TemplateError::new(at, error.to_string()))?)
+                }
             },
             Token::Sign("(") => {
                 self.deeper(at)?;

@@ -1,5 +1,6 @@
 //! A template, run for a question.
 
+use super::RunError;
 use super::function::Function;
 use super::parser::{Base, Branch, BranchKind, Command, Node, Operand, Pipe};
 use super::value::{Subject, Thing, Value};
@@ -12,7 +13,7 @@ const STEPS: usize = 100_000;
 const ENDLESS: &str = "the template does not come to an end";
 
 /// The text of nodes.
-pub(super) fn run(nodes: &[Node], subject: &dyn Subject) -> Result<String, String> {
+pub(super) fn run(nodes: &[Node], subject: &dyn Subject) -> Result<String, RunError> {
     let mut run = Run { subject, out: String::new(), variables: Vec::new(), steps: 0 };
     run.nodes(nodes, &Value::Thing(Thing::Root))?;
     Ok(run.out)
@@ -34,11 +35,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, String> {
+    fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, RunError> {
         for node in nodes {
             self.steps += 1;
             if self.steps > STEPS || self.out.len() > LONGEST {
-                return Err(ENDLESS.to_owned());
+                return Err(ENDLESS.into());
             }
             match node {
                 Node::Text(text) => self.out.push_str(text),
@@ -79,7 +80,7 @@ impl Run<'_> {
         }
     }
 
-    fn branch(&mut self, branch: &Branch, dot: &Value) -> Result<Flow, String> {
+    fn branch(&mut self, branch: &Branch, dot: &Value) -> Result<Flow, RunError> {
         let value = self.pipe(&branch.pipe, dot)?;
         if branch.kind == BranchKind::Range {
             return self.range(branch, value, dot);
@@ -92,16 +93,16 @@ impl Run<'_> {
         }
     }
 
-    fn range(&mut self, branch: &Branch, value: Value, dot: &Value) -> Result<Flow, String> {
+    fn range(&mut self, branch: &Branch, value: Value, dot: &Value) -> Result<Flow, RunError> {
         let items: Vec<(Value, Value)> = match value {
             Value::List(list) => {
                 list.into_iter().enumerate().map(|(n, item)| (Value::Number(n as i128), item)).collect()
             }
             Value::Map(map) => map.into_iter().map(|(name, item)| (Value::Text(name), item)).collect(),
-            Value::Number(count) if count > STEPS as i128 => return Err(ENDLESS.to_owned()),
+            Value::Number(count) if count > STEPS as i128 => return Err(ENDLESS.into()),
             Value::Number(count) => (0..count).map(|n| (Value::Number(n), Value::Number(n))).collect(),
             Value::Nothing => Vec::new(),
-            other => return Err(format!("range can't go over {}", other.kind())),
+            other => return Err(format!("range can't go over {}", other.kind()).into()),
         };
         if items.is_empty() {
             return self.nodes(&branch.otherwise, dot);
@@ -127,7 +128,7 @@ impl Run<'_> {
         Ok(Flow::On)
     }
 
-    fn pipe(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
+    fn pipe(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, RunError> {
         let mut value = None;
         for command in &pipe.commands {
             value = Some(self.command(command, dot, value)?);
@@ -136,7 +137,7 @@ impl Run<'_> {
     }
 
     /// A command that is given the value of the one before.
-    fn command(&mut self, command: &Command, dot: &Value, given: Option<Value>) -> Result<Value, String> {
+    fn command(&mut self, command: &Command, dot: &Value, given: Option<Value>) -> Result<Value, RunError> {
         let Base::Function(function) = command.operand.base else {
             let mut args = Vec::new();
             for arg in &command.args {
@@ -158,11 +159,11 @@ impl Run<'_> {
         if function.takes(args.len()) {
             function.call(&args)
         } else {
-            Err(format!("{} does not take {} values", function.name(), args.len()))
+            Err(format!("{} does not take {} values", function.name(), args.len()).into())
         }
     }
 
-    fn operand(&mut self, operand: &Operand, dot: &Value, arg: Option<&Value>) -> Result<Value, String> {
+    fn operand(&mut self, operand: &Operand, dot: &Value, arg: Option<&Value>) -> Result<Value, RunError> {
         let mut value = match &operand.base {
             Base::Dot => dot.clone(),
             Base::Variable(name) if name.is_empty() => Value::Thing(Thing::Root),
@@ -178,13 +179,13 @@ impl Run<'_> {
             value = match value {
                 Value::Thing(Thing::Root) if field == "Meta" => match arg {
                     Some(Value::Text(label)) => Value::Text(self.subject.meta(label)),
-                    _ => return Err(".Meta takes one label".to_owned()),
+                    _ => return Err(".Meta takes one label".into()),
                 },
                 Value::Thing(thing) => {
                     self.subject.field(thing, field).ok_or_else(|| format!("{} has no .{field}", thing.name()))?
                 }
                 Value::Map(map) => map.get(field).cloned().unwrap_or(Value::Nothing),
-                other => return Err(format!("{} has no .{field}", other.kind())),
+                other => return Err(format!("{} has no .{field}", other.kind()).into()),
             };
         }
         Ok(value)

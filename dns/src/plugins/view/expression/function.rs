@@ -1,5 +1,6 @@
 //! The functions of expressions: CoreDNS's for questions, expr-lang's for text, numbers and lists.
 
+use super::RunError;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -126,7 +127,7 @@ const ELSEWHERE: [&str; 44] = [
 ];
 
 impl Function {
-    pub(super) fn named(name: &str) -> Result<Function, String> {
+    pub(super) fn named(name: &str) -> Result<Function, RunError> {
         if let Some((_, of, _)) = OF.iter().find(|(known, ..)| *known == name) {
             return Ok(Function::Of(*of));
         }
@@ -139,14 +140,14 @@ impl Function {
             return Ok(Function::Plain(known));
         }
         if ELSEWHERE.contains(&name) {
-            return Err(format!("{name} is known from expr, but not supported here"));
+            return Err(format!("{name} is known from expr, but not supported here").into());
         }
         let known = OF.iter().map(|(known, ..)| *known).chain(["incidr", "metadata"]);
         let known = known.chain(PLAIN.iter().map(|(known, ..)| *known)).chain(["all", "any", "none", "count"]);
         let known: Vec<&str> = known.chain(["filter", "map"]).collect();
         Err(match crate::corefile::nearest::nearest(name, known.iter().copied()) {
-            Some(near) => format!("there is no function {name}; did you mean {near}?"),
-            None => format!("there is no function {name}; known are {}", known.join(", ")),
+            Some(near) => format!("there is no function {name}; did you mean {near}?").into(),
+            None => format!("there is no function {name}; known are {}", known.join(", ")).into(),
         })
     }
 
@@ -173,7 +174,7 @@ impl Function {
     }
 
     /// Its value. There are as many arguments as [`Function::signature`] says.
-    pub(super) fn call(self, args: &[Value], query: &Query) -> Result<Value, String> {
+    pub(super) fn call(self, args: &[Value], query: &Query) -> Result<Value, RunError> {
         match self {
             Function::Of(of) => Ok(of_query(of, query)),
             Function::InCidr => in_cidr(args[0].text()?, args[1].text()?).map(Value::Bool),
@@ -204,17 +205,17 @@ fn of_query(of: Of, query: &Query) -> Value {
 }
 
 /// Whether an address is within a network.
-pub(super) fn in_cidr(address: &str, net: &str) -> Result<bool, String> {
+pub(super) fn in_cidr(address: &str, net: &str) -> Result<bool, RunError> {
     let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no address"))?;
     Ok(network(net)?.contains(&address.to_canonical()))
 }
 
 /// A network as text.
-pub(super) fn network(net: &str) -> Result<IpNet, String> {
-    net.parse().map_err(|_| format!("{net:?} is no network, such as 10.0.0.0/8"))
+pub(super) fn network(net: &str) -> Result<IpNet, RunError> {
+    Ok(net.parse().map_err(|_| format!("{net:?} is no network, such as 10.0.0.0/8"))?)
 }
 
-fn plain(name: &str, args: &[Value]) -> Result<Value, String> {
+fn plain(name: &str, args: &[Value]) -> Result<Value, RunError> {
     let text = |n: usize| args.get(n).ok_or_else(|| format!("{name} needs more values"))?.text();
     let place = |place: Option<usize>| Value::Int(place.map_or(-1, |place| place as i64));
     let blank: &[char] = &[' ', '\t', '\r', '\n', '\u{b}', '\u{c}', '\u{85}', '\u{a0}'];
@@ -258,6 +259,6 @@ fn plain(name: &str, args: &[Value]) -> Result<Value, String> {
         }
         "first" => args[0].list()?.first().cloned().unwrap_or(Value::Nil),
         "last" => args[0].list()?.last().cloned().unwrap_or(Value::Nil),
-        _ => return Err(format!("there is no function {name}")),
+        _ => return Err(format!("there is no function {name}").into()),
     })
 }

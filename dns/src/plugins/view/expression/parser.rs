@@ -328,7 +328,7 @@ impl Parser {
         if let Some(each) = EACH.into_iter().find(|known| *known == name) {
             return self.each(each, args.pop(), at);
         }
-        let function = Function::named(name).map_err(|why| ExpressionError::new(at, why))?;
+        let function = Function::named(name).map_err(|error| ExpressionError::new(at, error.to_string()))?;
         args.extend(self.values(")")?);
         let (takes, least, _) = function.signature();
         if !(least..=takes.len()).contains(&args.len()) {
@@ -338,7 +338,7 @@ impl Parser {
         if let (Function::InCidr, [_, Expr { node: Node::Literal(Value::Text(text)), at: place }]) =
             (function, &args[..])
         {
-            let net = network(text).map_err(|why| ExpressionError::new(*place, why))?;
+            let net = network(text).map_err(|error| ExpressionError::new(*place, error.to_string()))?;
             let address = args.swap_remove(0);
             return self.expr(Node::Within(Box::new(address), net), at);
         }

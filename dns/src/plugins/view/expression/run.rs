@@ -1,5 +1,6 @@
 //! An expression, run for a question.
 
+use super::RunError;
 use super::parser::{Expr, Node};
 use super::value::Value;
 use crate::plugin::Query;
@@ -10,7 +11,7 @@ const LONGEST: i64 = 10_000;
 const STEPS: usize = 100_000;
 
 /// The value of an expression.
-pub(super) fn run(expr: &Expr, query: &Query) -> Result<Value, String> {
+pub(super) fn run(expr: &Expr, query: &Query) -> Result<Value, RunError> {
     Run { query, variables: Vec::new(), items: Vec::new(), steps: 0 }.value(expr)
 }
 
@@ -22,10 +23,10 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn value(&mut self, expr: &Expr) -> Result<Value, String> {
+    fn value(&mut self, expr: &Expr) -> Result<Value, RunError> {
         self.steps += 1;
         if self.steps > STEPS {
-            return Err("the expression takes too long".to_owned());
+            return Err("the expression takes too long".into());
         }
         match &expr.node {
             Node::Literal(value) => Ok(value.clone()),
@@ -56,7 +57,7 @@ impl Run<'_> {
                 let list = list.list()?;
                 let place = if at < 0 { at + list.len() as i64 } else { at };
                 let item = usize::try_from(place).ok().and_then(|place| list.get(place));
-                item.cloned().ok_or_else(|| format!("index {at} is out of range: there are {}", list.len()))
+                Ok(item.cloned().ok_or_else(|| format!("index {at} is out of range: there are {}", list.len()))?)
             }
             Node::Slice(of, from, to) => self.slice(of, from.as_deref(), to.as_deref()),
             Node::Each(each, list, of) => self.each(each, list, of),
@@ -72,11 +73,11 @@ impl Run<'_> {
         }
     }
 
-    fn values(&mut self, exprs: &[Expr]) -> Result<Vec<Value>, String> {
+    fn values(&mut self, exprs: &[Expr]) -> Result<Vec<Value>, RunError> {
         exprs.iter().map(|expr| self.value(expr)).collect()
     }
 
-    fn slice(&mut self, of: &Expr, from: Option<&Expr>, to: Option<&Expr>) -> Result<Value, String> {
+    fn slice(&mut self, of: &Expr, from: Option<&Expr>, to: Option<&Expr>) -> Result<Value, RunError> {
         let of = self.value(of)?;
         let length = match &of {
             Value::Text(text) => text.chars().count(),
@@ -98,8 +99,8 @@ impl Run<'_> {
         })
     }
 
-    fn each(&mut self, each: &str, list: &Expr, of: &Expr) -> Result<Value, String> {
-        let Value::List(list) = self.value(list)? else { return Err(format!("{each} takes a list")) };
+    fn each(&mut self, each: &str, list: &Expr, of: &Expr) -> Result<Value, RunError> {
+        let Value::List(list) = self.value(list)? else { return Err(format!("{each} takes a list").into()) };
         let mut found = Vec::new();
         let count = list.len();
         for item in list {
@@ -122,7 +123,7 @@ impl Run<'_> {
         })
     }
 
-    fn binary(&mut self, sign: &str, left: &Expr, right: &Expr) -> Result<Value, String> {
+    fn binary(&mut self, sign: &str, left: &Expr, right: &Expr) -> Result<Value, RunError> {
         let left = self.value(left)?;
         // What decides needs no more.
         match sign {
@@ -146,22 +147,24 @@ impl Run<'_> {
             "contains" => Value::Bool(left.text()?.contains(right.text()?)),
             "startsWith" => Value::Bool(left.text()?.starts_with(right.text()?)),
             "endsWith" => Value::Bool(left.text()?.ends_with(right.text()?)),
-            "matches" => Value::Bool(pattern::compile(right.text()?)?.is_match(left.text()?)),
+            "matches" => {
+                Value::Bool(pattern::compile(right.text()?).map_err(|error| error.to_string())?.is_match(left.text()?))
+            }
             ".." => range(left.int()?, right.int()?)?,
             _ => arithmetic(sign, &left, &right)?,
         })
     }
 }
 
-fn range(from: i64, to: i64) -> Result<Value, String> {
+fn range(from: i64, to: i64) -> Result<Value, RunError> {
     if to.saturating_sub(from) >= LONGEST {
-        return Err(format!("{from}..{to} has more than {LONGEST} numbers"));
+        return Err(format!("{from}..{to} has more than {LONGEST} numbers").into());
     }
     Ok(Value::List((from..=to).map(Value::Int).collect()))
 }
 
 /// Whole numbers stay so, but for division and powers; they wrap as Go's do.
-fn arithmetic(sign: &str, left: &Value, right: &Value) -> Result<Value, String> {
+fn arithmetic(sign: &str, left: &Value, right: &Value) -> Result<Value, RunError> {
     if let (Value::Int(a), Value::Int(b)) = (left, right) {
         let whole = match sign {
             "+" => Some(a.wrapping_add(*b)),
@@ -184,6 +187,6 @@ fn arithmetic(sign: &str, left: &Value, right: &Value) -> Result<Value, String> 
         "*" => a * b,
         "/" => a / b,
         "**" | "^" => a.powf(b),
-        _ => return Err(format!("{sign} takes whole numbers")),
+        _ => return Err(format!("{sign} takes whole numbers").into()),
     }))
 }

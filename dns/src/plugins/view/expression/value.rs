@@ -1,5 +1,6 @@
 //! What expressions compute with.
 
+use super::RunError;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -73,31 +74,39 @@ impl Value {
     }
 
     /// As a number with a fraction.
-    pub(super) fn float(&self) -> Result<f64, String> {
+    pub(super) fn float(&self) -> Result<f64, RunError> {
         match self {
             Value::Int(number) => Ok(*number as f64),
             Value::Float(number) => Ok(*number),
-            other => Err(format!("{} is no number", other.kind())),
+            other => Err(format!("{} is no number", other.kind()).into()),
         }
     }
 
-    pub(super) fn int(&self) -> Result<i64, String> {
-        if let Value::Int(number) = self { Ok(*number) } else { Err(format!("{} is no whole number", self.kind())) }
+    pub(super) fn int(&self) -> Result<i64, RunError> {
+        if let Value::Int(number) = self {
+            Ok(*number)
+        } else {
+            Err(format!("{} is no whole number", self.kind()).into())
+        }
     }
 
-    pub(super) fn text(&self) -> Result<&str, String> {
-        if let Value::Text(text) = self { Ok(text) } else { Err(format!("{} is no text", self.kind())) }
+    pub(super) fn text(&self) -> Result<&str, RunError> {
+        if let Value::Text(text) = self { Ok(text) } else { Err(format!("{} is no text", self.kind()).into()) }
     }
 
-    pub(super) fn list(&self) -> Result<&[Value], String> {
-        if let Value::List(list) = self { Ok(list) } else { Err(format!("{} is no list", self.kind())) }
+    pub(super) fn list(&self) -> Result<&[Value], RunError> {
+        if let Value::List(list) = self { Ok(list) } else { Err(format!("{} is no list", self.kind()).into()) }
     }
 
-    pub(super) fn truth(&self) -> Result<bool, String> {
-        if let Value::Bool(truth) = self { Ok(*truth) } else { Err(format!("{} is no truth value", self.kind())) }
+    pub(super) fn truth(&self) -> Result<bool, RunError> {
+        if let Value::Bool(truth) = self {
+            Ok(*truth)
+        } else {
+            Err(format!("{} is no truth value", self.kind()).into())
+        }
     }
 
-    pub(super) fn order(&self, other: &Value) -> Result<Option<Ordering>, String> {
+    pub(super) fn order(&self, other: &Value) -> Result<Option<Ordering>, RunError> {
         match (self, other) {
             (Value::Int(a), Value::Int(b)) => Ok(Some(a.cmp(b))),
             (Value::Text(a), Value::Text(b)) => Ok(Some(a.cmp(b))),
