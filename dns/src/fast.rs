@@ -14,8 +14,11 @@ use crate::records::Written;
 use crate::wire::types::{Rcode, Type};
 use bowline_observe::metrics::Counter;
 
+mod fuzz;
 #[cfg(test)]
 mod tests;
+
+pub use fuzz::fuzz;
 
 /// What a plugin did with a question on the fast way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

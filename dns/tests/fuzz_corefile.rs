@@ -4,8 +4,8 @@
 
 use bowline_dns::corefile::fuzz;
 
-/// What distributions ship, NodeLocal's template, and a ConfigMap of kube-dns.
-const SEEDS: [&str; 9] = [
+/// What distributions ship, NodeLocal's template, and ConfigMaps of kube-dns.
+const SEEDS: [&str; 10] = [
     include_str!("corefiles/kubeadm.Corefile"),
     include_str!("corefiles/nodelocal.Corefile"),
     include_str!("corefiles/aks.Corefile"),
@@ -13,8 +13,9 @@ const SEEDS: [&str; 9] = [
     include_str!("corefiles/openshift.Corefile"),
     include_str!("corefiles/gardener.Corefile"),
     include_str!("corefiles/kube-dns.yaml"),
-    "(a) {\nlog {$A} {%B%}\n}\n(b) {\nimport a\nimport a\n}\ntls://a:1, 10.0.0.0/9\n{\nimport b\n}\n",
-    "a\nlog \"x \\\" y\n z\" # c\nerrors#d e\n",
+    include_str!("../fuzz/seeds/corefile/kube-dns.json"),
+    include_str!("../fuzz/seeds/corefile/snippets.Corefile"),
+    include_str!("../fuzz/seeds/corefile/quotes.Corefile"),
 ];
 
 /// How many texts are tried; a few seconds in a debug build.

@@ -1,18 +1,25 @@
-//! Messages and zone files that no one would send: seeds, cut and mixed at random, must never end the server, and
-//! what is written or shown must be read the same again. The same entry as the fuzz target in `dns/fuzz`; this one
-//! runs everywhere.
+//! Messages and zone files that no one would send: seeds, cut and mixed at random, must never end the server, what is
+//! written or shown must be read the same again, and the fast way must read a question as the long one does. The same
+//! entries as the fuzz targets `wire` and `question` in `dns/fuzz`; this one runs everywhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use bowline_dns::fast;
 use bowline_dns::wire::{Message, Name, fuzz, text::zone};
 
-/// Messages with names, pointers, every type, EDNS; and zone files.
-const SEEDS: [&[u8]; 6] = [
-    include_bytes!("../fuzz/seeds/message-0.bin"),
-    include_bytes!("../fuzz/seeds/message-1.bin"),
-    include_bytes!("../fuzz/seeds/message-2.bin"),
-    include_bytes!("../fuzz/seeds/every-type.bin"),
-    include_bytes!("../fuzz/seeds/every.zone"),
-    include_bytes!("../fuzz/seeds/odd.zone"),
+/// Messages with names, pointers, every type, EDNS; zone files; and questions as resolvers send them.
+const SEEDS: [&[u8]; 12] = [
+    include_bytes!("../fuzz/seeds/wire/message-0.bin"),
+    include_bytes!("../fuzz/seeds/wire/message-1.bin"),
+    include_bytes!("../fuzz/seeds/wire/message-2.bin"),
+    include_bytes!("../fuzz/seeds/wire/every-type.bin"),
+    include_bytes!("../fuzz/seeds/wire/every.zone"),
+    include_bytes!("../fuzz/seeds/wire/odd.zone"),
+    include_bytes!("../fuzz/seeds/question/plain.bin"),
+    include_bytes!("../fuzz/seeds/question/edns.bin"),
+    include_bytes!("../fuzz/seeds/question/cookie.bin"),
+    include_bytes!("../fuzz/seeds/question/cookie-of-ours.bin"),
+    include_bytes!("../fuzz/seeds/question/root.bin"),
+    include_bytes!("../fuzz/seeds/question/padded.bin"),
 ];
 
 /// How many inputs are tried; a few seconds in a debug build.
@@ -81,6 +88,7 @@ fn mutated_bytes_are_read_alike_twice() {
             random.mutate(&mut bytes);
         }
         fuzz(&bytes);
+        fast::fuzz(&bytes);
     }
 }
 
@@ -90,9 +98,12 @@ fn the_seeds_themselves_are_read() {
         assert!(Message::read(seed).unwrap().records().count() > 0);
         fuzz(seed);
     }
-    for seed in &SEEDS[4..] {
+    for seed in &SEEDS[4..6] {
         let records = zone::Records::from_text(*seed, "seed", &Name::root()).with_default_ttl(3600);
         assert!(records.map(Result::unwrap).count() > 5);
         fuzz(seed);
     }
+    let plain = SEEDS[6..].iter().filter(|seed| fast::Plain::default().read(seed));
+    assert_eq!(plain.count(), 5, "all but the padded one take the fast way");
+    SEEDS[6..].iter().for_each(|seed| fast::fuzz(seed));
 }

@@ -14,7 +14,7 @@ const ROUNDS: usize = 2000;
 
 /// A file, its objects alone, and those of the manifests that are read elsewhere.
 fn seeds() -> Vec<Vec<u8>> {
-    let file = include_bytes!("../src/saved/tests/format-1.json").to_vec();
+    let file = include_bytes!("../fuzz/seeds/saved/format-1.json").to_vec();
     let first = file.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let last = file.len() - 1 - file.iter().rev().skip(1).position(|byte| *byte == b'\n').unwrap();
     let objects = file[first..last].to_vec();

@@ -3,12 +3,12 @@
 
 /// Manifests of every form.
 pub const SEEDS: &[&str] = &[
-    include_str!("../../fuzz/seeds/service.yaml"),
-    include_str!("../../fuzz/seeds/slice.yaml"),
-    include_str!("../../fuzz/seeds/pod.yaml"),
-    include_str!("../../fuzz/seeds/list.yaml"),
-    include_str!("../../fuzz/seeds/list.json"),
-    include_str!("../../fuzz/seeds/odd.yaml"),
+    include_str!("../../fuzz/seeds/manifests/service.yaml"),
+    include_str!("../../fuzz/seeds/manifests/slice.yaml"),
+    include_str!("../../fuzz/seeds/manifests/pod.yaml"),
+    include_str!("../../fuzz/seeds/manifests/list.yaml"),
+    include_str!("../../fuzz/seeds/manifests/list.json"),
+    include_str!("../../fuzz/seeds/manifests/odd.yaml"),
 ];
 
 /// Pieces of syntax that change what is around them.

@@ -123,7 +123,7 @@ fn what_is_no_file_or_too_big_is_not_even_opened_for_long() {
 /// Kept as it was written by the first Bowline that did: whoever comes after it must read it.
 #[test]
 fn a_file_of_format_1_is_read() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/saved/tests/format-1.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/saved/format-1.json");
     let loaded = read(&path, "files:/etc/bowline", Duration::MAX).unwrap().unwrap();
     assert_eq!((loaded.changes.len(), loaded.saved.as_str()), (12, "2026-11-14T12:00:00Z"));
 }
