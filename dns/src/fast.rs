@@ -222,7 +222,7 @@ pub struct Fast<'a> {
     pub plain: &'a Plain,
     /// Its message.
     pub packet: &'a [u8],
-    /// Who asks.
+    /// The client.
     pub from: SocketAddr,
     /// The address that was asked.
     pub to: SocketAddr,
@@ -241,7 +241,7 @@ pub struct Fast<'a> {
     /// A cache stands in front: the least and the highest TTL that it leaves as they are, in seconds. See
     /// [`Fast::lets`].
     pub ttls: Option<(u32, u32)>,
-    /// `prometheus`: who counts it.
+    /// `prometheus`: what counts it.
     pub meter: Option<&'a dyn Meter>,
     /// The plugin that answered.
     pub by: &'static str,

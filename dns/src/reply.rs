@@ -34,7 +34,7 @@ impl Further {
         Further(Arc::new(Mutex::new(Some(Box::new(messages)))))
     }
 
-    /// The messages, for the first who asks.
+    /// The messages, the first time.
     pub fn take(&self) -> Option<impl Iterator<Item = Message> + Send + use<>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -289,7 +289,7 @@ impl Server {
                     continue;
                 }
                 // A DS record stands in the zone above its name (RFC 4035 §3.1.4.1), if that is here. The root is not
-                // meant: who serves it forwards, and would ask others for the zone's own.
+                // meant: a server of it forwards, and would ask others for the zone's own.
                 if query.rtype() != Type::DS || depth < labels && (depth > 0 || fallback.is_none()) {
                     return true;
                 }

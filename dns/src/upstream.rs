@@ -6,7 +6,7 @@
 //! single: one question on a socket of its own, for health checks
 //! ```
 //!
-//! Who can't see our packets can't answer in the upstream's name: ids and ports are random, a socket is used for a
+//! An attacker that can't see our packets can't answer in the upstream's name: ids and ports are random, a socket is used for a
 //! bounded number of questions, and an answer must repeat the question (RFC 5452). Everything of a pool stays on one
 //! thread: [`Upstream::ask`] must run in a `LocalSet`.
 

@@ -105,7 +105,7 @@ pub struct BlockConfig {
     pub echoed_options: Vec<u16>,
     /// `transfer`: takes the names of zones that have changed, and tells their secondaries.
     pub changed_zones: Option<tokio::sync::mpsc::UnboundedSender<Name>>,
-    /// `dnstap`: who is told of what is asked of upstreams.
+    /// `dnstap`: what is told of questions to upstreams.
     pub taps: Vec<Arc<dyn Upstreams>>,
     /// `ready`: how the block's plugins report.
     pub ready: Option<Reports>,

@@ -22,7 +22,7 @@ pub struct Request {
     pub message: Message,
     /// Its bytes.
     pub raw: Vec<u8>,
-    /// Who asks.
+    /// The client.
     pub from: SocketAddr,
     /// The address that was asked.
     pub to: SocketAddr,

@@ -146,7 +146,7 @@ impl Autopath {
             let outcome = next.run(&mut *query).await;
             query.question.name = asked.clone();
             match outcome {
-                // Something is amiss: who asks shall know.
+                // Something is amiss: the client shall know.
                 Err(failure) if !failure.reason.is_empty() => return Err(failure),
                 Ok(Some(mut reply)) if has_found(&reply) => {
                     rename(&mut reply, &asked);

@@ -272,7 +272,7 @@ impl Inner {
         reply(query, entry, ttl)
     }
 
-    /// Asks the next plugin, or waits for who asks it the same.
+    /// Asks the next plugin, or waits for a question that asks it the same.
     async fn miss(self: &Arc<Inner>, query: &mut Query, next: Next<'_>, asked: &Asked) -> Outcome {
         if asked.rtype == Type::HINFO {
             // `loop` must see its probe come round.
@@ -341,7 +341,7 @@ impl Inner {
         let ttl = self.settings.ttl(&judged);
         judged.set_ttls(wire, ttl);
         let is_kept = self.put(&judged, wire, ttl, asked, address);
-        // Who does not ask for it does not get it (RFC 6840 §5.8).
+        // A client that does not ask for it does not get it (RFC 6840 §5.8).
         let hides_ad = !asked.dnssec_ok && !asked.authentic;
         match &mut reply.body {
             Body::Wire(bytes) if hides_ad => {
@@ -396,7 +396,7 @@ impl Inner {
     }
 }
 
-/// Asks the next plugin, with AD set: the answer is kept for those who want to know too.
+/// Asks the next plugin, with AD set: the answer is kept for those that want to know too.
 async fn ask_next(query: &mut Query, next: Next<'_>) -> Outcome {
     let flags = query.flags;
     query.flags.set_ad(true);

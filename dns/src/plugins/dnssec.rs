@@ -160,7 +160,7 @@ impl Dnssec {
         for section in [&mut message.answers, &mut message.authorities, &mut message.additionals] {
             self.sign_section(section, query);
         }
-        // Who asks for NSEC gets what proves it.
+        // A client that asks for NSEC gets what proves it.
         if query.rtype() == Type::NSEC && is_negative && message.answers.is_empty() && !is_signed {
             let is_proof = |record: &Record| {
                 record.rtype == Type::NSEC

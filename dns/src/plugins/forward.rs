@@ -181,7 +181,7 @@ impl Forwarder {
         self.options.next.contains(&rcode) || (self.options.next_on_nodata && rcode == Rcode::NOERROR && is_empty)
     }
 
-    /// Asks one upstream after the other; gives the answer and who gave it.
+    /// Asks one upstream after the other; gives the answer and the upstream that gave it.
     async fn ask(&self, query: &Query, message: &[u8], by: By) -> Result<(Vec<u8>, &str), QueryError> {
         let order = self.policy.order(self.proxies.len());
         let count = order.len();

@@ -1,6 +1,6 @@
 //! `log`: a line for each question, in CoreDNS's form.
 //!
-//! Lines are written by a thread of their own: who reads them may be slow, and those who answer must not wait. If more
+//! Lines are written by a thread of their own: their reader may be slow, and the threads that answer must not wait. If more
 //! wait than it has room for, further ones are dropped, counted and told.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `nsid`: tells who asks for it which server answered (RFC 5001).
+//! `nsid`: tells a client that asks for it which server answered (RFC 5001).
 
 use std::sync::Arc;
 

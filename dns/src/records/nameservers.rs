@@ -1,4 +1,4 @@
-//! Who serves the zone: the Service that this server is an endpoint of, or itself.
+//! The name servers of the zone: the Service that this server is an endpoint of, or itself.
 
 use std::net::IpAddr;
 

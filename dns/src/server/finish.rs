@@ -89,7 +89,7 @@ fn relay(query: &Query, bytes: &mut Vec<u8>) -> bool {
     true
 }
 
-/// EDNS of the answer to who asked with `asked`; `answered`: what plugins or an upstream put there; `echoed`: options
+/// EDNS of the answer to a client that asked with `asked`; `answered`: what plugins or an upstream put there; `echoed`: options
 /// that are shown as they were asked, besides [`ECHOED`]; `cookie`: what is said to the client's.
 fn edns(asked: &Edns, answered: Option<Edns>, echoed: &[u16], cookie: Option<Cookie>) -> Edns {
     let is_echoed = |(code, _): &&(u16, Vec<u8>)| ECHOED.contains(code) || echoed.contains(code);

@@ -158,7 +158,7 @@ pub(super) async fn serve<S>(
     let stream = TokioIo::new(stream);
     // How long what is said last may take; None: as long as the whole server's end.
     let mut left = None;
-    // Who goes away in the middle is no news.
+    // A client that goes away in the middle is no news.
     if is_http2 {
         let mut connection = std::pin::pin!(
             http2::Builder::new(Local(tasks))

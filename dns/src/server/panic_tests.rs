@@ -1,4 +1,4 @@
-//! A plugin with a fault: each question has its answer, by UDP and by TCP, and who listens goes on.
+//! A plugin with a fault: each question has its answer, by UDP and by TCP, and the listeners go on.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and panics are what is tested")]
 
 use std::io::{Read as _, Write as _};

@@ -11,7 +11,7 @@ use super::worker::Command;
 /// One thread.
 #[derive(Clone)]
 struct Thread {
-    /// Weak: who asks must not keep it from ending.
+    /// Weak: a pulse must not keep it from ending.
     commands: WeakUnboundedSender<Command>,
     /// The number of the last beat that it answered.
     answered: Arc<AtomicU64>,

@@ -138,7 +138,7 @@ struct Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Who waits looks after it is gone: it is on this thread.
+        // What waits looks after this is gone: it is on this thread.
         self.all_done.notify_one();
     }
 }

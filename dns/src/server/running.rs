@@ -277,7 +277,7 @@ impl<'a> House<'a> {
             let goes_on = match order {
                 Some(done) => {
                     let result = unless_ended(self.reload(), &mut inbox, &mut later).await;
-                    // Who asked may not wait for it.
+                    // Nobody may wait for it.
                     result.map(|result| drop(done.send(result)))
                 }
                 None => unless_ended(self.look(), &mut inbox, &mut later).await,

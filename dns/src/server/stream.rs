@@ -141,7 +141,7 @@ pub(super) async fn converse<S>(
             let _admitted = admitted;
             let mut further = None;
             let Some(answer) = server.answer_stream(request, &mut further).await else { return };
-            // Who has gone needs no answer.
+            // A client that has gone needs no answer.
             if answers.send((answer, permit)).is_err() {
                 return;
             }

@@ -231,7 +231,7 @@ fn its_threads_have_a_pulse_as_long_as_they_work() {
     }
     assert_eq!(running.instance().not_ready(), None);
     running.stop();
-    assert!(!pulse.beat() && !pulse.beat(), "they have ended, and are not kept by who asks");
+    assert!(!pulse.beat() && !pulse.beat(), "they have ended, and asking does not keep them");
 }
 
 #[test]

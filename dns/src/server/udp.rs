@@ -169,7 +169,7 @@ struct Outbox {
     filled: Notify,
 }
 
-/// An outbox, held by who may still put something into it.
+/// An outbox, held by each task that may still put something into it.
 struct Held(Rc<Outbox>);
 
 impl Drop for Held {
@@ -191,7 +191,7 @@ impl Outbox {
         tokio::task::yield_now().await;
     }
 
-    /// Sends what is put into it, until nobody is left who could.
+    /// Sends what is put into it, until no task is left that could.
     async fn flush(self: Rc<Outbox>) {
         while Rc::strong_count(&self) > 1 || !self.sender.borrow().is_empty() {
             self.filled.notified().await;

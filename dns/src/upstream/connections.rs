@@ -27,7 +27,7 @@ use super::{Upstream, UpstreamError, pool};
 const MOST: usize = 1024;
 /// What a thread may open in any case.
 const LEAST: usize = 4;
-/// Connections that a thread opens at a time: handshakes take CPU, and many who wait are served by others meanwhile.
+/// Connections that a thread opens at a time: handshakes take CPU, and many that wait are served by others meanwhile.
 const OPENING: usize = 64;
 /// New connections that brought nothing, one after the other, beside others that do: so a server shows that it takes
 /// no more.

@@ -117,7 +117,7 @@ impl Waiting {
             upstream.flawed(flaw);
         }
         if let Some(waiter) = waiting.remove(&id) {
-            // Who no longer waits needs no answer.
+            // A question that no longer waits needs no answer.
             let _ = waiter.answer.send(outcome);
         }
     }

@@ -114,7 +114,7 @@ async fn ask_by(
     asked: &Asked,
     time: Duration,
 ) -> Result<Vec<u8>, UpstreamError> {
-    // Dropped in this order: who retires a connection finds nobody waiting there.
+    // Dropped in this order: what retires a connection finds nothing waiting there.
     let mut out = Out { upstream, connection, is_over: true };
     let Some(mut place) = connection.waiting.enter(asked.clone()) else {
         return Err(upstream.trouble(io::Error::other("too many questions wait for it")));
@@ -127,7 +127,7 @@ async fn ask_by(
     let outcome = timeout(time, &mut place.answer).await;
     match outcome {
         Ok(outcome) => {
-            // Who sends what is no answer is not asked by it again.
+            // A server that sends what is no answer is not asked by this connection again.
             out.is_over = matches!(outcome, Ok(Ok(_) | Err(UpstreamError::Closed(_) | UpstreamError::Io(..))));
             outcome.unwrap_or_else(|_| Err(UpstreamError::Closed(upstream.address())))
         }

@@ -20,7 +20,7 @@ pub struct Held {
     pub origin: Name,
     zone: Arc<Slot>,
     is_expired: AtomicBool,
-    /// Who tells the zone's secondaries (`transfer`).
+    /// `transfer`, which tells the zone's secondaries.
     changed: Option<UnboundedSender<Name>>,
 }
 

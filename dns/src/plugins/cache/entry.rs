@@ -169,7 +169,7 @@ impl Entry {
         i64::from(self.ttl) - now.saturating_duration_since(self.stored).as_secs() as i64
     }
 
-    /// The flags of an answer made of it; AD for those who understand it. AA is set, as some resolvers of old take no
+    /// The flags of an answer made of it; AD for those that understand it. AA is set, as some resolvers of old take no
     /// other answers.
     pub(super) fn flags(&self, understands: bool) -> u16 {
         let flags = 0x0400 | self.flags;

@@ -1,4 +1,4 @@
-//! One question at a time: who asks what is being asked, on whichever thread, waits for that answer. Only clients
+//! One question at a time: a client that asks what is being asked, on whichever thread, waits for that answer. Only clients
 //! wait, and they hold up nobody, so none can wait for itself.
 
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ pub(super) struct Flight {
     key: Box<[u8]>,
 }
 
-/// Who is to do what.
+/// What a question is to do.
 pub(super) enum Role {
     /// Asks.
     First(Flight),
@@ -81,7 +81,7 @@ impl Flight {
         }
         let waiting = flights().remove(&key);
         for one in waiting.into_iter().flatten() {
-            // Who has gone needs no word.
+            // A question that has gone needs no word.
             let _ = one.send(landed.clone());
         }
     }

@@ -47,7 +47,7 @@ impl Inner {
             self.refresh_behind(query, next, asked, entry, true);
             return None;
         };
-        // Without a recheck time every question verifies, or waits for who does; with one, the others get what is stale.
+        // Without a recheck time every question verifies, or waits for one that does; with one, the others get what is stale.
         let refresh = if self.settings.recheck.is_zero() { None } else { Some(self.begin(entry, true)?) };
         if time.is_zero() {
             let outcome = self.verify_once(query, next, asked).await;
@@ -68,7 +68,7 @@ impl Inner {
                 refresh.succeeded = outcome.is_some();
             }
             inner.inherit(&asked, &stale);
-            // Who asked may have got what is stale.
+            // The client may have got what is stale.
             let _ = done.send(outcome);
         };
         caught::spawn_local(work, (), panics);
@@ -77,7 +77,7 @@ impl Inner {
         Some(outcome)
     }
 
-    /// Verifies, or waits for who verifies the same.
+    /// Verifies, or waits for a question that verifies the same.
     async fn verify_once(&self, query: &mut Query, next: Next<'_>, asked: &Asked) -> Option<Outcome> {
         match flight::join(&asked.key(&self.share)) {
             Role::First(flight) => {

@@ -277,7 +277,7 @@ fn is_refreshed(options: &str, has_tcp: bool) {
     assert_eq!(last(&served.ask(&asked)), 1);
     turn.store(2, Ordering::SeqCst);
     until(&format!("it is refreshed: {options}, TCP {has_tcp}"), || {
-        // Who asks by TCP is no reason to refresh by TCP.
+        // That a client asks by TCP is no reason to refresh by TCP.
         let answer = ask_by_tcp(&served, &asked);
         assert!(answer.rcode() == Rcode::NOERROR && !answer.answers.is_empty(), "{options}, TCP {has_tcp}");
         last(&answer) == 2

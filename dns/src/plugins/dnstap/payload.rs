@@ -35,9 +35,9 @@ impl Side {
 pub(super) struct Message<'a> {
     pub(super) kind: Kind,
     pub(super) transport: Transport,
-    /// Who asks.
+    /// The side that asks.
     pub(super) from: Option<Side>,
-    /// Who is asked.
+    /// The side that is asked.
     pub(super) to: Option<Side>,
     pub(super) asked_at: Option<SystemTime>,
     pub(super) answered_at: Option<SystemTime>,

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Nobody knows one, and why.
 pub(super) fn host(name: &str, resolvers: &[SocketAddr]) -> Result<Vec<IpAddr>, String> {
     if resolvers.is_empty() {
-        // The host's own resolver may ask us, who don't serve yet.
+        // The host's own resolver may ask this server, which doesn't serve yet.
         return Err(format!("{name} is the name of a host; say by `resolver ADDRESS` who knows its address"));
     }
     // Setting up may be the work of a runtime, which none may be started in.

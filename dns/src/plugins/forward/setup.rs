@@ -57,7 +57,7 @@ struct Read {
     domain: Name,
     files: Files,
     server_name: Option<String>,
-    /// Who knows the addresses of hosts.
+    /// The server that knows the addresses of hosts.
     resolvers: Vec<SocketAddr>,
 }
 

@@ -223,7 +223,7 @@ fn how_long_a_change_took_is_told_by_the_kind_of_its_service() {
         );
         let mut manifest = parse::manifest("slice.yaml", text.as_bytes(), &Strings::default());
         let Some(Object::EndpointSlice(slice)) = manifest.objects.pop() else { panic!("{:?}", manifest.problems) };
-        // The clock of who wrote it may be ahead.
+        // The clock of its writer may be ahead.
         [SystemTime::now() - Duration::from_millis(1500), SystemTime::now() + Duration::from_secs(60)]
             .map(|at| Triggered { slice: slice.clone(), at })
     };

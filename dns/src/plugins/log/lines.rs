@@ -32,7 +32,7 @@ impl Lines {
         match thread {
             Ok(thread) => Lines { queue: Some(queue), thread: Some(thread), dropped, write },
             Err(error) => {
-                tracing::warn!(%error, "plugin/log: no thread for lines; those who answer write them");
+                tracing::warn!(%error, "plugin/log: no thread for lines; the threads that answer write them");
                 Lines { queue: None, thread: None, dropped, write }
             }
         }

@@ -1,4 +1,4 @@
-//! `ready`: OK, or who is missing; once ready, always ready, unless it is asked for each time.
+//! `ready`: OK, or the plugins that are missing; once ready, always ready, unless it is asked for each time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::Path;

@@ -18,7 +18,7 @@ use crate::zone::Held;
 pub(super) struct Book {
     copies: ArcSwap<Vec<Arc<Copy>>>,
     listed: Mutex<Listed>,
-    /// Who tells the zones' own secondaries.
+    /// `transfer`, which tells the zones' own secondaries.
     changed: Option<UnboundedSender<Name>>,
 }
 
