@@ -149,7 +149,7 @@ fn slice(args: &[Value]) -> Result<Value, RunError> {
     let bound = |n: usize, default: usize| match args.get(n) {
         None => Ok(default),
         Some(Value::Number(at)) => usize::try_from(*at).map_err(|_| format!("slice: {at} is out of range")),
-        Some(other) => Err(format!("slice: {} is no number", other.kind()).into()),
+        Some(other) => Err(format!("slice: {} is no number", other.kind())),
     };
     let (from, to) = (bound(1, 0)?, bound(2, length)?);
     let beyond = || RunError::from(format!("slice: {from}:{to} is out of range: there are {length}"));
