@@ -71,7 +71,8 @@ records! {
     }
 
     /// Element of `backends`: one endpoint of one Service port. It belongs to one service id only, so that
-    /// membership is one comparison.
+    /// membership is one comparison. 32 bytes, to which the kernel would round it up
+    /// itself.
     Backend as BackendSize = 9 {
         /// Where it is.
         endpoint: Endpoint as BackendEndpoint = 10,
@@ -79,7 +80,7 @@ records! {
         service: u32 as BackendService = 11,
         /// Odd while it is a member of its Service's set; each life of an id has another number.
         life: u32 as BackendLife = 12,
-        _: [u32; 0] | [u32; 3]
+        _: [u32; 1] | [u32; 4]
     }
 
     /// Key of `affinity`.

@@ -17,7 +17,7 @@ version 3
 36   local: u64 at 8
  8   turn: u64 at 16
 35   stand_in: u64 at 24
- 9 Backend: 28 bytes
+ 9 Backend: 32 bytes
 10   endpoint: Endpoint at 0
 11   service: u32 at 20
 12   life: u32 at 24
