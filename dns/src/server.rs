@@ -32,6 +32,7 @@ mod listen;
 mod panic_tests;
 mod pulse;
 mod quic;
+mod responses;
 mod running;
 mod secure;
 #[cfg(test)]

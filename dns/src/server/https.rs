@@ -1,7 +1,7 @@
 //! DNS over HTTPS (RFC 8484), by HTTP/1.1 and 2: GET and POST of `/dns-query`. Behind a proxy that ends TLS, the same
 //! without TLS.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -22,13 +22,13 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::responses::{self, Responses};
 use super::tasks::{Ended, Ends, Slot, Tasks};
 use super::{Server, at_once};
 use crate::address::Address;
 use crate::plugin::Request;
 use crate::reply::classify::lifetime;
 use crate::wire::Message;
-use bowline_observe::metrics::Counter;
 
 mod get;
 #[cfg(test)]
@@ -281,20 +281,9 @@ fn page(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     response
 }
 
-/// Counts a response in `coredns_dns_https_responses_total`. Each thread keeps the counters that it has used.
+/// Counts a response.
 fn count(server: &Server, address: &Address, status: StatusCode) {
-    type Known = Vec<((Address, StatusCode, usize), Arc<Counter>)>;
-    thread_local!(static KNOWN: RefCell<Known> = const { RefCell::new(Vec::new()) });
-    let metrics = &server.services().metrics;
-    let key = (*address, status, Arc::as_ptr(metrics).addr());
-    KNOWN.with_borrow_mut(|known| {
-        if let Some((_, counter)) = known.iter().find(|(found, _)| *found == key) {
-            return counter.inc();
-        }
-        let help = "Counter of DoH responses per server and http status code.";
-        let labels = [("server", &*address.to_string()), ("status", status.as_str())];
-        let counter = metrics.counter("coredns_dns_https_responses_total", help, &labels);
-        counter.inc();
-        known.push((key, counter));
-    });
+    const RESPONSES: Responses =
+        ("coredns_dns_https_responses_total", "Counter of DoH responses per server and http status code.");
+    responses::count(server, address, RESPONSES, status.as_u16(), |code| code.to_string());
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime, VarInt};
 use tokio::time::timeout;
 
+use super::responses::{self, Responses};
 use super::secure::Secure;
 use super::tasks::{Ended, Ends, Open, Slot, Tasks, plain_address};
 use super::{Server, at_once};
@@ -107,10 +108,10 @@ async fn converse(connection: &Connection, ends: Ends, address: Address, slot: S
         tasks.spawn(async move {
             let _stream = stream;
             let status = match answer(&mut send, &mut receive, ends, &server, &waiting).await {
-                Ok(()) => Some("0x0"),
+                Ok(()) => Some(NO_ERROR),
                 Err(StreamError::Protocol) => {
                     connection.close(PROTOCOL_ERROR, b"");
-                    Some("0x2")
+                    Some(PROTOCOL_ERROR)
                 }
                 Err(fault) => {
                     let code = if matches!(fault, StreamError::Load) { EXCESSIVE_LOAD } else { INTERNAL_ERROR };
@@ -205,9 +206,9 @@ async fn write(send: &mut SendStream, message: &[u8], timeouts: Timeouts) -> Res
     if matches!(written, Ok(Ok(()))) { Ok(()) } else { Err(StreamError::Stream) }
 }
 
-/// Counts in `coredns_dns_quic_responses_total`.
-fn count(server: &Server, address: &Address, status: &str) {
-    let help = "Counter of DoQ responses per server and QUIC application code.";
-    let labels = [("server", &*address.to_string()), ("status", status)];
-    server.services().metrics.counter("coredns_dns_quic_responses_total", help, &labels).inc();
+/// Counts a response, by the code with which its stream or its connection ends.
+fn count(server: &Server, address: &Address, code: VarInt) {
+    const RESPONSES: Responses =
+        ("coredns_dns_quic_responses_total", "Counter of DoQ responses per server and QUIC application code.");
+    responses::count(server, address, RESPONSES, code.into_inner() as u16, |code| format!("{code:#x}"));
 }
