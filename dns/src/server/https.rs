@@ -42,6 +42,11 @@ const MOST: usize = 65_535;
 /// Questions of one connection that may wait for their answers.
 const STREAMS: u32 = 128;
 
+/// A connection, with TLS or without. HTTP is compiled once, for both.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
 /// Runs what a connection of HTTP/2 needs besides, on this thread.
 #[derive(Clone)]
 struct Local(Tasks);
@@ -127,8 +132,8 @@ pub(super) async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
 
 /// Answers a connection until either side ends it. The first request is there by `until`.
 #[allow(clippy::too_many_arguments, reason = "what every connection is given, and its first moment")]
-pub(super) async fn serve<S>(
-    stream: S,
+pub(super) async fn serve(
+    stream: Box<dyn Io>,
     is_http2: bool,
     address: Address,
     ends: Ends,
@@ -136,9 +141,7 @@ pub(super) async fn serve<S>(
     mut ended: Ended,
     tasks: Tasks,
     until: Instant,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
+) {
     let timeouts = slot.load().timeouts();
     let busy = Rc::new(Busy {
         requests: Cell::new(0),

@@ -82,7 +82,7 @@ async fn shake_hands(
             return converse(stream, ends, slot, ended, tasks, until).await;
         }
         let Ok(Ok(is_http2)) = timeout_at(until, https::begins_http2(&stream)).await else { return };
-        return https::serve(stream, is_http2, address, ends, slot, ended, tasks, until).await;
+        return https::serve(Box::new(stream), is_http2, address, ends, slot, ended, tasks, until).await;
     };
     let handshake = tokio_rustls::TlsAcceptor::from(config.clone()).accept(stream);
     let stream = match timeout_at(until, handshake).await {
@@ -93,7 +93,7 @@ async fn shake_hands(
     drop(server);
     if ends.transport == Transport::Https {
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        https::serve(stream, is_http2, address, ends, slot, ended, tasks, until).await;
+        https::serve(Box::new(stream), is_http2, address, ends, slot, ended, tasks, until).await;
     } else {
         converse(stream, ends, slot, ended, tasks, until).await;
     }
