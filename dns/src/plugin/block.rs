@@ -89,7 +89,7 @@ pub struct Reports {
 /// What directives set for the server rather than for a question.
 #[derive(Clone, Debug, Default)]
 pub struct BlockConfig {
-    /// `bind`: the addresses; empty: those of [`Services::node_local`], or every one.
+    /// `bind`: the addresses; empty: those of [`super::Services::node_local`], or every one.
     pub bind: Vec<IpAddr>,
     /// `tls`: what TLS, HTTPS and QUIC are served with.
     pub tls: Option<Arc<rustls::ServerConfig>>,
