@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bowline_cluster::selector::Selector;
 use bowline_sources::store::apply::{DryRun, Outcome};
 use bowline_sources::store::delete::Only;
-use bowline_sources::store::{Error, LAST_APPLIED, Resource, Store};
+use bowline_sources::store::{LAST_APPLIED, Resource, Store, StoreError};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &ApplyArgs) -> anyhow::Result<()> {
                 Err(error) => {
                     tell(&format!("bowline: {}: {what}: {error}", document.origin));
                     // The others would wait as long, for the same.
-                    if matches!(error, Error::Deadline { .. } | Error::Etcd(_)) {
+                    if matches!(error, StoreError::Deadline { .. } | StoreError::Etcd(_)) {
                         anyhow::bail!("the rest is not tried");
                     }
                     failed += 1;
@@ -211,7 +211,7 @@ async fn prune(
         }
         let only = Only { uid: object["metadata"]["uid"].as_str().map(ToOwned::to_owned), version: None };
         match store.delete(&resource, namespace(&object), name(&object), &only, args.dry_run.get()).await {
-            Ok(Value::Null) | Err(Error::NotFound(_)) => {}
+            Ok(Value::Null) | Err(StoreError::NotFound(_)) => {}
             Ok(_) if args.output.is_some_and(|output| output != ApplyOutput::Name) => {}
             Ok(_) if args.output.is_some() => say(&label(&object))?,
             Ok(_) => say(&format!("{} pruned{}", label(&object), args.dry_run.suffix()))?,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bowline_cluster::selector::Selector;
 use bowline_sources::store::delete::Only;
-use bowline_sources::store::{Error, Resource, Store};
+use bowline_sources::store::{Resource, Store, StoreError};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
@@ -193,9 +193,9 @@ async fn delete(store: &Store, args: &DeleteArgs, object: &Object, gone: &mut Go
                 gone.insert(key);
                 told(args, object, &label)?;
             }
-            Err(Error::NotFound(_)) if args.ignore_not_found || gone.contains(&key) => {}
-            Err(error @ (Error::Deadline { .. } | Error::Etcd(_))) => return Err(error.into()),
-            Err(Error::NotFound(what)) => {
+            Err(StoreError::NotFound(_)) if args.ignore_not_found || gone.contains(&key) => {}
+            Err(error @ (StoreError::Deadline { .. } | StoreError::Etcd(_))) => return Err(error.into()),
+            Err(StoreError::NotFound(what)) => {
                 tell(&format!("bowline: {what} not found"));
                 failed += 1;
             }
@@ -214,8 +214,8 @@ async fn may_go(store: &Store, namespace: &Object) -> anyhow::Result<bool> {
         return Ok(false);
     }
     match store.get(&namespace.resource, "", &namespace.name).await {
-        Ok(_) | Err(Error::Stored { .. }) => Ok(true),
-        Err(Error::NotFound(_)) => Ok(false),
+        Ok(_) | Err(StoreError::Stored { .. }) => Ok(true),
+        Err(StoreError::NotFound(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

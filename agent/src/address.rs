@@ -15,24 +15,36 @@ pub enum Bind {
     Named(String, u16),
 }
 
+/// Why a text is no address, and how one is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError(String);
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AddressError {}
+
 /// Reads `--metrics-bind-address`.
-pub fn metrics(text: &str) -> Result<Bind, String> {
+pub fn metrics(text: &str) -> Result<Bind, AddressError> {
     Bind::parse(text, 10249)
 }
 
 /// Reads `--healthz-bind-address`.
-pub fn healthz(text: &str) -> Result<Bind, String> {
+pub fn healthz(text: &str) -> Result<Bind, AddressError> {
     Bind::parse(text, 10256)
 }
 
 /// Reads an address without a port, IPv6 with brackets or without.
-pub fn ip(text: &str) -> Result<IpAddr, String> {
-    parse_ip(text).ok_or_else(|| "write an IP address".to_owned())
+pub fn ip(text: &str) -> Result<IpAddr, AddressError> {
+    parse_ip(text).ok_or_else(|| AddressError("write an IP address".to_owned()))
 }
 
 impl Bind {
     /// Reads an address; `port` is for one that has none.
-    fn parse(text: &str, port: u16) -> Result<Bind, String> {
+    fn parse(text: &str, port: u16) -> Result<Bind, AddressError> {
         if text.is_empty() {
             return Ok(Bind::Off);
         }
@@ -41,7 +53,7 @@ impl Bind {
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, number)) => {
-                let wrong = || format!("{number:?} is no port; write a number up to 65535");
+                let wrong = || AddressError(format!("{number:?} is no port; write a number up to 65535"));
                 let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
                 (host, number.parse().ok().filter(|_| is_number).ok_or_else(wrong)?)
             }
@@ -56,13 +68,13 @@ impl Bind {
             // Without brackets it would be part of the address.
             Some(ip) if ip.is_ipv4() || host.starts_with('[') => Bind::at(ip, port),
             None if !is_v6 && is_name(host) => Ok(Bind::Named(host.to_owned(), port)),
-            _ => Err(format!("{host:?} is no IP address; write IP, IP:PORT or, for IPv6, [IP]:PORT")),
+            _ => Err(AddressError(format!("{host:?} is no IP address; write IP, IP:PORT or, for IPv6, [IP]:PORT"))),
         }
     }
 
-    fn at(ip: IpAddr, port: u16) -> Result<Bind, String> {
+    fn at(ip: IpAddr, port: u16) -> Result<Bind, AddressError> {
         if ip.is_multicast() || ip == IpAddr::from(Ipv4Addr::BROADCAST) {
-            return Err(format!("nobody can serve at {ip}; write an address of this host"));
+            return Err(AddressError(format!("nothing can serve at {ip}; write an address of this host")));
         }
         Ok(Bind::At(vec![SocketAddr::new(ip, port)]))
     }

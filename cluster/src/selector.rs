@@ -55,10 +55,22 @@ impl Selector {
     }
 }
 
-impl FromStr for Selector {
-    type Err = String;
+/// Why a text is no selector, and how one is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelectorError(String);
 
-    fn from_str(text: &str) -> Result<Selector, String> {
+impl fmt::Display for SelectorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SelectorError {}
+
+impl FromStr for Selector {
+    type Err = SelectorError;
+
+    fn from_str(text: &str) -> Result<Selector, SelectorError> {
         let parts = split(text)?;
         let requirements = parts.into_iter().map(requirement).collect::<Result<_, _>>()?;
         Ok(Selector(requirements))
@@ -66,7 +78,7 @@ impl FromStr for Selector {
 }
 
 /// At the commas that are in no brackets.
-fn split(text: &str) -> Result<Vec<&str>, String> {
+fn split(text: &str) -> Result<Vec<&str>, SelectorError> {
     let (mut parts, mut start, mut inside) = (Vec::new(), 0, false);
     for (at, char) in text.char_indices() {
         match char {
@@ -88,11 +100,11 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
     Ok(parts)
 }
 
-fn wrong(text: &str, what: &str) -> String {
-    format!("the selector {text:?} {what}; write like a=b,c!=d,e in (x,y),f,!g")
+fn wrong(text: &str, what: &str) -> SelectorError {
+    SelectorError(format!("the selector {text:?} {what}; write like a=b,c!=d,e in (x,y),f,!g"))
 }
 
-fn requirement(text: &str) -> Result<Requirement, String> {
+fn requirement(text: &str) -> Result<Requirement, SelectorError> {
     let text = text.trim();
     let (key, test) = if let Some(open) = text.find('(') {
         let mut words = text[..open].split_whitespace();

@@ -98,6 +98,12 @@ impl From<&str> for SetupError {
     }
 }
 
+impl From<bowline_tls::TlsError> for SetupError {
+    fn from(error: bowline_tls::TlsError) -> SetupError {
+        SetupError(error.into())
+    }
+}
+
 impl From<SetupError> for String {
     fn from(error: SetupError) -> String {
         error.0

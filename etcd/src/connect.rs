@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, Sender};
 use tonic::transport::Endpoint;
 use tonic::transport::channel::Change;
 
-use super::error::{Error, ErrorKind};
+use super::error::{ErrorKind, EtcdError};
 use super::location::User;
 use super::{Keys, Location};
 use bowline_tls::Files;
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Connection {
 
 impl Location {
     /// Connects to the first endpoint that answers. The error names each and what is wrong there.
-    pub async fn connect(&self) -> Result<Connection, Error> {
+    pub async fn connect(&self) -> Result<Connection, EtcdError> {
         let mut errors = Vec::new();
         for endpoint in self.endpoints() {
             match self.connect_to(endpoint).await {
@@ -60,24 +60,24 @@ impl Location {
                 Err(error) => errors.push(error),
             }
         }
-        Err(Error::all(errors))
+        Err(EtcdError::all(errors))
     }
 
     /// Connects to this endpoint, logs in, and reads one key of the objects: an endpoint that can't is of no
     /// use, whatever is asked of it next.
-    pub async fn connect_to(&self, endpoint: &str) -> Result<Connection, Error> {
+    pub async fn connect_to(&self, endpoint: &str) -> Result<Connection, EtcdError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, self.try_connect(endpoint)).await {
             Ok(result) => result,
-            Err(_) => Err(Error::silent(endpoint, CONNECT_TIMEOUT)),
+            Err(_) => Err(EtcdError::silent(endpoint, CONNECT_TIMEOUT)),
         }
     }
 
-    async fn try_connect(&self, endpoint: &str) -> Result<Connection, Error> {
+    async fn try_connect(&self, endpoint: &str) -> Result<Connection, EtcdError> {
         let objects = self.keys().objects();
-        let said = |error| Error::of_connect(&error, endpoint, &objects);
+        let said = |error| EtcdError::of_connect(&error, endpoint, &objects);
         let options = self.options(endpoint)?;
         let client = client(endpoint, options, &self.files()).await.map_err(|error| match error {
-            Failed::Here(reason) => Error::new(ErrorKind::Local, endpoint, reason),
+            Failed::Here(reason) => EtcdError::new(ErrorKind::Local, endpoint, reason),
             Failed::There(error) => said(error).with_doubts(&self.files()),
         })?;
         let one = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
@@ -86,7 +86,7 @@ impl Location {
         Ok(Connection { client, endpoint: endpoint.to_owned(), cluster_id, revision, keys: self.keys().clone() })
     }
 
-    fn options(&self, endpoint: &str) -> Result<ConnectOptions, Error> {
+    fn options(&self, endpoint: &str) -> Result<ConnectOptions, EtcdError> {
         let mut options = ConnectOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_timeout(REQUEST_TIMEOUT)
@@ -138,7 +138,7 @@ impl Secured {
             let parameter = |reason: &str| {
                 if reason.starts_with(&*key.to_string_lossy()) { "key" } else { "cert" }
             };
-            files.load().map_err(|reason| format!("{}={reason}", parameter(&reason)))?;
+            files.load().map_err(|error| format!("{}={error}", parameter(&error.to_string())))?;
             if let Some(reason) = files.unshowable() {
                 return Err(format!("cert={reason}"));
             }
@@ -185,19 +185,19 @@ impl BalancedChannelBuilder for Secured {
     }
 }
 
-fn read(file: &Path, parameter: &str, endpoint: &str) -> Result<Vec<u8>, Error> {
+fn read(file: &Path, parameter: &str, endpoint: &str) -> Result<Vec<u8>, EtcdError> {
     std::fs::read(file).map_err(|error| {
         let reason = format!("{parameter}={} can't be read: {error}", file.display());
-        Error::new(ErrorKind::Local, endpoint, reason)
+        EtcdError::new(ErrorKind::Local, endpoint, reason)
     })
 }
 
-fn password(user: &User, endpoint: &str) -> Result<String, Error> {
+fn password(user: &User, endpoint: &str) -> Result<String, EtcdError> {
     let Some(file) = &user.password_file else {
         return std::env::var(Location::PASSWORD).map_err(|_| {
             let reason =
                 format!("user={} has no password; give password-file=FILE, or set {}", user.name, Location::PASSWORD);
-            Error::new(ErrorKind::Local, endpoint, reason)
+            EtcdError::new(ErrorKind::Local, endpoint, reason)
         });
     };
     let bytes = read(file, "password-file", endpoint)?;
@@ -205,14 +205,14 @@ fn password(user: &User, endpoint: &str) -> Result<String, Error> {
         Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
         Err(_) => {
             let reason = format!("password-file={} is not UTF-8", file.display());
-            Err(Error::new(ErrorKind::Local, endpoint, reason))
+            Err(EtcdError::new(ErrorKind::Local, endpoint, reason))
         }
     }
 }
 
 impl Connection {
     /// What a failure of a request over this connection means, for people.
-    pub fn explain(&self, error: &etcd_client::Error) -> Error {
-        Error::of(error, &self.endpoint, &self.keys.objects())
+    pub fn explain(&self, error: &etcd_client::Error) -> EtcdError {
+        EtcdError::of(error, &self.endpoint, &self.keys.objects())
     }
 }

@@ -8,7 +8,7 @@ use bowline_tls::Files;
 /// A failure, with the endpoint where it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
-pub struct Error {
+pub struct EtcdError {
     /// What sort of failure it is.
     pub kind: ErrorKind,
     text: String,
@@ -51,30 +51,30 @@ mod code {
     pub(super) const UNAUTHENTICATED: i32 = 16;
 }
 
-impl Error {
+impl EtcdError {
     /// A failure at this endpoint, for this reason.
-    pub fn new(kind: ErrorKind, endpoint: &str, reason: impl std::fmt::Display) -> Error {
-        Error { kind, text: format!("{endpoint}: {reason}") }
+    pub fn new(kind: ErrorKind, endpoint: &str, reason: impl std::fmt::Display) -> EtcdError {
+        EtcdError { kind, text: format!("{endpoint}: {reason}") }
     }
 
     /// The failures of several endpoints as one; what a person can mend counts before what is just away.
-    pub fn all(errors: Vec<Error>) -> Error {
+    pub fn all(errors: Vec<EtcdError>) -> EtcdError {
         let kind = errors.iter().map(|error| error.kind).min().unwrap_or(ErrorKind::Other);
         let text = errors.into_iter().map(|error| error.text).collect::<Vec<_>>().join("; ");
-        Error { kind, text }
+        EtcdError { kind, text }
     }
 
     /// Nothing came back in time.
-    pub fn silent(endpoint: &str, after: std::time::Duration) -> Error {
+    pub fn silent(endpoint: &str, after: std::time::Duration) -> EtcdError {
         let reason = format!(
             "no answer within {}; is the address right, does a firewall drop it, has etcd a quorum?",
             span::human(after)
         );
-        Error::new(ErrorKind::Silent, endpoint, reason)
+        EtcdError::new(ErrorKind::Silent, endpoint, reason)
     }
 
     /// What etcd-client says; `prefix` is what was read or written.
-    pub fn of(error: &etcd_client::Error, endpoint: &str, prefix: &str) -> Error {
+    pub fn of(error: &etcd_client::Error, endpoint: &str, prefix: &str) -> EtcdError {
         use etcd_client::Error as Said;
         let (status, text) = match error {
             Said::GRpcStatus(status) => (Some(i32::from(status.code())), chain(status.message(), status.source())),
@@ -83,36 +83,36 @@ impl Error {
         };
         // So says the transport of a request that took too long.
         if text.contains("Timeout expired") {
-            return Error::silent(endpoint, super::REQUEST_TIMEOUT);
+            return EtcdError::silent(endpoint, super::REQUEST_TIMEOUT);
         }
         let (kind, what_to_do) = classify(status, &text);
         let what_to_do = what_to_do.replace("PREFIX", prefix);
         let text = text.strip_prefix("etcdserver: ").unwrap_or(&text);
         let reason = if what_to_do.is_empty() { text.to_owned() } else { format!("{text}; {what_to_do}") };
-        Error::new(kind, endpoint, reason)
+        EtcdError::new(kind, endpoint, reason)
     }
 
     /// The same, of a connection that has not worked yet.
-    pub fn of_connect(error: &etcd_client::Error, endpoint: &str, prefix: &str) -> Error {
-        let Error { kind, text } = Error::of(error, endpoint, prefix);
+    pub fn of_connect(error: &etcd_client::Error, endpoint: &str, prefix: &str) -> EtcdError {
+        let EtcdError { kind, text } = EtcdError::of(error, endpoint, prefix);
         // A server that refuses what it was sent closes, and what it says of that may not come through.
         if !["broken pipe", "connection closed", "connection reset", "reset by peer"]
             .iter()
             .any(|part| text.contains(part))
         {
-            return Error { kind, text };
+            return EtcdError { kind, text };
         }
         let hint = if endpoint.starts_with("https://") {
             "if it stays so, the server may want another client's certificate; look at cert= and key=, and at its log"
         } else {
             "if it stays so, the server may speak TLS; write https://"
         };
-        Error { kind, text: format!("{text}; {hint}") }
+        EtcdError { kind, text: format!("{text}; {hint}") }
     }
 
     /// With what is known to be wrong with our own files, if certificates are the trouble.
     #[must_use]
-    pub fn with_doubts(mut self, files: &Files) -> Error {
+    pub fn with_doubts(mut self, files: &Files) -> EtcdError {
         if self.kind == ErrorKind::Tls {
             files.doubts().iter().for_each(|doubt| self.text.extend(["; ", doubt]));
         }
@@ -120,14 +120,14 @@ impl Error {
     }
 
     /// Why the server gave up a watch; `compacted` is the revision up to which changes are lost, or 0.
-    pub fn of_watch(endpoint: &str, prefix: &str, compacted: i64, reason: &str) -> Error {
+    pub fn of_watch(endpoint: &str, prefix: &str, compacted: i64, reason: &str) -> EtcdError {
         if compacted > 0 {
             let reason = format!("changes up to revision {compacted} are compacted");
-            return Error::new(ErrorKind::Compacted, endpoint, reason);
+            return EtcdError::new(ErrorKind::Compacted, endpoint, reason);
         }
         let (kind, what_to_do) = classify(None, reason);
         let what_to_do = what_to_do.replace("PREFIX", prefix);
-        Error::new(kind, endpoint, format!("the watch was ended: {reason}; {what_to_do}"))
+        EtcdError::new(kind, endpoint, format!("the watch was ended: {reason}; {what_to_do}"))
     }
 }
 

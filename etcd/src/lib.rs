@@ -22,7 +22,7 @@ mod pages;
 mod reader;
 
 pub use connect::{Connection, MAX_MESSAGE, REQUEST_TIMEOUT};
-pub use error::{Error, ErrorKind};
+pub use error::{ErrorKind, EtcdError};
 pub use keys::Keys;
 pub use location::{Location, LocationError};
 pub use pages::Pages;

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Mutex;
 
 use super::connect::{Failed, MAX_MESSAGE, client};
-use super::error::{Error, ErrorKind};
+use super::error::{ErrorKind, EtcdError};
 use super::pages::Pages;
 use bowline_tls::Files;
 
@@ -66,16 +66,16 @@ impl Reader {
     }
 
     /// The value of a key, if it is there.
-    pub async fn get(&self, key: &str) -> Result<Vec<Entry>, Error> {
+    pub async fn get(&self, key: &str) -> Result<Vec<Entry>, EtcdError> {
         self.read(key, false).await
     }
 
     /// All keys that begin with `prefix`, up to [`MAX_MESSAGE`] bytes of values.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, EtcdError> {
         self.read(prefix, true).await
     }
 
-    async fn read(&self, key: &str, is_prefix: bool) -> Result<Vec<Entry>, Error> {
+    async fn read(&self, key: &str, is_prefix: bool) -> Result<Vec<Entry>, EtcdError> {
         let endpoints = &self.access.endpoints;
         let reading = async {
             let mut last = None;
@@ -95,7 +95,7 @@ impl Reader {
                     self.next.store(at.wrapping_add(1), Ordering::Relaxed);
                 }
             }
-            let none = || Error::new(ErrorKind::Local, "", "no endpoint is given");
+            let none = || EtcdError::new(ErrorKind::Local, "", "no endpoint is given");
             Err(last.unwrap_or_else(none))
         };
         match tokio::time::timeout(TIMEOUT, reading).await {
@@ -103,13 +103,13 @@ impl Reader {
             Err(_) => {
                 *self.client.lock().await = None;
                 self.next.fetch_add(1, Ordering::Relaxed);
-                Err(Error::silent(&endpoints.join(", "), TIMEOUT))
+                Err(EtcdError::silent(&endpoints.join(", "), TIMEOUT))
             }
         }
     }
 
-    async fn try_read(&self, endpoint: &str, key: &str, is_prefix: bool) -> Result<Vec<Entry>, Error> {
-        let said = |error: etcd_client::Error| Error::of(&error, endpoint, key);
+    async fn try_read(&self, endpoint: &str, key: &str, is_prefix: bool) -> Result<Vec<Entry>, EtcdError> {
+        let said = |error: etcd_client::Error| EtcdError::of(&error, endpoint, key);
         let client = self.client(endpoint).await?;
         let mut keys = client.kv_client().max_decoding_message_size(MAX_MESSAGE);
         let mut found = Vec::new();
@@ -124,7 +124,7 @@ impl Reader {
                 size += page.kvs().iter().map(|entry| entry.value().len()).sum::<usize>();
                 if size > MAX_MESSAGE {
                     let reason = format!("more than {} MiB below {key}; ask for a longer name", MAX_MESSAGE >> 20);
-                    return Err(Error::new(ErrorKind::TooLarge, endpoint, reason));
+                    return Err(EtcdError::new(ErrorKind::TooLarge, endpoint, reason));
                 }
                 found.extend(page.take_kvs());
             }
@@ -135,7 +135,7 @@ impl Reader {
         Ok(found.into_iter().map(|entry| read_entry(entry, &leases)).collect())
     }
 
-    async fn client(&self, endpoint: &str) -> Result<Client, Error> {
+    async fn client(&self, endpoint: &str) -> Result<Client, EtcdError> {
         let mut kept = self.client.lock().await;
         if let Some(client) = &*kept {
             return Ok(client.clone());
@@ -146,8 +146,8 @@ impl Reader {
         }
         let files = self.access.files();
         let client = client(endpoint, options, &files).await.map_err(|error| match error {
-            Failed::Here(reason) => Error::new(ErrorKind::Local, endpoint, reason),
-            Failed::There(error) => Error::of_connect(&error, endpoint, "").with_doubts(&files),
+            Failed::Here(reason) => EtcdError::new(ErrorKind::Local, endpoint, reason),
+            Failed::There(error) => EtcdError::of_connect(&error, endpoint, "").with_doubts(&files),
         })?;
         *kept = Some(client.clone());
         Ok(client)

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use crate::backoff::{Backoff, chance};
 use crate::remote::Mirror;
 use bowline_cluster::source::{Origin, Problem, Sink, Source, Stop};
-use bowline_etcd::{Connection, Error, ErrorKind, Location};
+use bowline_etcd::{Connection, ErrorKind, EtcdError, Location};
 
 mod compare;
 mod list;
@@ -135,7 +135,7 @@ impl Follower<'_> {
     }
 
     /// Tells that the source is away, unless it may well be back at once.
-    fn tell(&mut self, error: &Error, worked: bool) {
+    fn tell(&mut self, error: &EtcdError, worked: bool) {
         tracing::debug!(source = %self.location, %error, "trying again");
         // What came before it is told before it.
         self.mirror.flush();
@@ -152,7 +152,7 @@ impl Follower<'_> {
     }
 
     /// One connection, until it ends.
-    async fn session(&mut self, endpoint: &str) -> Result<Infallible, Error> {
+    async fn session(&mut self, endpoint: &str) -> Result<Infallible, EtcdError> {
         let mut connection = self.location.connect_to(endpoint).await?;
         self.past.check(endpoint, (connection.cluster_id, connection.revision), Instant::now())?;
         loop {
@@ -203,9 +203,9 @@ impl Follower<'_> {
 async fn answer<T>(
     connection: &Connection,
     request: impl Future<Output = Result<T, etcd_client::Error>>,
-) -> Result<T, Error> {
+) -> Result<T, EtcdError> {
     match tokio::time::timeout(bowline_etcd::REQUEST_TIMEOUT, request).await {
         Ok(result) => result.map_err(|error| connection.explain(&error)),
-        Err(_) => Err(Error::silent(&connection.endpoint, bowline_etcd::REQUEST_TIMEOUT)),
+        Err(_) => Err(EtcdError::silent(&connection.endpoint, bowline_etcd::REQUEST_TIMEOUT)),
     }
 }

@@ -81,7 +81,7 @@ impl StateRef {
         };
         match files.load() {
             Ok(_) => files.doubts(),
-            Err(reason) => vec![reason],
+            Err(error) => vec![error.to_string()],
         }
     }
 

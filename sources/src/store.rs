@@ -74,10 +74,10 @@ impl fmt::Display for Refusal {
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StoreError {
     /// etcd can't be reached in time, or refuses.
     #[error("{0}")]
-    Etcd(#[from] bowline_etcd::Error),
+    Etcd(#[from] bowline_etcd::EtcdError),
     /// etcd did not answer in time.
     #[error("gave up after {}: {last}", bowline_cluster::span::human(*.waited))]
     Deadline {
@@ -137,7 +137,7 @@ impl Store {
         self.location.keys()
     }
 
-    async fn connection(&self) -> Result<Connection, bowline_etcd::Error> {
+    async fn connection(&self) -> Result<Connection, bowline_etcd::EtcdError> {
         let mut held = self.connection.lock().await;
         if let Some(connection) = &*held {
             return Ok(connection.clone());
@@ -149,7 +149,7 @@ impl Store {
 
     /// Does this until etcd has answered. Also whether it was tried more than once, so that a write may have
     /// been done by a try that got no answer: it must be one that can be done twice.
-    async fn call<T, F>(&self, operation: impl Fn(Client) -> F) -> Result<(T, bool), Error>
+    async fn call<T, F>(&self, operation: impl Fn(Client) -> F) -> Result<(T, bool), StoreError>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
@@ -166,7 +166,7 @@ impl Store {
                     Err(error) => error,
                 };
                 if !matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Silent | ErrorKind::Token) {
-                    return Err(Error::Etcd(error));
+                    return Err(StoreError::Etcd(error));
                 }
                 // Certificates and passwords are read anew, another endpoint is found.
                 *self.connection.lock().await = None;
@@ -196,7 +196,7 @@ impl Store {
                 if let Ok(mut held) = self.connection.try_lock() {
                     *held = None;
                 }
-                Err(Error::Deadline { waited: started.elapsed(), last: why() })
+                Err(StoreError::Deadline { waited: started.elapsed(), last: why() })
             }
         }
     }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use bowline_sources::store::list::Event;
 use bowline_sources::store::node::Alive;
-use bowline_sources::store::{Error, Resource, Store};
+use bowline_sources::store::{Resource, Store, StoreError};
 use serde_json::Value;
 
 use super::table::{Table, cells, columns};
@@ -69,14 +69,14 @@ fn namespace(args: &GetArgs) -> Option<&str> {
 }
 
 /// What there is of one kind, what is missing or can't be read, and the revision at which it was so.
-async fn objects(args: &GetArgs, store: &Store, wanted: &Wanted) -> Result<(Vec<Value>, Vec<String>, i64), Error> {
+async fn objects(args: &GetArgs, store: &Store, wanted: &Wanted) -> Result<(Vec<Value>, Vec<String>, i64), StoreError> {
     let mut failed = Vec::new();
     if !wanted.names.is_empty() {
         let mut found = Vec::new();
         for name in &wanted.names {
             match store.get(&wanted.resource, namespace(args).unwrap_or("default"), name).await {
                 Ok(object) => found.push(object),
-                Err(error @ (Error::NotFound(_) | Error::Stored { .. })) => {
+                Err(error @ (StoreError::NotFound(_) | StoreError::Stored { .. })) => {
                     failed.push(error.to_string());
                 }
                 Err(error) => return Err(error),
@@ -92,7 +92,7 @@ async fn objects(args: &GetArgs, store: &Store, wanted: &Wanted) -> Result<(Vec<
     Ok((listed.objects, failed, listed.revision))
 }
 
-async fn alive(store: &Store, resource: &Resource) -> Result<BTreeMap<String, Alive>, Error> {
+async fn alive(store: &Store, resource: &Resource) -> Result<BTreeMap<String, Alive>, StoreError> {
     if resource.is("Node") { store.alive_nodes().await } else { Ok(BTreeMap::new()) }
 }
 

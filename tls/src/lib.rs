@@ -26,6 +26,23 @@ mod verifier;
 use certificate::Certificate;
 use verifier::Verifier;
 
+/// What is wrong with certificates or keys, with the file where there is one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TlsError(String);
+
+impl From<String> for TlsError {
+    fn from(reason: String) -> TlsError {
+        TlsError(reason)
+    }
+}
+
+impl From<TlsError> for String {
+    fn from(error: TlsError) -> String {
+        error.0
+    }
+}
+
 /// The files of a client, in PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
@@ -40,7 +57,7 @@ impl Files {
     ///
     /// # Errors
     /// Which file can't be used, and why.
-    pub fn load(&self) -> Result<ClientConfig, String> {
+    pub fn load(&self) -> Result<ClientConfig, TlsError> {
         let own = self.own.as_ref().map(|(certificate, key)| own(certificate, key)).transpose()?;
         client(self.verifier()?, own.map(Arc::new))
     }
@@ -49,9 +66,11 @@ impl Files {
     ///
     /// # Errors
     /// The file of authorities can't be used, and why.
-    pub fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, String> {
+    pub fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
         match &self.authority {
-            Some(path) => named(certificates(path)?).map_err(|reason| format!("{}: {reason}", path.display())),
+            Some(path) => {
+                named(certificates(path)?).map_err(|reason| TlsError(format!("{}: {reason}", path.display())))
+            }
             // A host without any is found out when a server is asked.
             None => Ok(Arc::new(Verifier::of_servers(rustls_native_certs::load_native_certs().certs, provider()))),
         }
@@ -103,7 +122,7 @@ impl Files {
 ///
 /// # Errors
 /// TLS can't be set up.
-pub fn client(verifier: Arc<dyn ServerCertVerifier>, own: Option<Arc<CertifiedKey>>) -> Result<ClientConfig, String> {
+pub fn client(verifier: Arc<dyn ServerCertVerifier>, own: Option<Arc<CertifiedKey>>) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("no TLS: {error}"))?
@@ -120,7 +139,7 @@ pub fn client(verifier: Arc<dyn ServerCertVerifier>, own: Option<Arc<CertifiedKe
 ///
 /// # Errors
 /// None of them can be used.
-pub fn named(certificates: Vec<CertificateDer<'static>>) -> Result<Arc<dyn ServerCertVerifier>, String> {
+pub fn named(certificates: Vec<CertificateDer<'static>>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     usable(&certificates)?;
     Ok(Arc::new(Verifier::of_servers(certificates, provider())))
 }
@@ -137,7 +156,7 @@ pub fn anybody() -> Arc<dyn ServerCertVerifier> {
 pub fn clients(
     certificates: Vec<CertificateDer<'static>>,
     may_be_missing: bool,
-) -> Result<Arc<dyn ClientCertVerifier>, String> {
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     usable(&certificates)?;
     Ok(Arc::new(Verifier::of_clients(certificates, may_be_missing, provider())))
 }
@@ -158,11 +177,11 @@ fn usable(certificates: &[CertificateDer<'static>]) -> Result<(), String> {
 ///
 /// # Errors
 /// It trusts nobody.
-pub fn of_the_system() -> Result<Vec<CertificateDer<'static>>, String> {
+pub fn of_the_system() -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = rustls_native_certs::load_native_certs().certs;
     match usable(&found) {
         Ok(()) => Ok(found),
-        Err(_) => Err("this host trusts no authorities; name one, or install ca-certificates".to_owned()),
+        Err(_) => Err(TlsError("this host trusts no authorities; name one, or install ca-certificates".to_owned())),
     }
 }
 
@@ -194,15 +213,15 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// The file can't be read, or has none.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    in_pem(&read(path)?).map_err(|reason| format!("{} {reason}", path.display()))
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    in_pem(&read(path)?).map_err(|reason| TlsError(format!("{} {reason}", path.display())))
 }
 
 /// The certificates of a PEM text; at least one. As in Go, what else stands there is passed over.
 ///
 /// # Errors
 /// It has none.
-pub fn in_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub fn in_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read: Vec<_> = CertificateDer::pem_slice_iter(pem).flatten().collect();
     if !read.is_empty() {
         return Ok(read);
@@ -215,7 +234,7 @@ pub fn in_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         text if contains(text, b"BEGIN CERTIFICATE-----") => "; the one in it is torn",
         _ => " (-----BEGIN CERTIFICATE-----)",
     };
-    Err(format!("has no certificate in PEM form{hint}"))
+    Err(TlsError(format!("has no certificate in PEM form{hint}")))
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {
@@ -226,10 +245,10 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 ///
 /// # Errors
 /// It has none that can be used.
-pub fn key_in_pem(pem: &[u8]) -> Result<Arc<dyn SigningKey>, String> {
+pub fn key_in_pem(pem: &[u8]) -> Result<Arc<dyn SigningKey>, TlsError> {
     if contains(pem, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(pem, b"Proc-Type: 4,ENCRYPTED") {
         let hint = "and nobody can be asked for the passphrase: openssl pkey -in FILE -out OTHER writes it without";
-        return Err(format!("has no private key in PEM form; it is encrypted, {hint}"));
+        return Err(TlsError(format!("has no private key in PEM form; it is encrypted, {hint}")));
     }
     let found = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         let hint = if contains(pem, b"CERTIFICATE-----") {
@@ -249,6 +268,7 @@ pub fn key_in_pem(pem: &[u8]) -> Result<Arc<dyn SigningKey>, String> {
             "has a key of a kind that can't be used here; RSA of 2048 to 8192 bits, ECDSA P-256 and P-384, and Ed25519 \
              can be"
                 .to_owned()
+                .into()
         })
 }
 
@@ -278,15 +298,17 @@ pub fn pair(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Re
 ///
 /// # Errors
 /// Which file can't be used, and why.
-pub fn own(certificate: &Path, key: &Path) -> Result<CertifiedKey, String> {
+pub fn own(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(certificate)?;
     let signing = key_in_pem(&read(key)?).map_err(|reason| format!("{} {reason}", key.display()))?;
-    pair(chain, signing).map_err(|why| match why {
-        Unpaired::Unreadable => {
-            format!("{}: its first certificate can't be read; make a new one", certificate.display())
-        }
-        Unpaired::Another => {
-            format!("{} is not the key of the first certificate in {}", key.display(), certificate.display())
-        }
+    pair(chain, signing).map_err(|why| {
+        TlsError(match why {
+            Unpaired::Unreadable => {
+                format!("{}: its first certificate can't be read; make a new one", certificate.display())
+            }
+            Unpaired::Another => {
+                format!("{} is not the key of the first certificate in {}", key.display(), certificate.display())
+            }
+        })
     })
 }

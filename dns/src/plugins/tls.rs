@@ -108,17 +108,17 @@ fn verifier(
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, SetupError> {
     // Read in any case: a file that is wrong is told.
     let named = authority.map(|path| {
-        let told = |reason| format!("{}: {reason}", path.display());
         let named = bowline_tls::certificates(path)?;
+        let told = |error| SetupError::from(format!("{}: {error}", path.display()));
         bowline_tls::clients(named.clone(), false).map_err(told).map(|_| named)
     });
     let named = named.transpose()?;
     let checked = |may_be_missing: bool| {
         let named = match named.clone() {
             Some(named) => named,
-            None => bowline_tls::of_the_system().map_err(|reason| format!("{reason}: tls CERT KEY CA"))?,
+            None => bowline_tls::of_the_system().map_err(|error| format!("{error}: tls CERT KEY CA"))?,
         };
-        bowline_tls::clients(named, may_be_missing)
+        Ok::<_, SetupError>(bowline_tls::clients(named, may_be_missing)?)
     };
     Ok(match client_auth {
         ClientAuth::None => None,

@@ -4,9 +4,9 @@ use super::*;
 
 #[test]
 fn what_people_can_mend_comes_before_what_is_away() {
-    let away = Error::silent("https://a:2379", std::time::Duration::from_secs(5));
-    let login = Error::new(ErrorKind::Login, "https://b:2379", "look at user=");
-    let both = Error::all(vec![away, login]);
+    let away = EtcdError::silent("https://a:2379", std::time::Duration::from_secs(5));
+    let login = EtcdError::new(ErrorKind::Login, "https://b:2379", "look at user=");
+    let both = EtcdError::all(vec![away, login]);
     assert_eq!(both.kind, ErrorKind::Login);
     assert!(both.to_string().starts_with("https://a:2379: no answer within 5s"), "{both}");
     assert!(both.to_string().ends_with("; https://b:2379: look at user="), "{both}");
@@ -14,7 +14,7 @@ fn what_people_can_mend_comes_before_what_is_away() {
 
 #[test]
 fn a_watch_that_ended_says_why() {
-    let error = |compacted, reason| Error::of_watch("http://a:1", "/b/objects/", compacted, reason);
+    let error = |compacted, reason| EtcdError::of_watch("http://a:1", "/b/objects/", compacted, reason);
     assert_eq!(error(7, "etcdserver: mvcc: required revision has been compacted").kind, ErrorKind::Compacted);
     assert_eq!(error(0, "etcdserver: invalid auth token").kind, ErrorKind::Token);
     assert_eq!(error(0, "etcdserver: no leader").kind, ErrorKind::Unreachable);

@@ -12,7 +12,7 @@ use super::{Follower, OBJECTS, answer};
 use crate::backoff::chance;
 use crate::remote::Difference;
 use bowline_cluster::source::Drift;
-use bowline_etcd::{Connection, Error, ErrorKind, MAX_MESSAGE, Pages};
+use bowline_etcd::{Connection, ErrorKind, EtcdError, MAX_MESSAGE, Pages};
 
 /// Comparisons are at least so far apart.
 const LEAST: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ impl Follower<'_> {
     ///
     /// # Errors
     /// The watch has lost something: all is to be listed again. Or etcd can't be asked.
-    pub(super) async fn compare(&mut self, connection: &Connection) -> Result<(), Error> {
+    pub(super) async fn compare(&mut self, connection: &Connection) -> Result<(), EtcdError> {
         let now = Instant::now();
         let seen = self.past.seen();
         let Some(suspects) = &mut self.comparing.suspects else {
@@ -93,11 +93,11 @@ impl Follower<'_> {
         }
         self.comparing.known.append(&mut differences);
         self.past.forget();
-        Err(Error::new(ErrorKind::Compacted, &connection.endpoint, "the watch has lost changes"))
+        Err(EtcdError::new(ErrorKind::Compacted, &connection.endpoint, "the watch has lost changes"))
     }
 
     /// What differs now and is not known to; None if nothing does, or that can't be told.
-    async fn differences(&mut self, connection: &Connection) -> Result<Option<Suspects>, Error> {
+    async fn differences(&mut self, connection: &Connection) -> Result<Option<Suspects>, EtcdError> {
         let Some(listing) = self.mirror.begin_comparison(OBJECTS) else { return Ok(None) };
         let mut pages = Pages::below(&self.location.keys().objects(), true);
         let mut client = connection.client.kv_client().max_decoding_message_size(MAX_MESSAGE);

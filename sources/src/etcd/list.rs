@@ -2,11 +2,11 @@
 
 use super::past::{From, Mark};
 use super::{Follower, OBJECTS, answer};
-use bowline_etcd::{Connection, Error, ErrorKind, MAX_MESSAGE, Pages};
+use bowline_etcd::{Connection, ErrorKind, EtcdError, MAX_MESSAGE, Pages};
 
 impl Follower<'_> {
     /// Lists everything, and says where to watch from.
-    pub(super) async fn list(&mut self, connection: &mut Connection) -> Result<From, Error> {
+    pub(super) async fn list(&mut self, connection: &mut Connection) -> Result<From, EtcdError> {
         let mut pages = Pages::below(&self.location.keys().objects(), false);
         let mut client = connection.client.kv_client().max_decoding_message_size(MAX_MESSAGE);
         let mut newest: Option<Mark> = None;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Event, EventType, KeyValue};
 
-use bowline_etcd::{Error, ErrorKind};
+use bowline_etcd::{ErrorKind, EtcdError};
 
 /// How long another cluster than before is not believed.
 pub(super) const DOUBT: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ pub(super) enum Verdict {
 impl Past {
     /// Refuses an endpoint that shows another past than the one we know, by its cluster's id and revision
     /// (of a linearizable read), until there is nothing else to believe.
-    pub(super) fn check(&mut self, endpoint: &str, now: (u64, i64), at: Instant) -> Result<(), Error> {
+    pub(super) fn check(&mut self, endpoint: &str, now: (u64, i64), at: Instant) -> Result<(), EtcdError> {
         let Some((id, seen)) = self.seen else { return Ok(()) };
         let (cluster_id, revision) = now;
         if id == cluster_id && revision >= seen {
@@ -104,7 +104,7 @@ impl Past {
         if at.saturating_duration_since(*self.doubt.get_or_insert(at)) < DOUBT {
             let reason =
                 format!("{differs}; asking other endpoints first, for {}", bowline_cluster::span::human(DOUBT));
-            return Err(Error::new(ErrorKind::Unreachable, endpoint, reason));
+            return Err(EtcdError::new(ErrorKind::Unreachable, endpoint, reason));
         }
         tracing::warn!(%endpoint, "{differs}; no endpoint has that any more, so this is believed and listed anew");
         *self = Past::default();

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 
 use super::past::{From, Mark, Verdict, judge};
 use super::{Follower, answer};
-use bowline_etcd::{Connection, Error, ErrorKind, MAX_MESSAGE};
+use bowline_etcd::{Connection, ErrorKind, EtcdError, MAX_MESSAGE};
 
 /// After so long without a word the server is asked for one, again and again; sooner where it is compared more often.
 const ASK: Duration = Duration::from_secs(3);
@@ -29,21 +29,21 @@ enum Next {
 
 impl Follower<'_> {
     /// Watches until that fails.
-    pub(super) async fn watch(&mut self, connection: &mut Connection, mut from: From) -> Result<Infallible, Error> {
+    pub(super) async fn watch(&mut self, connection: &mut Connection, mut from: From) -> Result<Infallible, EtcdError> {
         loop {
             let compacted = self.watch_from(connection, &from).await?;
             // The mark is compacted, but nothing after what we have: the object may still tell.
             let whole = self.past.whole();
             if from.mark.is_none() || compacted > whole || !self.is_as_marked(connection, &from).await? {
                 self.past.forget();
-                return Err(Error::of_watch(&connection.endpoint, "", compacted, ""));
+                return Err(EtcdError::of_watch(&connection.endpoint, "", compacted, ""));
             }
             from = From::after(whole);
         }
     }
 
     /// Watches until that fails, or until changes are missing; returns the compacted revision then.
-    async fn watch_from(&mut self, connection: &mut Connection, from: &From) -> Result<i64, Error> {
+    async fn watch_from(&mut self, connection: &mut Connection, from: &From) -> Result<i64, EtcdError> {
         let objects = self.location.keys().objects();
         // Without fragments a message could be larger than any bound.
         let options = WatchOptions::new().with_prefix().with_start_revision(from.revision).with_fragment();
@@ -81,7 +81,7 @@ impl Follower<'_> {
     }
 
     /// The next message; tells what is queued while there is none, and asks for a sign of life.
-    async fn next(&mut self, connection: &Connection, stream: &mut WatchStream) -> Result<WatchResponse, Error> {
+    async fn next(&mut self, connection: &Connection, stream: &mut WatchStream) -> Result<WatchResponse, EtcdError> {
         let mut message = stream.message().now_or_never();
         if message.is_none() {
             self.mirror.flush();
@@ -92,7 +92,7 @@ impl Follower<'_> {
                 Some(Ok(Some(response))) => return Ok(response),
                 Some(Ok(None)) => {
                     let reason = "the server has closed the watch";
-                    return Err(Error::new(ErrorKind::Unreachable, &connection.endpoint, reason));
+                    return Err(EtcdError::new(ErrorKind::Unreachable, &connection.endpoint, reason));
                 }
                 Some(Err(error)) => {
                     let error = connection.explain(&error);
@@ -107,7 +107,7 @@ impl Follower<'_> {
             message = tokio::time::timeout(ASK.min(self.comparing.period()), stream.message()).await.ok();
             if message.is_none() {
                 if since.elapsed() >= SILENCE {
-                    return Err(Error::silent(&connection.endpoint, SILENCE));
+                    return Err(EtcdError::silent(&connection.endpoint, SILENCE));
                 }
                 answer(connection, stream.request_progress()).await?;
             }
@@ -115,7 +115,7 @@ impl Follower<'_> {
     }
 
     /// Whether the watch goes on.
-    fn look_at(&mut self, connection: &Connection, response: &WatchResponse) -> Result<Next, Error> {
+    fn look_at(&mut self, connection: &Connection, response: &WatchResponse) -> Result<Next, EtcdError> {
         if !response.canceled() {
             return Ok(Next::Go);
         }
@@ -123,7 +123,7 @@ impl Follower<'_> {
             return Ok(Next::Compacted(response.compact_revision()));
         }
         let objects = self.location.keys().objects();
-        Err(Error::of_watch(&connection.endpoint, &objects, 0, response.cancel_reason()))
+        Err(EtcdError::of_watch(&connection.endpoint, &objects, 0, response.cancel_reason()))
     }
 
     /// Takes a message in, of a watch that began there.
@@ -143,19 +143,19 @@ impl Follower<'_> {
     }
 
     /// Whether the mark's object is still as it was marked.
-    async fn is_as_marked(&mut self, connection: &mut Connection, from: &From) -> Result<bool, Error> {
+    async fn is_as_marked(&mut self, connection: &mut Connection, from: &From) -> Result<bool, EtcdError> {
         let Some(mark) = &from.mark else { return Ok(false) };
         let mut client = connection.client.kv_client().max_decoding_message_size(MAX_MESSAGE);
         let now = answer(connection, client.get(mark.key.clone(), None)).await?;
         Ok(now.kvs().first().is_some_and(|kv| Mark::put(kv) == *mark))
     }
 
-    fn another_past(&mut self, connection: &Connection) -> Error {
+    fn another_past(&mut self, connection: &Connection) -> EtcdError {
         self.past.forget();
         tracing::warn!(
             endpoint = connection.endpoint,
             "etcd no longer has the newest change that was seen: it runs on other data; listing anew"
         );
-        Error::new(ErrorKind::Compacted, &connection.endpoint, "runs on other data than before")
+        EtcdError::new(ErrorKind::Compacted, &connection.endpoint, "runs on other data than before")
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::claims::{self, Holder};
 use super::commit::{Abandoned, Change, Done, lists};
-use super::{Claim, Error, Refusal, Resource, Settings, Store, check, merge, node, service, settings, time};
+use super::{Claim, Refusal, Resource, Settings, Store, StoreError, check, merge, node, service, settings, time};
 use crate::parse::document;
 use bowline_cluster::address;
 use bowline_cluster::object::Family;
@@ -109,7 +109,7 @@ pub(super) struct View {
 }
 
 /// Makes the object that is to be, from the one that is.
-pub(super) type Make<'a> = &'a (dyn Fn(&View) -> Result<Value, Error> + Sync);
+pub(super) type Make<'a> = &'a (dyn Fn(&View) -> Result<Value, StoreError> + Sync);
 
 impl Store {
     /// Applies a manifest: creates the object, or merges what the manifest says into what is stored. A
@@ -118,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// The object is refused, somebody else was faster, or etcd can't be reached. Nothing is stored then.
-    pub async fn apply(&self, manifest: &Value, dry_run: DryRun, settings: &Settings) -> Result<Applied, Error> {
+    pub async fn apply(&self, manifest: &Value, dry_run: DryRun, settings: &Settings) -> Result<Applied, StoreError> {
         let mut manifest = manifest.clone();
         let resource = Resource::of(&manifest);
         if let Some(metadata) = manifest["metadata"].as_object_mut()
@@ -137,7 +137,7 @@ impl Store {
             if let Some(version) = wanted("resourceVersion").filter(|_| view.live.is_some())
                 && version != view.revision.to_string()
             {
-                return Err(Error::Conflict(format!(
+                return Err(StoreError::Conflict(format!(
                     "was changed since you read it: you have version {version}, stored is {}; read it again, or leave \
                      out metadata.resourceVersion to merge",
                     view.revision
@@ -145,7 +145,7 @@ impl Store {
             }
             if let Some(uid) = wanted("uid").filter(|uid| view.live.is_some() && stored != *uid) {
                 let message = format!("is another object of the same name now: you have uid {uid}, stored is {stored}");
-                return Err(Error::Conflict(message));
+                return Err(StoreError::Conflict(message));
             }
             let last = view.live.as_ref().and_then(merge::last_applied);
             let mut object = merge::merge(last.as_ref(), &cleaned, view.live.as_ref());
@@ -162,7 +162,7 @@ impl Store {
         dry_run: DryRun,
         wanted: &Settings,
         make: Make<'_>,
-    ) -> Result<Applied, Error> {
+    ) -> Result<Applied, StoreError> {
         let (uid, created) = (uuid(), time::now());
         let (mut taken, mut abandoned) = (BTreeSet::new(), BTreeMap::new());
         // What was written by a try that got no answer.
@@ -201,7 +201,7 @@ impl Store {
                     }
                     // Only now is it worth to read all.
                     Err(_) if picker.is_exhausted() && !list => list = true,
-                    Err(refusals) => return Err(Error::Refused(refusals)),
+                    Err(refusals) => return Err(StoreError::Refused(refusals)),
                 }
             };
             count_generation(&mut object, view.live.as_ref());
@@ -253,7 +253,7 @@ impl Store {
                             None => {
                                 let (field, instead) = claim.field();
                                 let message = format!("{claim} belongs to {holder}; {instead}");
-                                return Err(Error::Refused(vec![Refusal::new(field, message)]));
+                                return Err(StoreError::Refused(vec![Refusal::new(field, message)]));
                             }
                         }
                     }
@@ -261,11 +261,11 @@ impl Store {
             }
         }
         let message = format!("was changed by others {MAX_TRIES} times while it was written; try again");
-        Err(Error::Conflict(message))
+        Err(StoreError::Conflict(message))
     }
 
     /// Reads in one transaction all that a write decides by.
-    async fn view(&self, target: &Target) -> Result<View, Error> {
+    async fn view(&self, target: &Target) -> Result<View, StoreError> {
         let keys = self.keys();
         let below = || Some(GetOptions::new().with_prefix());
         let mut reads = vec![TxnOp::get(target.key.clone(), None)];
@@ -308,7 +308,7 @@ impl Store {
     }
 
     /// Every claim of the kinds that an object of this resource has.
-    async fn all_claims(&self, resource: &Resource) -> Result<Vec<Claim>, Error> {
+    async fn all_claims(&self, resource: &Resource) -> Result<Vec<Claim>, StoreError> {
         let keys = self.keys();
         let mut claims = Vec::new();
         if !resource.is("Service") {
@@ -329,7 +329,7 @@ impl Store {
         claim: Claim,
         holder: &Holder,
         revision: i64,
-    ) -> Result<Option<Abandoned>, Error> {
+    ) -> Result<Option<Abandoned>, StoreError> {
         if *holder == target.holder {
             return Ok(Some(Abandoned { revision, holder: None }));
         }
@@ -357,14 +357,14 @@ impl Store {
         held: &BTreeSet<Claim>,
         wanted: &BTreeSet<Claim>,
         view: &View,
-    ) -> Result<Option<(String, i64)>, Error> {
+    ) -> Result<Option<(String, i64)>, StoreError> {
         if !target.resource.is("Node") {
             return Ok(None);
         }
         let mut guard = None;
         for claim in wanted.difference(held) {
             let Claim::PodCidr(range) = claim else { continue };
-            if node::is_of_pool(range, settings).map_err(|refusal| Error::Refused(vec![refusal]))? {
+            if node::is_of_pool(range, settings).map_err(|refusal| StoreError::Refused(vec![refusal]))? {
                 continue;
             }
             let overlaps = |other: &&IpNet| {
@@ -373,7 +373,7 @@ impl Store {
             };
             if let Some(other) = view.pod_cidrs.iter().find(overlaps) {
                 let message = format!("{range} overlaps {other}, which another Node has; write another range");
-                return Err(Error::Refused(vec![Refusal::new("spec.podCIDRs", message)]));
+                return Err(StoreError::Refused(vec![Refusal::new("spec.podCIDRs", message)]));
             }
             guard = Some((self.keys().pod_cidrs(), view.at));
         }
@@ -385,13 +385,13 @@ fn claims_something(resource: &Resource) -> bool {
     resource.is("Service") || resource.is("Node")
 }
 
-fn refuse(refusals: Vec<Refusal>) -> Result<(), Error> {
-    if refusals.is_empty() { Ok(()) } else { Err(Error::Refused(refusals)) }
+fn refuse(refusals: Vec<Refusal>) -> Result<(), StoreError> {
+    if refusals.is_empty() { Ok(()) } else { Err(StoreError::Refused(refusals)) }
 }
 
 /// An object as it stands at a key.
-pub(super) fn stored(key: &str, value: &[u8]) -> Result<Value, Error> {
-    document::one(value).map_err(|reason| Error::Stored { key: key.to_string(), reason })
+pub(super) fn stored(key: &str, value: &[u8]) -> Result<Value, StoreError> {
+    document::one(value).map_err(|reason| StoreError::Stored { key: key.to_string(), reason })
 }
 
 /// With the version that people compare.

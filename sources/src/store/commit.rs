@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::claims::Holder;
-use super::{Claim, Error, Refusal, Store};
+use super::{Claim, Refusal, Store, StoreError};
 use bowline_etcd::{ErrorKind, Pages};
 
 /// How much etcd takes in a transaction, as it comes: compares, operations and reads, each for itself.
@@ -81,7 +81,7 @@ pub(super) enum Done {
 
 impl Store {
     /// Makes a change. Also whether it may have been made by a try that got no answer.
-    pub(super) async fn commit(&self, change: &Change<'_>) -> Result<(Done, bool), Error> {
+    pub(super) async fn commit(&self, change: &Change<'_>) -> Result<(Done, bool), StoreError> {
         let keys = self.keys();
         let new: Vec<Claim> = change.wanted.difference(change.held).copied().collect();
         let ours = change.holder.text();
@@ -131,7 +131,7 @@ impl Store {
         // A node port is compared twice, as its rival is; and what can be stored can be deleted.
         if compares.len().max(operations.len()).max(reads.len()) > MAX_OPERATIONS {
             let message = "has more addresses and node ports than etcd changes at once; make several objects of it";
-            return Err(Error::Refused(vec![Refusal::new("", message)]));
+            return Err(StoreError::Refused(vec![Refusal::new("", message)]));
         }
         if change.dry {
             operations.clear();
@@ -163,7 +163,7 @@ impl Store {
     }
 
     /// Everything below a prefix, and the revision at which it was so.
-    pub(super) async fn below(&self, prefix: &str, keys_only: bool) -> Result<(Vec<Got>, i64), Error> {
+    pub(super) async fn below(&self, prefix: &str, keys_only: bool) -> Result<(Vec<Got>, i64), StoreError> {
         let (mut found, mut pages) = (Vec::new(), Pages::below(prefix, keys_only));
         while let Some((from, options)) = pages.next() {
             let answer = self.call(|client| {
@@ -171,7 +171,7 @@ impl Store {
                 async move { super::kv(&client).get(from, Some(options)).await }
             });
             let mut page = match answer.await {
-                Err(Error::Etcd(error)) if error.kind == ErrorKind::TooLarge && pages.shrink() => continue,
+                Err(StoreError::Etcd(error)) if error.kind == ErrorKind::TooLarge && pages.shrink() => continue,
                 result => result?.0,
             };
             pages.read(&page);

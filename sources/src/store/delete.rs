@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::apply::{DryRun, Target, stored};
 use super::commit::{Change, Done};
-use super::{Error, Refusal, Resource, Store, claims};
+use super::{Refusal, Resource, Store, StoreError, claims};
 
 /// What must hold of an object for it to be deleted.
 #[derive(Clone, Debug, Default)]
@@ -28,10 +28,10 @@ impl Store {
     ///
     /// # Errors
     /// It may not: it is one of the namespaces that are always there.
-    pub fn may_delete(resource: &Resource, name: &str) -> Result<(), Error> {
+    pub fn may_delete(resource: &Resource, name: &str) -> Result<(), StoreError> {
         if resource.is("Namespace") && ETERNAL.contains(&name) {
             let message = "is forbidden: this namespace may not be deleted; delete what is in it by its kind and name";
-            return Err(Error::Refused(vec![Refusal::new("", message)]));
+            return Err(StoreError::Refused(vec![Refusal::new("", message)]));
         }
         Ok(())
     }
@@ -47,7 +47,7 @@ impl Store {
         name: &str,
         only: &Only,
         dry_run: DryRun,
-    ) -> Result<Value, Error> {
+    ) -> Result<Value, StoreError> {
         Store::may_delete(resource, name)?;
         let namespace = if resource.namespaced { namespace } else { "" };
         let target = Target::named(self, resource.clone(), namespace, name);
@@ -69,11 +69,11 @@ impl Store {
             let object = stored(&key, kv.value()).unwrap_or(Value::Null);
             let version = kv.mod_revision().to_string();
             if only.uid.as_ref().is_some_and(|uid| object["metadata"]["uid"] != **uid) {
-                return Err(Error::Conflict("is another object of the same name now".to_string()));
+                return Err(StoreError::Conflict("is another object of the same name now".to_string()));
             }
             if let Some(wanted) = only.version.as_ref().filter(|wanted| **wanted != version) {
                 let message = format!("was changed since you read it: you have version {wanted}, stored is {version}");
-                return Err(Error::Conflict(message));
+                return Err(StoreError::Conflict(message));
             }
             if dry_run != DryRun::No {
                 return Ok(object);
@@ -97,6 +97,6 @@ impl Store {
                 _ => {}
             }
         }
-        Err(Error::Conflict(format!("was changed by others {MAX_TRIES} times while it was deleted; try again")))
+        Err(StoreError::Conflict(format!("was changed by others {MAX_TRIES} times while it was deleted; try again")))
     }
 }

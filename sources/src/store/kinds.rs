@@ -169,9 +169,9 @@ impl Resource {
     }
 
     /// That there is no object of this name, as kubectl says it: `services "web"`, `deployments.apps "web"`.
-    pub(super) fn missing(&self, name: &str) -> super::Error {
+    pub(super) fn missing(&self, name: &str) -> super::StoreError {
         let dot = if self.group.is_empty() { "" } else { "." };
-        super::Error::NotFound(format!("{}{dot}{} \"{name}\"", self.plural, self.group))
+        super::StoreError::NotFound(format!("{}{dot}{} \"{name}\"", self.plural, self.group))
     }
 
     /// Whether it is core/v1 or another of Kubernetes' own, of this kind.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::apply::{stored, versioned};
 use super::commit::Got;
 use super::node::Alive;
-use super::{Error, Resource, Store};
+use super::{Resource, Store, StoreError};
 use bowline_cluster::source::{Origin, Problem};
 use bowline_etcd::MAX_MESSAGE;
 
@@ -42,7 +42,7 @@ impl Store {
     ///
     /// # Errors
     /// There is no such object, it can't be read, or etcd can't be reached.
-    pub async fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Value, Error> {
+    pub async fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Value, StoreError> {
         let namespace = if resource.namespaced { namespace } else { "" };
         let key = self.keys().any_object(&resource.folder(), namespace, name);
         let (mut answer, _) = self
@@ -61,7 +61,7 @@ impl Store {
     ///
     /// # Errors
     /// etcd can't be reached. What can't be read is no error but a problem.
-    pub async fn list(&self, resource: &Resource, namespace: Option<&str>) -> Result<Listed, Error> {
+    pub async fn list(&self, resource: &Resource, namespace: Option<&str>) -> Result<Listed, StoreError> {
         let prefix = self.prefix(resource, namespace);
         let (found, revision) = self.below(&prefix, false).await?;
         let mut listed = Listed { revision, ..Listed::default() };
@@ -80,7 +80,7 @@ impl Store {
     ///
     /// # Errors
     /// etcd can't be reached.
-    pub async fn everything(&self) -> Result<Vec<(Resource, Value)>, Error> {
+    pub async fn everything(&self) -> Result<Vec<(Resource, Value)>, StoreError> {
         let prefix = self.keys().objects();
         let (found, _) = self.below(&prefix, false).await?;
         let read = found.into_iter().filter_map(|got| {
@@ -99,7 +99,7 @@ impl Store {
     /// An object as it stands at a key, which must be its own.
     fn object(&self, resource: &Resource, key: &str, value: &[u8], revision: i64) -> Result<Value, String> {
         let object = stored(key, value).map_err(|error| match error {
-            Error::Stored { reason, .. } => reason,
+            StoreError::Stored { reason, .. } => reason,
             other => other.to_string(),
         })?;
         let is = Resource::of(&object);
@@ -127,7 +127,7 @@ impl Store {
         namespace: Option<&str>,
         after: i64,
         mut tell: impl FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         let (prefix, mut after) = (self.prefix(resource, namespace), after);
         loop {
             let ended = self.changes(&prefix, after, |event| {
@@ -156,7 +156,10 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::watch`].
-    pub async fn watch_alive(&self, mut tell: impl FnMut(&str, Option<Alive>) -> ControlFlow<()>) -> Result<(), Error> {
+    pub async fn watch_alive(
+        &self,
+        mut tell: impl FnMut(&str, Option<Alive>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let prefix = self.keys().all_alive();
         let name = |key: &str| key.strip_prefix(&*prefix).unwrap_or_default().to_owned();
         let read = |got: &Got| serde_json::from_slice::<Alive>(&got.value).unwrap_or_default();
@@ -180,7 +183,7 @@ impl Store {
         prefix: &str,
         after: i64,
         mut tell: impl FnMut(KeyChange) -> ControlFlow<()>,
-    ) -> Result<Ended, Error> {
+    ) -> Result<Ended, StoreError> {
         // A revision may come in pieces: it is asked for again, and what was told of it is not told twice.
         let (mut next, mut told) = (after + 1, HashSet::new());
         loop {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::apply::{Applied, DryRun, Picker, Target, View};
 use super::commit::{Got, values};
-use super::{Error, Refusal, Resource, Settings, Store, time};
+use super::{Refusal, Resource, Settings, Store, StoreError, time};
 use bowline_cluster::address;
 use bowline_cluster::object::Family;
 use bowline_cluster::source::Stop;
@@ -117,7 +117,7 @@ impl Registration {
         loop {
             if let Err(error) = self.register_and_renew(&store, &mut tell).await {
                 tell(match error {
-                    Error::Deadline { .. } => Event::Away(error.to_string()),
+                    StoreError::Deadline { .. } => Event::Away(error.to_string()),
                     error => Event::Refused(error.to_string()),
                 });
                 tokio::time::sleep(PAUSE.min(self.ttl)).await;
@@ -126,7 +126,7 @@ impl Registration {
     }
 
     /// Until the lease is lost or the object deleted.
-    async fn register_and_renew(&self, store: &Store, tell: &mut impl FnMut(Event)) -> Result<(), Error> {
+    async fn register_and_renew(&self, store: &Store, tell: &mut impl FnMut(Event)) -> Result<(), StoreError> {
         for difference in self.settings.differences(&store.settings(&self.settings).await?) {
             tell(Event::Ignored(difference));
         }
@@ -158,7 +158,7 @@ impl Registration {
     }
 
     /// Creates the Node object or brings it up to date.
-    async fn register(&self, store: &Store) -> Result<Applied, Error> {
+    async fn register(&self, store: &Store) -> Result<Applied, StoreError> {
         let target = Target::named(store, Resource::named("v1", "Node"), "", &self.name);
         let make = |view: &View| Ok(self.object(view.live.as_ref()));
         store.write(&target, DryRun::No, &self.settings, &make).await
@@ -213,7 +213,7 @@ async fn stopped(stop: &Stop) {
 
 impl Store {
     /// Writes that the node is alive, under a lease of its own.
-    async fn alive(&self, registration: &Registration) -> Result<i64, Error> {
+    async fn alive(&self, registration: &Registration) -> Result<i64, StoreError> {
         // etcd rounds to seconds, and may have more than one as its least.
         let ttl = i64::try_from(registration.ttl.as_secs().max(2)).unwrap_or(i64::MAX);
         let (granted, _) = self.call(|client| async move { client.lease_client().grant(ttl, None).await }).await?;
@@ -230,7 +230,7 @@ impl Store {
     }
 
     /// Renews a lease; whether it is still there.
-    async fn renew(&self, lease: i64) -> Result<bool, Error> {
+    async fn renew(&self, lease: i64) -> Result<bool, StoreError> {
         let (there, _) = self
             .call(|client| async move {
                 match client.lease_client().keep_alive(lease).await {
@@ -244,7 +244,7 @@ impl Store {
     }
 
     /// The Node object, and the lease under which the node is alive.
-    async fn look_at_node(&self, name: &str) -> Result<(Option<Got>, Option<i64>), Error> {
+    async fn look_at_node(&self, name: &str) -> Result<(Option<Got>, Option<i64>), StoreError> {
         let node = self.keys().any_object("nodes", "", name);
         let reads = [TxnOp::get(node, None), TxnOp::get(self.keys().alive(name), None)];
         let txn = Txn::new().and_then(reads);
@@ -264,7 +264,7 @@ impl Store {
     ///
     /// # Errors
     /// etcd can't be reached.
-    pub async fn alive_nodes(&self) -> Result<BTreeMap<String, Alive>, Error> {
+    pub async fn alive_nodes(&self) -> Result<BTreeMap<String, Alive>, StoreError> {
         let prefix = self.keys().all_alive();
         let (found, _) = self.below(&prefix, false).await?;
         let name = |got: &Got| got.key.strip_prefix(&*prefix).unwrap_or_default().to_string();

@@ -7,7 +7,7 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Store};
+use super::{Store, StoreError};
 use bowline_cluster::object::Family;
 
 /// The pools of a cluster. Fields as `<prefix>/cluster` writes them.
@@ -115,9 +115,9 @@ impl Store {
     ///
     /// # Errors
     /// etcd can't be reached, or what is stored is no settings.
-    pub async fn settings(&self, wanted: &Settings) -> Result<Settings, Error> {
+    pub async fn settings(&self, wanted: &Settings) -> Result<Settings, StoreError> {
         let key = self.keys().cluster();
-        wanted.check().map_err(|message| Error::Refused(vec![super::Refusal::new("", message)]))?;
+        wanted.check().map_err(|message| StoreError::Refused(vec![super::Refusal::new("", message)]))?;
         let value = serde_json::json!(wanted).to_string();
         let (answer, _) = self
             .call(|client| {
@@ -137,8 +137,8 @@ impl Store {
 }
 
 /// What stands at the key of the settings.
-pub(super) fn read(key: &str, value: &[u8]) -> Result<Settings, Error> {
-    let stored = |reason: String| Error::Stored { key: key.to_string(), reason };
+pub(super) fn read(key: &str, value: &[u8]) -> Result<Settings, StoreError> {
+    let stored = |reason: String| StoreError::Stored { key: key.to_string(), reason };
     let settings: Settings =
         serde_json::from_slice(value).map_err(|error| stored(format!("is no settings of a cluster: {error}")))?;
     settings.check().map_err(stored)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bowline_lab::kubernetes::{Etcd, EtcdOptions, Place};
 use bowline_lab::{Lab, wait_for};
-use bowline_sources::store::Error;
+use bowline_sources::store::StoreError;
 use bowline_sources::store::apply::{DryRun, Outcome};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -208,7 +208,7 @@ fn many_writers_at_once_never_hold_the_same() {
                             let manifest = object(&service(&name, specs[(writer + round) % specs.len()]));
                             match store.apply(&manifest, DryRun::No, &ground.settings).await {
                                 Ok(_) => {}
-                                Err(Error::Refused(refusals)) => failed.push(refusals[0].to_string()),
+                                Err(StoreError::Refused(refusals)) => failed.push(refusals[0].to_string()),
                                 Err(error) => panic!("{name}: {error}"),
                             }
                             // Some go again meanwhile, some change their type.

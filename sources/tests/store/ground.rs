@@ -10,7 +10,7 @@ use bowline_etcd::Location;
 use bowline_lab::Lab;
 use bowline_lab::kubernetes::{Etcd, EtcdOptions, Place};
 use bowline_sources::store::apply::{Applied, DryRun};
-use bowline_sources::store::{Error, Resource, Settings, Store};
+use bowline_sources::store::{Resource, Settings, Store, StoreError};
 use serde_json::Value;
 
 /// For a defect, not for a slow machine.
@@ -74,7 +74,7 @@ impl Ground {
     }
 
     /// Applies YAML; its namespace is `default` unless it says another.
-    pub(crate) fn try_apply(&self, yaml: &str) -> Result<Applied, Error> {
+    pub(crate) fn try_apply(&self, yaml: &str) -> Result<Applied, StoreError> {
         let store = self.store();
         run(store.apply(&object(yaml), DryRun::No, &self.settings))
     }
@@ -97,7 +97,7 @@ impl Ground {
         run(self.store().get(&Resource::parse(kind).unwrap(), "default", name)).unwrap()
     }
 
-    pub(crate) fn delete(&self, kind: &str, name: &str) -> Result<Value, Error> {
+    pub(crate) fn delete(&self, kind: &str, name: &str) -> Result<Value, StoreError> {
         let resource = Resource::parse(kind).unwrap();
         run(self.store().delete(&resource, "default", name, &Default::default(), DryRun::No))
     }

@@ -32,7 +32,7 @@ impl Etcd {
     /// The services at a name: all below it, or (`exact`) its own.
     async fn services(&self, name: &Name, rtype: Type, exact: bool) -> Result<Vec<Service>, LookupError> {
         let (path, parts) = service::path(name, &self.prefix);
-        let failed = |error: bowline_etcd::Error| LookupError::Failed(error.to_string());
+        let failed = |error: bowline_etcd::EtcdError| LookupError::Failed(error.to_string());
         let mut entries = Vec::new();
         if !exact {
             entries = self.reader.list(&format!("{}/", path.trim_end_matches('/'))).await.map_err(failed)?;

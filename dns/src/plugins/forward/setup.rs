@@ -118,12 +118,16 @@ fn proxies(
     read: &Read,
     tos: &[To],
 ) -> Result<Vec<Arc<Proxy>>, CorefileError> {
-    let wrong = |reason: String| directive.error(reason);
-    let config = if tos.iter().any(|to| to.is_tls) { Some(Arc::new(read.files.load().map_err(wrong)?)) } else { None };
+    let config = match tos.iter().any(|to| to.is_tls) {
+        true => Some(Arc::new(read.files.load().map_err(|error| directive.error(error.to_string()))?)),
+        false => None,
+    };
     let mut proxies = Vec::new();
     for to in tos {
         let tls = match &config {
-            Some(config) if to.is_tls => Some((config.clone(), server_name(read, to).map_err(wrong)?)),
+            Some(config) if to.is_tls => {
+                Some((config.clone(), server_name(read, to).map_err(|error| directive.error(error))?))
+            }
             _ => None,
         };
         let is_tls = tls.is_some();

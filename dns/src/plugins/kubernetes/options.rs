@@ -1,5 +1,7 @@
 //! The directive's options.
 
+use bowline_cluster::selector::{Selector, SelectorError};
+
 use super::local;
 use crate::corefile::{CorefileError, Directive};
 use crate::plugin::Building;
@@ -128,6 +130,7 @@ fn read_one(building: &Building<'_>, option: &Directive, options: &mut Options) 
     Ok(())
 }
 
-fn selector<T: std::str::FromStr<Err = String>>(option: &Directive) -> Result<T, CorefileError> {
-    option.args_between(1, usize::MAX)?.join(" ").parse().map_err(|why: String| option.error(why))
+fn selector(option: &Directive) -> Result<Selector, CorefileError> {
+    let text = option.args_between(1, usize::MAX)?.join(" ");
+    text.parse().map_err(|error: SelectorError| option.error(error.to_string()))
 }
