@@ -55,7 +55,7 @@ impl Folder {
     }
 }
 
-/// Whether a folder is named as [`Sizes::folder`] does, of this version or another.
+/// Whether a folder is named as [`Sizes::folder`](super::sizes::Sizes::folder) does, of this version or another.
 fn is_layout(name: &str) -> bool {
     let parts = name.strip_prefix("layout-").and_then(|rest| rest.split_once('-'));
     parts.is_some_and(|(version, sizes)| {

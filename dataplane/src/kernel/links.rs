@@ -8,7 +8,7 @@
 //! A link whose cgroup or device is gone stays pinned, and does nothing, not even for a new device with the same index.
 //! The next program that is attached there gets a new link in its place.
 //!
-//! Where the kernel has no tcx, programs for socket buffers are filters instead ([`super::filters`]): attached, exchanged,
+//! Where the kernel has no tcx, programs for socket buffers are filters instead (`filters.rs`): attached, exchanged,
 //! undone and cleaned up by the same calls.
 
 use std::fmt;
