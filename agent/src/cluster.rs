@@ -130,8 +130,7 @@ impl Cluster {
         &self.name
     }
 
-    /// Brings the metrics up to now.
-    /// `remarks`: how many stand of whoever serves it.
+    /// Brings the metrics up to now. `remarks`: how many stand of what serves it.
     pub fn measure(&self, remarks: usize) {
         let inner = self.lock();
         let s = inner.state.snapshot();

@@ -15,6 +15,9 @@ use tokio::time::Instant;
 use crate::Agent;
 use crate::address::{Bind, collide};
 
+/// So many connections at a time for each address: the health address is open to everybody, and the agent needs its file
+/// descriptors.
+const CONNECTIONS: usize = 64;
 /// How long to wait before an address that can't be bound is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How often the same reason is told.
@@ -123,7 +126,7 @@ where
             Ok(listener) => {
                 said = None;
                 tracing::info!(%address, "serving {what}");
-                pages::serve(listener, page.clone()).await;
+                pages::serve(listener, CONNECTIONS, page.clone()).await;
             }
             Err(error) => {
                 let error = error.to_string();

@@ -77,7 +77,7 @@ pub trait Follower: Send + Sync {
     fn drifted(&self, _drift: &Drift) {}
 }
 
-/// Followers in their row. Dropped ones need not be taken out: they are as long here as the cluster is read.
+/// Followers in their row. They stay for as long as the cluster is read.
 #[derive(Clone, Default)]
 pub struct Row(Vec<Arc<dyn Follower>>);
 

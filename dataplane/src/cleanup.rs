@@ -4,8 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::kernel::{Folder, KernelError, folders, links, maps_in_use};
-use crate::node::NodeError;
-use crate::place::{Lock, is_bpffs, remove_root, remove_stale};
+use crate::place::{Lock, LockError, is_bpffs, remove_root, remove_stale};
+
+/// Why not all could be taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum CleanupError {
+    /// An agent works here.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The file system, or the kernel.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
 
 /// What was taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +30,7 @@ pub struct Removed {
 ///
 /// # Errors
 /// An agent works there, or the file system refuses. What can be removed is.
-pub fn cleanup(cgroup: Option<&Path>, root: &Path) -> Result<Removed, NodeError> {
+pub fn cleanup(cgroup: Option<&Path>, root: &Path) -> Result<Removed, CleanupError> {
     let mut removed = Removed::default();
     let mut result = Ok(());
     if is_bpffs(root)

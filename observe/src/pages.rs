@@ -17,8 +17,6 @@ use tokio::sync::Semaphore;
 #[cfg(test)]
 mod tests;
 
-/// So many connections at a time for each address; whoever comes then waits for one to end.
-const CONNECTIONS: usize = 64;
 /// A connection on which no request comes for so long is closed.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long to wait where the system gives no connection.
@@ -52,14 +50,14 @@ impl Page {
     }
 }
 
-/// Serves pages for ever. `page` makes one for a path; what takes long, or waits for a lock, it does elsewhere
+/// Serves pages for ever, to so many connections at a time (1 at least): one more waits until another ends. `page` makes one for a path; what takes long, or waits for a lock, it does elsewhere
 /// (`spawn_blocking`).
-pub async fn serve<F, P>(listener: TcpListener, page: F)
+pub async fn serve<F, P>(listener: TcpListener, connections: usize, page: F)
 where
     F: Fn(String) -> P + Clone + Send + Sync + 'static,
     P: Future<Output = Page> + Send,
 {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = Arc::new(Semaphore::new(connections));
     loop {
         // Never closed, so there is always one to wait for.
         let Ok(place) = room.clone().acquire_owned().await else { return };

@@ -16,6 +16,10 @@ use bowline_observe::pages::{self, Page};
 
 use crate::plugin::page::Routes;
 
+/// So many connections at a time for each address. CoreDNS has no bound; probes must find room beside clients that hold
+/// theirs, so there is plenty.
+const CONNECTIONS: usize = 4096;
+
 /// The listeners of the pages. Lives on the runtime of the house keeping.
 #[derive(Default)]
 pub(super) struct Pages {
@@ -54,7 +58,7 @@ impl Pages {
             let task = {
                 let current = current.clone();
                 let page = move |path: String| ready(page(&current.load(), address, &path));
-                tokio::spawn(pages::serve(listener, page))
+                tokio::spawn(pages::serve(listener, CONNECTIONS, page))
             };
             self.listeners.insert(address, task);
         }

@@ -6,6 +6,8 @@ use tokio::net::TcpStream;
 
 use super::*;
 
+const CONNECTIONS: usize = 8;
+
 async fn get(path: &str, stream: &mut TcpStream) -> String {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
     let mut text = String::new();
@@ -19,7 +21,7 @@ fn pages_are_served_and_who_says_nothing_is_let_go() {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, |path| async move {
+        tokio::spawn(serve(listener, CONNECTIONS, |path| async move {
             if path == "/healthz" { Page::text(200, "ok\n") } else { Page::missing() }
         }));
         // As many as there may be; they say nothing.
