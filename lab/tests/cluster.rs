@@ -28,8 +28,15 @@ fn ok(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Removes its cluster after a panic too.
+/// Removes its cluster after a panic too, and what a run that was killed has left of it.
 struct Named(&'static str);
+
+impl Named {
+    fn new(name: &'static str) -> Named {
+        ok(cluster(name, &["down"]));
+        Named(name)
+    }
+}
 
 impl Drop for Named {
     fn drop(&mut self) {
@@ -99,8 +106,8 @@ fn list(folder: &Path) -> Vec<String> {
 #[test]
 fn comes_and_goes_without_a_trace() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let named = Named::new("trace");
     let before = machine();
-    let named = Named("trace");
     let said = ok(cluster("trace", &["up", "--services", "kube-proxy", "--dns", "coredns", "--bowline", "/bin/true"]));
     assert!(said.contains("kubectl"), "{said}");
     let again = ok(cluster("trace", &["up"]));
@@ -142,8 +149,8 @@ fn comes_and_goes_without_a_trace() {
 #[test]
 fn half_made_is_told_and_removed() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let named = Named::new("half");
     let before = machine();
-    let named = Named("half");
     let mut up = Command::new(env!("CARGO_BIN_EXE_bowline-lab-cluster"));
     up.args(["--name", "half", "up", "--services", "none", "--bowline", "/bin/true"]).stdout(Stdio::null());
     let mut up = up.spawn().unwrap();
