@@ -3,14 +3,14 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{
     TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption,
 };
-use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
-use crate::{Net, NetError};
+use crate::{EEXIST, Net, NetError, Order};
 
 /// What kind of queueing discipline the filters hang on; it queues nothing.
 const CLSACT: &str = "clsact";
@@ -18,7 +18,6 @@ const CLSACT: &str = "clsact";
 const PRIORITY: u16 = 100;
 /// ETH_P_ALL.
 const ALL_PROTOCOLS: u16 = 3;
-const EEXIST: i32 = 17;
 
 /// Which packets of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +93,7 @@ impl Net {
             TcFilterBpfOption::Flags(TcBpfFlags::DirectAction),
         ];
         message.attributes.push(TcAttribute::Options(options.map(TcOption::Bpf).into()));
-        self.tell(RouteNetlinkMessage::NewTrafficFilter(message), NLM_F_CREATE)
+        self.tell(vec![Order { message: RouteNetlinkMessage::NewTrafficFilter(message), flags: NLM_F_CREATE }])
     }
 
     /// Removes the filter of a name; says whether there was one. The empty clsact stays.
@@ -108,34 +107,17 @@ impl Net {
         let mut message = message(device, direction.parent(), TcFilterBpf::KIND);
         message.header.info = filter.info;
         message.header.handle = filter.handle;
-        self.tell(RouteNetlinkMessage::DelTrafficFilter(message), 0).map(|()| true)
+        self.tell(vec![Order { message: RouteNetlinkMessage::DelTrafficFilter(message), flags: 0 }]).map(|()| true)
     }
 
     fn add_clsact(&self, device: u32) -> Result<(), NetError> {
         let mut message = message(device, TcHandle::CLSACT, CLSACT);
         message.header.handle = TcHandle { major: TcHandle::CLSACT.major, minor: 0 };
-        match self.tell(RouteNetlinkMessage::NewQueueDiscipline(message), NLM_F_CREATE | NLM_F_EXCL) {
+        let message = RouteNetlinkMessage::NewQueueDiscipline(message);
+        match self.tell(vec![Order { message, flags: NLM_F_CREATE | NLM_F_EXCL }]) {
             Err(error) if error.errno() == Some(EEXIST) => Ok(()),
             result => result,
         }
-    }
-
-    /// Sends a request for which rtnetlink has no words of its own, and waits until it is done.
-    fn tell(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), NetError> {
-        let mut request = NetlinkMessage::from(message);
-        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-        let mut handle = self.handle.clone();
-        self.runtime.block_on(async {
-            let mut answers = handle.request(request).map_err(NetError)?;
-            while let Some(answer) = answers.next().await {
-                if let NetlinkPayload::Error(error) = answer.payload
-                    && error.code.is_some()
-                {
-                    return Err(NetError(rtnetlink::Error::NetlinkError(error)));
-                }
-            }
-            Ok(())
-        })
     }
 }
 

@@ -1,23 +1,49 @@
-//! What the kernel knows of a network namespace's interfaces, addresses and filters, asked and changed by rtnetlink.
+//! What the kernel knows of a network namespace: interfaces, addresses, routes, neighbours and filters, asked and changed by
+//! rtnetlink.
+//!
+//! ```text
+//! links        interfaces: made, changed, removed     addresses   theirs
+//! routes       where packets go                        neighbours  who is at the other end of a link
+//! filter       programs at a device's clsact           watch       tells that something has changed
+//! ```
 //!
 //! The library speaks asynchronously; those who use this don't. Each [`Net`] has a socket and a runtime of its own, on the
 //! thread that calls: nothing runs in between.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
-use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::thread;
 
-use futures_util::TryStreamExt as _;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags};
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
-use rtnetlink::{Handle, LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec};
+use futures_util::StreamExt as _;
+use netlink_packet_route::RouteNetlinkMessage;
+use rtnetlink::Handle;
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::runtime::{Builder, Runtime};
 
+mod addresses;
 mod filter;
+mod links;
+mod neighbours;
+mod routes;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use filter::{Direction, Filter};
+pub use links::{Kind, Link, Mac, Veth, Vxlan};
+pub use neighbours::{Forward, Neighbour};
+pub use routes::{BOWLINE, Route, Way};
+pub use watch::Watch;
+
+/// ENODEV: the interface is gone, or there is none of this name.
+pub const ENODEV: i32 = 19;
+/// EEXIST: the name is taken, or what is added is there.
+pub const EEXIST: i32 = 17;
+/// ENOENT and ESRCH: what is removed is not there.
+pub const MISSING: [i32; 2] = [2, 3];
 
 /// The kernel's refusals, and what went wrong on the way to it.
 #[derive(Debug)]
@@ -44,27 +70,13 @@ impl fmt::Display for NetError {
 
 impl std::error::Error for NetError {}
 
-/// An interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Its number in the namespace.
-    pub index: u32,
-    /// Its name (IFLA_IFNAME).
-    pub name: String,
-    /// What somebody has noted of it (IFLA_IFALIAS, 255 bytes at most); empty: nothing.
-    pub alias: String,
+/// A request for which nothing has to be read back.
+pub(crate) struct Order {
+    message: RouteNetlinkMessage,
+    flags: u16,
 }
 
-/// What kind of interface is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It drops what it is given, and has addresses.
-    Dummy,
-    /// A bridge, without ports at first.
-    Bridge,
-}
-
-/// A conversation with the kernel about the namespace in which it was opened.
+/// A conversation with the kernel about one network namespace.
 pub struct Net {
     runtime: Runtime,
     handle: Handle,
@@ -86,77 +98,77 @@ impl Net {
         Ok(Net { runtime, handle })
     }
 
-    /// All interfaces.
+    /// For another network namespace, which is open.
     ///
     /// # Errors
-    /// The kernel's.
-    pub fn links(&self) -> Result<Vec<Link>, NetError> {
-        let links = self.handle.link().get().execute();
-        let messages: Vec<LinkMessage> = self.runtime.block_on(links.try_collect()).map_err(NetError)?;
-        Ok(messages.iter().map(read).collect())
+    /// It is no network namespace, or can't be entered: that needs CAP_SYS_ADMIN.
+    pub fn open_in(netns: BorrowedFd<'_>) -> io::Result<Net> {
+        inside(netns, Net::open)?
     }
 
-    /// The interface of this name, if there is one.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn link(&self, name: &str) -> Result<Option<Link>, NetError> {
-        Ok(self.links()?.into_iter().find(|link| link.name == name))
-    }
-
-    /// Makes an interface.
-    ///
-    /// # Errors
-    /// The kernel's: EEXIST, the name is taken; EOPNOTSUPP, it has none of this kind.
-    pub fn add(&self, name: &str, kind: Kind) -> Result<(), NetError> {
-        let message = match kind {
-            Kind::Dummy => LinkDummy::new(name).build(),
-            Kind::Bridge => LinkBridge::new(name).build(),
-        };
-        self.runtime.block_on(self.handle.link().add(message).execute()).map_err(NetError)
-    }
-
-    /// Takes an interface up and notes something of it; nothing, if that is empty.
-    ///
-    /// # Errors
-    /// The kernel's: ENODEV, it is gone.
-    pub fn set_up(&self, index: u32, alias: &str) -> Result<(), NetError> {
-        let message: LinkMessageBuilder<LinkUnspec> = LinkUnspec::new_with_index(index).up();
-        let message = if alias.is_empty() { message } else { message.alias(alias) };
-        self.runtime.block_on(self.handle.link().change(message.build()).execute()).map_err(NetError)
-    }
-
-    /// Removes an interface.
-    ///
-    /// # Errors
-    /// The kernel's: ENODEV, it is gone.
-    pub fn remove(&self, index: u32) -> Result<(), NetError> {
-        self.runtime.block_on(self.handle.link().del(index).execute()).map_err(NetError)
-    }
-
-    /// Gives an interface an address that is its own alone (/32, /128), usable at once; one that it has stays.
-    ///
-    /// # Errors
-    /// The kernel's: ENODEV, the interface is gone.
-    pub fn add_address(&self, index: u32, address: IpAddr) -> Result<(), NetError> {
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let mut request = self.handle.address().add(index, address, bits).replace();
-        if address.is_ipv6() {
-            // Without asking the neighbours whether somebody has it.
-            request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-        }
-        self.runtime.block_on(request.execute()).map_err(NetError)
+    /// Sends requests one after another without a wait between them, and then waits until all are done. The first error
+    /// counts; what stands behind it was done all the same.
+    pub(crate) fn tell(&self, orders: Vec<Order>) -> Result<(), NetError> {
+        let mut handle = self.handle.clone();
+        self.runtime.block_on(async {
+            let mut answers = Vec::with_capacity(orders.len());
+            for Order { message, flags } in orders {
+                let mut request = NetlinkMessage::from(message);
+                request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+                answers.push(handle.request(request).map_err(NetError)?);
+            }
+            let mut result = Ok(());
+            for mut answers in answers {
+                while let Some(answer) = answers.next().await {
+                    if let NetlinkPayload::Error(error) = answer.payload
+                        && error.code.is_some()
+                    {
+                        result = result.and(Err(NetError(rtnetlink::Error::NetlinkError(error))));
+                    }
+                }
+            }
+            result
+        })
     }
 }
 
-fn read(message: &LinkMessage) -> Link {
-    let mut link = Link { index: message.header.index, name: String::new(), alias: String::new() };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => link.name.clone_from(name),
-            LinkAttribute::IfAlias(alias) => link.alias.clone_from(alias),
-            _ => {}
-        }
+/// Does something on a thread in another network namespace. A thread of its own, since one that could not come back would
+/// do all that follows in the wrong place.
+///
+/// # Errors
+/// The namespace can't be entered.
+pub fn inside<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("netns".into()).spawn_scoped(scope, move || {
+            move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))?;
+            Ok(work())
+        })?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace has panicked")))
+    })
+}
+
+/// Whether two open network namespaces are one.
+///
+/// # Errors
+/// They can't be asked.
+pub fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+/// The network namespace of this thread.
+///
+/// # Errors
+/// /proc isn't there.
+pub fn own() -> io::Result<File> {
+    File::open("/proc/thread-self/ns/net")
+}
+
+/// Of a request that takes away: what was not there is no error.
+pub(crate) fn if_there(result: Result<(), NetError>, missing: &[i32]) -> Result<bool, NetError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.errno().is_some_and(|errno| missing.contains(&errno)) => Ok(false),
+        Err(error) => Err(error),
     }
-    link
 }

@@ -1,0 +1,56 @@
+//! Tells that something of a namespace's interfaces, addresses or routes has changed; not what. Whoever asks looks at what
+//! it cares for.
+
+use std::io;
+use std::time::Duration;
+
+use futures_channel::mpsc::UnboundedReceiver;
+use futures_util::StreamExt as _;
+use netlink_packet_route::RouteNetlinkMessage;
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::NetlinkMessage;
+use rtnetlink::sys::SocketAddr;
+use tokio::runtime::{Builder, Runtime};
+
+const GROUPS: [MulticastGroup; 6] = [
+    MulticastGroup::Link,
+    MulticastGroup::Neigh,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+];
+
+/// Hears of changes.
+pub struct Watch {
+    runtime: Runtime,
+    news: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+}
+
+impl Watch {
+    /// For the network namespace of this thread.
+    ///
+    /// # Errors
+    /// There is no socket to be had.
+    pub fn open() -> io::Result<Watch> {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let news = {
+            let _entered = runtime.enter();
+            let (connection, _, news) = rtnetlink::new_multicast_connection(&GROUPS)?;
+            runtime.spawn(connection);
+            news
+        };
+        Ok(Watch { runtime, news })
+    }
+
+    /// Waits until something changes, at most as long; says whether something did. Changes that come together are told
+    /// once.
+    pub fn wait(&mut self, at_most: Duration) -> bool {
+        let news = &mut self.news;
+        self.runtime.block_on(async {
+            let heard = matches!(tokio::time::timeout(at_most, news.next()).await, Ok(Some(_)));
+            while heard && news.try_recv().is_ok() {}
+            heard
+        })
+    }
+}
