@@ -194,6 +194,24 @@ impl Net {
         self.runtime.block_on(self.handle.link().change(message.build()).execute()).map_err(NetError)
     }
 
+    /// Puts an interface into a group, a number that several may have; that costs little.
+    ///
+    /// # Errors
+    /// The kernel's: ENODEV, it is gone.
+    pub fn set_group(&self, index: u32, group: u32) -> Result<(), NetError> {
+        self.change(LinkUnspec::new_with_index(index).link_group(group))
+    }
+
+    /// Removes all interfaces of a group, which takes little longer than to remove one.
+    ///
+    /// # Errors
+    /// The kernel's: ENODEV, none is in it.
+    pub fn remove_group(&self, group: u32) -> Result<(), NetError> {
+        let link: LinkMessageBuilder<LinkUnspec> = LinkMessageBuilder::<LinkUnspec>::new();
+        let message = RouteNetlinkMessage::DelLink(link.link_group(group).build());
+        self.tell(vec![Order { message, flags: 0 }])
+    }
+
     /// Removes an interface.
     ///
     /// # Errors

@@ -1,0 +1,64 @@
+//! What pods' network needs of the kernel's programs. It is a trait, since the crates of the kernel and of CNI don't know
+//! each other: the agent puts them together.
+
+use std::net::IpAddr;
+
+use bowline_cni_protocol::PortMapping;
+use bowline_net::Mac;
+use ipnet::IpNet;
+
+/// A pod's wire, as its packets are known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodWire {
+    /// The number of the node's end.
+    pub index: u32,
+    /// The address of the node's end.
+    pub host_mac: Mac,
+    /// The address of the pod's end.
+    pub pod_mac: Mac,
+    /// The pod's addresses, at most one a family.
+    pub addresses: Vec<IpAddr>,
+    /// The longest packet, in bytes.
+    pub mtu: u32,
+}
+
+/// A link over which packets come and go that are not of this node's pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeLink {
+    /// Its number.
+    pub index: u32,
+    /// Whether it leads to other nodes' pods alone (VXLAN).
+    pub is_tunnel: bool,
+    /// The node's addresses on it, which pods' packets to the outside get: IPv4, IPv6.
+    pub masquerade: [Option<IpAddr>; 2],
+}
+
+/// Where the packets of pods meet the kernel's programs.
+pub trait Datapath: Send + Sync {
+    /// Lets packets of a pod pass; again, if it is there.
+    ///
+    /// # Errors
+    /// Why the kernel refuses, in words for people. Nothing is left of it.
+    fn put_pod(&self, wire: &PodWire) -> Result<(), String>;
+
+    /// Forgets a pod, with the flows that were translated for it.
+    fn remove_pod(&self, index: u32, addresses: &[IpAddr]);
+
+    /// Forgets all pods but those at these numbers: what an agent before this one has left.
+    fn keep_pods(&self, indices: &[u32]);
+
+    /// Leads a port of the node to a pod, to its addresses of the port's family.
+    ///
+    /// # Errors
+    /// As of [`Datapath::put_pod`].
+    fn put_port(&self, port: &PortMapping, addresses: &[IpAddr]) -> Result<(), String>;
+
+    /// Takes that back, unless the port leads elsewhere by now.
+    fn remove_port(&self, port: &PortMapping, addresses: &[IpAddr]);
+
+    /// The links over which packets come and go; others that were told are forgotten.
+    fn set_links(&self, links: &[NodeLink]);
+
+    /// Where pods' packets go to as they are: other packets get the node's address.
+    fn set_inside(&self, networks: &[IpNet]);
+}
