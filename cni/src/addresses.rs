@@ -209,8 +209,7 @@ impl Pool {
     }
 
     fn any(&self, networks: &[IpNet], wanted: &Wanted, is_v4: bool) -> Result<IpAddr, AddressError> {
-        let asked: Vec<Range> =
-            wanted.ranges.iter().filter(|range| range.first.is_ipv4() == is_v4).copied().collect();
+        let asked: Vec<Range> = wanted.ranges.iter().filter(|range| range.first.is_ipv4() == is_v4).copied().collect();
         let mut ranges = Vec::new();
         for network in networks {
             let whole = Range::of(network);

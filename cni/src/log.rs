@@ -31,7 +31,7 @@ enum Line {
 
 /// How far an attachment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// It was added.
     Held,
     /// It is being taken away.
@@ -39,11 +39,11 @@ pub enum Stage {
 }
 
 /// What a log has.
-pub type Attached = BTreeMap<Key, (Attachment, Stage)>;
+pub(crate) type Attached = BTreeMap<Key, (Attachment, Stage)>;
 
 /// The log.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     path: PathBuf,
     file: File,
     /// Bytes that are whole lines.
@@ -56,7 +56,7 @@ impl Log {
     ///
     /// # Errors
     /// The folder or the file can't be used.
-    pub fn open(path: &Path) -> io::Result<(Log, Attached, Vec<String>)> {
+    pub(crate) fn open(path: &Path) -> io::Result<(Log, Attached, Vec<String>)> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -97,7 +97,7 @@ impl Log {
     ///
     /// # Errors
     /// The disk's. Then the log is as before.
-    pub fn held(&mut self, attachment: &Attachment) -> io::Result<()> {
+    pub(crate) fn held(&mut self, attachment: &Attachment) -> io::Result<()> {
         self.append(&Line::Held(attachment.clone()))?;
         self.file.sync_data()
     }
@@ -106,7 +106,7 @@ impl Log {
     ///
     /// # Errors
     /// As of [`Log::held`].
-    pub fn going(&mut self, key: &Key) -> io::Result<()> {
+    pub(crate) fn going(&mut self, key: &Key) -> io::Result<()> {
         self.append(&Line::Going(key.clone()))
     }
 
@@ -114,7 +114,7 @@ impl Log {
     ///
     /// # Errors
     /// As of [`Log::held`].
-    pub fn gone(&mut self, key: &Key, attached: &Attached) -> io::Result<()> {
+    pub(crate) fn gone(&mut self, key: &Key, attached: &Attached) -> io::Result<()> {
         self.append(&Line::Gone(key.clone()))?;
         if self.lines > SPARE + 2 * attached.len() {
             *self = Log::write(&self.path, attached)?;

@@ -33,7 +33,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Why there is no wire.
 #[derive(Debug, thiserror::Error)]
-pub enum WireError {
+pub(crate) enum WireError {
     /// The kernel refuses.
     #[error("{what}: {error}")]
     Kernel {
@@ -71,12 +71,12 @@ fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> WireError {
 }
 
 /// The next hop of a family.
-pub fn gateway(address: &IpAddr) -> IpAddr {
+pub(crate) fn gateway(address: &IpAddr) -> IpAddr {
     if address.is_ipv4() { GATEWAY } else { GATEWAY6 }
 }
 
 /// Everything of a family.
-pub fn everything(address: &IpAddr) -> IpNet {
+pub(crate) fn everything(address: &IpAddr) -> IpNet {
     let nothing: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // A length of 0 is always right.
     IpNet::new_assert(nothing, 0)
@@ -154,12 +154,7 @@ fn add(net: &Net, veth: &Veth<'_>) -> Result<(), WireError> {
 }
 
 /// The node's end: the way to the pod.
-pub(crate) fn settle_host(
-    net: &Net,
-    attachment: &Attachment,
-    index: u32,
-    sources: &[IpAddr],
-) -> Result<(), WireError> {
+pub(crate) fn settle_host(net: &Net, attachment: &Attachment, index: u32, sources: &[IpAddr]) -> Result<(), WireError> {
     let name = attachment.key.link();
     // A pod's packets come from where the node sends to: nothing else has to be proved, and "loose" would drop where the
     // interface has no address. What a pod may send as its own is the programs' to check.

@@ -41,7 +41,7 @@ pub struct RuntimeConfig {
 }
 
 /// A port of the node that leads to one of the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
     /// 1 to 65535.
@@ -51,7 +51,7 @@ pub struct PortMapping {
     /// TCP if the runtime names none.
     pub protocol: Protocol,
     /// The address of the node that it holds for; None: all.
-    #[serde(rename = "hostIP", skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "hostIP", skip_serializing_if = "Option::is_none")]
     pub host_ip: Option<IpAddr>,
 }
 

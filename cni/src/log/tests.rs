@@ -97,8 +97,7 @@ fn a_damaged_line_takes_no_other_along_and_is_told() {
     assert_eq!(keys(&attached), [("c0", Stage::Held), ("c2", Stage::Held)]);
     let path = folder.log();
     let at = |line: u32, why: &str| format!("{}:{line}: {why}", path.display());
-    let expected =
-        [at(2, "its checksum is wrong"), at(4, "no line of this log"), at(5, "no line of this log")];
+    let expected = [at(2, "its checksum is wrong"), at(4, "no line of this log"), at(5, "no line of this log")];
     assert_eq!(damaged, expected);
     assert!(Log::open(&folder.log()).unwrap().2.is_empty(), "it is written anew");
 }

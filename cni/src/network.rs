@@ -1,0 +1,186 @@
+//! Pods' network as a whole: it follows the nodes, keeps the ways to them, and answers the plugin.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bowline_cluster::follow::{Follower, Told};
+use bowline_net::{Net, Watch};
+use ipnet::IpNet;
+
+use crate::datapath::Datapath;
+use crate::peers::{self, Done, Nodes, Tunnels};
+use crate::pods::{Listener, Place, Pods};
+use crate::ready::Ready;
+use crate::server::{self, Server};
+
+/// How often is looked after what nobody says.
+const TEND: Duration = Duration::from_secs(1);
+/// How long is waited for more, when something has changed: a storm of changes is looked at a few times a second.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How pods' network is made.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node's name.
+    pub node: String,
+    /// The folder of what is attached.
+    pub folder: PathBuf,
+    /// Where the plugin finds the agent.
+    pub socket: PathBuf,
+    /// The folder in which the plugin leaves what was deleted while no agent was there.
+    pub tombstones: PathBuf,
+    /// Tunnels to nodes that are behind a router.
+    pub tunnels: Tunnels,
+    /// Networks beside those of nodes and pods to which pods' packets go as they are.
+    pub non_masquerade_cidrs: Vec<IpNet>,
+    /// This node's networks for pods, where its Node object names none.
+    pub pod_cidrs: Vec<IpNet>,
+    /// An MTU in the place of the one that is found.
+    pub mtu: Option<u32>,
+}
+
+/// The network, as long as it lives. Dropped, it answers no more; what is there stays.
+pub struct Network {
+    shared: Arc<Shared>,
+    server: Option<Server>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    config: Config,
+    pods: Arc<Pods>,
+    datapath: Arc<dyn Datapath>,
+    nodes: Mutex<Option<Nodes>>,
+    net: Mutex<Net>,
+    settled: Mutex<Done>,
+    stop: AtomicBool,
+}
+
+/// Follows the cluster for a [`Network`].
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Network {
+    /// Takes over what there is, and listens. Runs in the node's network namespace. Pods start when `ready` says so.
+    ///
+    /// # Errors
+    /// The folder, the socket or the kernel can't be used.
+    pub fn start(
+        config: Config,
+        datapath: Arc<dyn Datapath>,
+        ready: Arc<Ready>,
+        listener: Listener,
+    ) -> io::Result<Network> {
+        let place = Place { folder: config.folder.clone() };
+        let pods = Arc::new(Pods::open(&place, datapath.clone(), ready, listener)?);
+        pods.set_networks(&config.pod_cidrs);
+        let mut watch = Watch::open()?;
+        let shared = Arc::new(Shared {
+            pods: pods.clone(),
+            datapath,
+            nodes: Mutex::new(None),
+            net: Mutex::new(Net::open()?),
+            settled: Mutex::new(Done::default()),
+            stop: AtomicBool::new(false),
+            config,
+        });
+        let mut threads = Vec::new();
+        let reaped = pods.clone();
+        threads.push(thread::Builder::new().name("cni-reap".into()).spawn(move || reaped.reap())?);
+        server::replay(&shared.config.tombstones, &pods);
+        let tended = shared.clone();
+        threads.push(thread::Builder::new().name("cni-ways".into()).spawn(move || tended.tend(&mut watch))?);
+        let server = Some(Server::start(&shared.config.socket, pods)?);
+        Ok(Network { shared, server, threads })
+    }
+
+    /// What follows the cluster for it.
+    pub fn handle(&self) -> Handle {
+        Handle(self.shared.clone())
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        drop(self.server.take());
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.pods.end();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Handle {
+    /// The pods.
+    pub fn pods(&self) -> &Arc<Pods> {
+        &self.0.pods
+    }
+
+    /// How things stood when it was last looked.
+    pub fn settled(&self) -> Done {
+        self.0.settled.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Follower for Handle {
+    fn come(&self, told: &Told<'_>) {
+        if told.changed.is_some_and(|changed| changed.nodes.is_empty()) {
+            return;
+        }
+        let mut nodes = Nodes::of(told.snapshot, &self.0.config.node);
+        if nodes.own.is_empty() {
+            nodes.own.clone_from(&self.0.config.pod_cidrs);
+        }
+        self.0.pods.set_networks(&nodes.own);
+        self.0.datapath.set_inside(&nodes.inside(&self.0.config.non_masquerade_cidrs));
+        *self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner) = Some(nodes);
+        self.0.settle();
+    }
+}
+
+impl Shared {
+    /// Looks after it until the end: whenever the kernel tells of a change, and every second.
+    fn tend(&self, watch: &mut Watch) {
+        let mut tended = Instant::now();
+        while !self.stop.load(Ordering::Acquire) {
+            if watch.wait(TEND.min(Duration::from_millis(250))) {
+                thread::sleep(PAUSE);
+                self.settle();
+            }
+            if tended.elapsed() >= TEND {
+                tended = Instant::now();
+                self.pods.tend();
+                self.settle();
+            }
+        }
+    }
+
+    /// Brings the kernel up to what the nodes say; nothing before they are known.
+    fn settle(&self) {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(nodes) = nodes else { return };
+        let net = self.net.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = match peers::settle(&net, &nodes, self.config.tunnels, &self.pods.routes()) {
+            Ok(done) => done,
+            Err(error) => return tracing::warn!(%error, "the ways to other nodes can't be looked after; tried again"),
+        };
+        drop(net);
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        for problem in done.problems.iter().filter(|problem| !settled.problems.contains(problem)) {
+            tracing::warn!("{problem}");
+        }
+        if done.mended > 0 {
+            tracing::info!(changed = done.mended, networks = done.reached.len(), mtu = done.mtu, "ways to pods");
+        }
+        if done.links != settled.links {
+            self.datapath.set_links(&done.links);
+        }
+        self.pods.set_shape(self.config.mtu.unwrap_or(done.mtu), &done.sources);
+        *settled = done;
+    }
+}

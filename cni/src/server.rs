@@ -1,0 +1,310 @@
+//! The agent's end of the plugin's socket: each call on a thread of its own, at most [`CALLS`] at a time.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bowline_cni_protocol::wire::{receive_request, send_reply};
+use bowline_cni_protocol::{
+    CniError, CniResult, Command, Interface, IpConfig, IpRange, Mac, Reply, Request, Route, tombstone,
+};
+
+use crate::addresses::{Range, Wanted};
+use crate::attachment::{Attachment, Key, PodName};
+use crate::pods::{Ask, Pods};
+use crate::wiring::{everything, gateway};
+
+/// At most so many calls at a time; more are refused, to be tried again.
+pub const CALLS: usize = 256;
+
+/// How long an ADD waits for what it needs, unless its configuration says otherwise. A kubelet gives up after 2 to 4
+/// minutes.
+const ADD: Duration = Duration::from_secs(55);
+/// And other calls.
+const OTHER: Duration = Duration::from_secs(25);
+/// How long a plugin may take to say what it wants.
+const SAY: Duration = Duration::from_secs(5);
+
+/// The socket, and who listens. Dropped, it listens no more; calls that are at work are waited for.
+pub struct Server {
+    socket: PathBuf,
+    inner: Arc<Inner>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Inner {
+    pods: Arc<Pods>,
+    stop: AtomicBool,
+    calls: AtomicUsize,
+    done: Mutex<()>,
+}
+
+impl Server {
+    /// Listens at a path; who is not root is refused. What was there before is replaced.
+    ///
+    /// # Errors
+    /// The folder or the socket can't be made.
+    pub fn start(socket: &Path, pods: Arc<Pods>) -> io::Result<Server> {
+        if let Some(folder) = socket.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        // Under another name first: whoever connects finds one that listens, with its permissions.
+        let new = socket.with_extension("new");
+        let _ = fs::remove_file(&new);
+        let listener = UnixListener::bind(&new)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&new, socket)?;
+        let inner =
+            Arc::new(Inner { pods, stop: AtomicBool::new(false), calls: AtomicUsize::new(0), done: Mutex::new(()) });
+        let accepting = inner.clone();
+        let thread = thread::Builder::new().name("cni".into()).spawn(move || accept(&listener, &accepting))?;
+        Ok(Server { socket: socket.to_owned(), inner, thread: Some(thread) })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.inner.stop.store(true, Ordering::Release);
+        // Wakes the thread; an agent that has taken the path over by now gets one connection more.
+        let _ = UnixStream::connect(&self.socket);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let until = Instant::now() + OTHER;
+        while self.inner.calls.load(Ordering::Acquire) > 0 && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// One call less at its end, however that comes.
+struct Call(Arc<Inner>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn accept(listener: &UnixListener, inner: &Arc<Inner>) {
+    for stream in listener.incoming() {
+        if inner.stop.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(stream) = stream else {
+            // Out of files: others close theirs.
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        let is_one_too_many = inner.calls.fetch_add(1, Ordering::AcqRel) >= CALLS;
+        let call = Call(inner.clone());
+        if is_one_too_many {
+            let error = CniError::new(CniError::TRY_AGAIN_LATER, format!("{CALLS} calls are at work"));
+            let _ = send_reply(&stream, &Reply::Failed(error), Instant::now() + SAY);
+            continue;
+        }
+        let spawned = thread::Builder::new().name("cni-call".into()).spawn(move || {
+            answer(&call.0, &stream);
+            drop(call);
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "a call of the CNI plugin got no thread");
+        }
+    }
+}
+
+fn answer(inner: &Inner, stream: &UnixStream) {
+    let is_root = rustix::net::sockopt::socket_peercred(stream).is_ok_and(|who| who.uid.is_root());
+    if !is_root {
+        tracing::warn!("a caller of the CNI socket that is not root was refused");
+        return;
+    }
+    let (request, netns) = match receive_request(stream, Instant::now() + SAY) {
+        Ok(received) => received,
+        // Somebody looked whether anybody listens.
+        Err(error) => return tracing::debug!(%error, "a call of the CNI plugin was not understood"),
+    };
+    let begun = Instant::now();
+    let reply = match carry_out(inner, &request, netns) {
+        Ok(result) => Reply::Done { result },
+        Err(error) => Reply::Failed(error),
+    };
+    let trace = request.traceparent.as_deref();
+    let (command, container, ifname) = (request.command.as_str(), &request.container_id, &request.ifname);
+    let took_us = begun.elapsed().as_micros() as u64;
+    match &reply {
+        Reply::Failed(error) => {
+            tracing::warn!(
+                command,
+                container,
+                ifname,
+                traceparent = trace,
+                took_us,
+                code = error.code,
+                "{}",
+                error.msg
+            );
+        }
+        Reply::Done { .. } if request.command == Command::Status => {}
+        Reply::Done { .. } => {
+            tracing::info!(command, container, ifname, traceparent = trace, took_us, "answered");
+        }
+    }
+    if let Err(error) = send_reply(stream, &reply, Instant::now() + SAY) {
+        tracing::warn!(command, container, %error, "the answer could not be given");
+        // The runtime takes it for failed, and older ones send no DEL after that.
+        if request.command == Command::Add && matches!(reply, Reply::Done { .. }) {
+            let key = Key { container: container.clone(), ifname: ifname.clone() };
+            let _ = inner.pods.del(&key, Instant::now() + OTHER);
+        }
+    }
+}
+
+fn carry_out(inner: &Inner, request: &Request, netns: Option<OwnedFd>) -> Result<Option<CniResult>, CniError> {
+    let pods = &inner.pods;
+    let key = Key { container: request.container_id.clone(), ifname: request.ifname.clone() };
+    let now = Instant::now();
+    let need = |netns: Option<OwnedFd>| {
+        let absent =
+            || CniError::new(CniError::INVALID_ENVIRONMENT, "CNI_NETNS: no network namespace came with the call");
+        netns.ok_or_else(absent)
+    };
+    match request.command {
+        Command::Add => {
+            let netns = need(netns)?;
+            let deadline = now + request.config.add_timeout().unwrap_or(ADD).min(ADD);
+            let ask = ask(request, key)?;
+            let (attachment, _) = pods.add(ask, &netns, deadline)?;
+            Ok(Some(result(request, &attachment)?))
+        }
+        Command::Del => pods.del(&key, now + OTHER).map(|()| None),
+        Command::Check => {
+            let netns = need(netns)?;
+            pods.check(&key, &netns, now + OTHER).map(|_| None)
+        }
+        Command::Gc => {
+            let valid: HashSet<Key> = request
+                .config
+                .valid_attachments
+                .iter()
+                .map(|one| Key { container: one.container_id.clone(), ifname: one.ifname.clone() })
+                .collect();
+            // One at a time: two would look at one list.
+            let _alone = inner.done.lock().unwrap_or_else(PoisonError::into_inner);
+            let (freed, kept) = pods.gc(&request.config.name, &valid, now + OTHER)?;
+            if freed + kept.len() > 0 {
+                let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+                tracing::info!(freed, ?kept, "collected; what has a link is kept, though the runtime doesn't list it");
+            }
+            Ok(None)
+        }
+        Command::Status => pods.status().map(|()| None),
+        Command::Version => Ok(None),
+    }
+}
+
+fn ask(request: &Request, key: Key) -> Result<Ask, CniError> {
+    let config = &request.config;
+    let runtime = &config.runtime_config;
+    let (_, own_mac) = key.macs();
+    let arg = |name: &str| request.args.get(name).filter(|value| !value.is_empty()).cloned();
+    let pod = arg("K8S_POD_NAME").or_else(|| arg("BOWLINE_POD_NAME")).map(|name| PodName {
+        namespace: arg("K8S_POD_NAMESPACE")
+            .or_else(|| arg("BOWLINE_POD_NAMESPACE"))
+            .unwrap_or_else(|| "default".into()),
+        name,
+        uid: arg("K8S_POD_UID").unwrap_or_default(),
+    });
+    let delegated = request.ipam.as_ref();
+    let attachment = Attachment {
+        key,
+        network: config.name.clone(),
+        netns: request.netns.clone().unwrap_or_default(),
+        addresses: delegated.map(|given| given.ips.iter().map(|ip| ip.address.addr()).collect()).unwrap_or_default(),
+        mac: runtime.mac.map_or(own_mac, |Mac(mac)| mac),
+        mtu: 0,
+        pod,
+        ports: runtime.port_mappings.clone(),
+        delegated: delegated.is_some(),
+    };
+    if attachment.mac[0] & 1 == 1 || attachment.mac == [0; 6] {
+        let said = "configuration: runtimeConfig.mac: not the address of one interface";
+        return Err(CniError::new(CniError::INVALID_CONFIG, said));
+    }
+    if delegated.is_some() && attachment.addresses.is_empty() {
+        return Err(CniError::new(CniError::IPAM, "the plugin that `ipam` names has given no address"));
+    }
+    let mut wanted_ips = runtime.ips.clone();
+    if let Some(ips) = arg("IP") {
+        wanted_ips.extend(ips.split(',').filter_map(|ip| ip.parse::<std::net::IpAddr>().ok()));
+    }
+    let ranges = runtime.ip_ranges.iter().flatten().map(range).collect();
+    Ok(Ask { attachment, wanted: Wanted { addresses: wanted_ips, ranges }, mtu: config.mtu })
+}
+
+fn range(range: &IpRange) -> Range {
+    Range {
+        first: range.range_start.unwrap_or_else(|| range.subnet.network()),
+        last: range.range_end.unwrap_or_else(|| range.subnet.broadcast()),
+    }
+}
+
+/// What a runtime is told of an attachment: what stands before us in a chain first, as it was.
+fn result(request: &Request, attachment: &Attachment) -> Result<CniResult, CniError> {
+    let mut result = match &request.config.prev_result {
+        Some(before) => CniResult::from_json(before, "prevResult")?,
+        None => CniResult::default(),
+    };
+    let text = |mac: [u8; 6]| Mac(mac).to_string();
+    let host = Interface {
+        name: attachment.key.link(),
+        mac: text(attachment.key.macs().0),
+        mtu: Some(attachment.mtu),
+        ..Interface::default()
+    };
+    let pod = Interface {
+        name: attachment.key.ifname.clone(),
+        mac: text(attachment.mac),
+        mtu: Some(attachment.mtu),
+        sandbox: attachment.netns.clone(),
+        ..Interface::default()
+    };
+    let at = result.interfaces.len() as u32 + 1;
+    result.interfaces.extend([host, pod]);
+    for address in &attachment.addresses {
+        let hop = gateway(address);
+        result.ips.push(IpConfig { address: (*address).into(), gateway: Some(hop), interface: Some(at) });
+        result.routes.push(Route::new(everything(address), Some(hop)));
+    }
+    let dns = &request.config.runtime_config.dns;
+    if result.dns.is_empty() {
+        result.dns = if dns.is_empty() { request.config.dns.clone() } else { dns.clone() };
+    }
+    Ok(result)
+}
+
+/// What was deleted while no agent was there: to be called before anything is added.
+pub fn replay(tombstones: &Path, pods: &Pods) {
+    let listed = match tombstone::list(tombstones) {
+        Ok(listed) => listed,
+        Err(error) => {
+            return tracing::warn!(folder = %tombstones.display(), %error, "what was deleted meanwhile can't be read");
+        }
+    };
+    for one in listed {
+        let key = Key { container: one.container_id.clone(), ifname: one.ifname.clone() };
+        let done = pods.del(&key, Instant::now() + OTHER);
+        if done.is_ok() {
+            let _ = tombstone::remove(tombstones, &one);
+        }
+        tracing::info!(container = %key.container, ifname = %key.ifname, done = done.is_ok(), "deleted while no agent was there");
+    }
+}
