@@ -1,8 +1,9 @@
-//! Builds the kernel programs (`ebpf/programs`) and hands the object to `include_bytes!`.
+//! Builds the kernel programs (`ebpf/programs`) and hands their objects to `include_bytes!`: that for sockets, and that for
+//! packets.
 //!
 //! The target `bpfel-unknown-none` has no prebuilt `core`, so a toolchain with its own library source is
 //! needed: `BOWLINE_BPF_TOOLCHAIN` if set, otherwise rustup's `bpf` (what `scripts/setup` links to the
-//! distribution's compiler), otherwise `nightly`. `BOWLINE_BPF_OBJECT` names a ready object instead.
+//! distribution's compiler), otherwise `nightly`. `BOWLINE_BPF_OBJECTS` names a folder of ready objects instead.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a build script reports by ending")]
 
@@ -17,16 +18,18 @@ fn main() {
     for watched in ["src", "Cargo.toml", "programs/src", "programs/Cargo.toml", "programs/Cargo.lock"] {
         println!("cargo:rerun-if-changed={}", ebpf.join(watched).display());
     }
-    for variable in ["BOWLINE_BPF_TOOLCHAIN", "BOWLINE_BPF_OBJECT"] {
+    for variable in ["BOWLINE_BPF_TOOLCHAIN", "BOWLINE_BPF_OBJECTS"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
-    let object = match env::var_os("BOWLINE_BPF_OBJECT") {
+    let objects = match env::var_os("BOWLINE_BPF_OBJECTS") {
         Some(ready) => PathBuf::from(ready),
         None => build(&ebpf.join("programs"), &out),
     };
-    let to = out.join("bowline.bpf.o");
-    if let Err(error) = fs::copy(&object, &to) {
-        panic!("no kernel programs at {}: {error}", object.display());
+    for name in ["bowline", "packets"] {
+        let object = objects.join(name);
+        if let Err(error) = fs::copy(&object, out.join(format!("{name}.bpf.o"))) {
+            panic!("no kernel programs at {}: {error}", object.display());
+        }
     }
 }
 
@@ -55,7 +58,7 @@ fn build(programs: &Path, out: &Path) -> PathBuf {
         cargo.args(["--features", "layout-next"]);
     }
     match cargo.status() {
-        Ok(status) if status.success() => target_dir.join("bpfel-unknown-none/release/bowline"),
+        Ok(status) if status.success() => target_dir.join("bpfel-unknown-none/release"),
         Ok(status) => {
             panic!("the kernel programs do not build with toolchain {toolchain} ({status}): run scripts/setup build")
         }

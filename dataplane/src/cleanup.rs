@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::kernel::{Folder, KernelError, folders, links, maps_in_use};
+use crate::kernel::{Folder, KernelError, PACKETS, folders, folders_of, links, maps_in_use};
 use crate::place::{Lock, LockError, is_bpffs, remove_root, remove_stale};
 
 /// Why not all could be taken away.
@@ -60,7 +60,7 @@ fn unpin(root: &Path, removed: &mut Vec<PathBuf>) -> Result<(), KernelError> {
         Err(_) => {}
     };
     links::detach_all(root, &mut note);
-    for folder in folders(root)? {
+    for folder in folders(root)?.into_iter().chain(folders_of(root, PACKETS)?) {
         note(&folder.0, folder.remove());
     }
     result

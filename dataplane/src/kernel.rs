@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! sizes    how many entries the maps have
-//! folders  where the maps are pinned      <bpf-root>/layout-<version>-<sizes>/<map>
-//! loader   the object: maps and programs
+//! folders  where the maps are pinned      <bpf-root>/layout-<version>-<sizes>/<map>, packets-…/<map>
+//! loader   the object for sockets: maps and programs; that for packets is with those (../packets)
 //! links    programs at attach points      <bpf-root>/links/<program>[@<device>]
 //! filters  the same for packets where the kernel has no tcx; nothing is pinned
 //! hooks    which of ours belong to a cgroup, in which order
@@ -19,9 +19,9 @@ mod sizes;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use folders::{Folder, folders};
+pub(crate) use folders::{Folder, PACKETS, folders, folders_of, name_of};
 pub(crate) use hooks::{HOOKS, attach, foreign_hooks, is_attached, maps_in_use, maps_of_hook};
-pub(crate) use loader::{load_programs, make_maps, verified_instructions};
+pub(crate) use loader::{explain, load_programs, make_maps, verified_instructions};
 pub use sizes::Sizes;
 
 /// What can go wrong with the kernel.

@@ -3,6 +3,7 @@
 //! ```text
 //! Snapshot ─> plan (what each Service port needs) ─> table (ids, slices, backends) ─> maps
 //! kernel: the programs and their maps, where they are pinned, and the attach points of programs
+//! packets: pods' packets: programs at their devices and at the node's links, and what those know
 //! ```
 
 mod arena;
@@ -15,6 +16,7 @@ pub mod inspect;
 mod kernel;
 mod migrate;
 pub mod node;
+pub mod packets;
 pub mod place;
 pub mod plan;
 mod records;

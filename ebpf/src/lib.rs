@@ -10,5 +10,6 @@ pub mod decide;
 pub mod describe;
 pub mod features;
 pub mod layout;
+pub mod packet;
 pub mod record;
 pub mod verdict;

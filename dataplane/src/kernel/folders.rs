@@ -1,7 +1,8 @@
-//! Where maps are pinned: a folder for each layout and each set of sizes.
+//! Where maps are pinned: a folder for each layout and each set of sizes, of sockets and of packets.
 //!
 //! ```text
 //! <bpf-root>/layout-<version>-<sizes>/<map>
+//! <bpf-root>/packets-<version>-<sizes>/<map>
 //! ```
 
 use std::fs;
@@ -55,22 +56,46 @@ impl Folder {
     }
 }
 
-/// Whether a folder is named as [`Sizes::folder`](super::sizes::Sizes::folder) does, of this version or another.
-fn is_layout(name: &str) -> bool {
-    let parts = name.strip_prefix("layout-").and_then(|rest| rest.split_once('-'));
+/// How folders of maps of packets are named.
+pub(crate) const PACKETS: &str = "packets-";
+/// How folders of maps of sockets are.
+pub(super) const LAYOUT: &str = "layout-";
+
+/// A short mark that tells the sizes of maps from others.
+pub(crate) fn mark(sizes: &[(&'static str, u32)]) -> u32 {
+    let bytes = sizes.iter().flat_map(|(_, n)| n.to_ne_bytes());
+    bytes.fold(0x811c_9dc5, |h: u32, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
+}
+
+/// The name of a folder of maps.
+pub(crate) fn name_of(kind: &str, version: u32, sizes: &[(&'static str, u32)]) -> String {
+    format!("{kind}{version}-{:08x}", mark(sizes))
+}
+
+/// Whether a folder is named as [`name_of`] does, of this version or another.
+fn is_named(kind: &str, name: &str) -> bool {
+    let parts = name.strip_prefix(kind).and_then(|rest| rest.split_once('-'));
     parts.is_some_and(|(version, sizes)| {
         version.parse::<u32>().is_ok() && sizes.len() == 8 && sizes.chars().all(|c| c.is_ascii_hexdigit())
     })
 }
 
-/// The folders of layouts below a root.
+/// The folders of layouts of sockets below a root.
 ///
 /// # Errors
 /// The root can't be listed.
 pub(crate) fn folders(root: &Path) -> Result<Vec<Folder>, KernelError> {
+    folders_of(root, LAYOUT)
+}
+
+/// The folders of one kind below a root.
+///
+/// # Errors
+/// The root can't be listed.
+pub(crate) fn folders_of(root: &Path, kind: &str) -> Result<Vec<Folder>, KernelError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).map_err(path_error(root, "listing"))?.flatten() {
-        if is_layout(&entry.file_name().to_string_lossy()) {
+        if is_named(kind, &entry.file_name().to_string_lossy()) {
             found.push(Folder(entry.path()));
         }
     }

@@ -137,18 +137,16 @@ impl Attachment<'_> {
     fn pin(&self, root: &Path) -> PathBuf {
         match self.point {
             AttachPoint::Cgroup { .. } => pin_of(root, self.name),
-            AttachPoint::Device { index, .. } => pin_of(root, &format!("{}@{index}", self.name)),
+            AttachPoint::Device { index, .. } => device_pin(root, self.name, index),
         }
     }
 
     /// The filter that it is where the kernel has no tcx; None where it is a link.
     fn filter(&self, root: &Path) -> Option<FilterPoint> {
-        let (device, direction) = match self.point {
-            AttachPoint::Device { index, hook: DeviceHook::TcxIngress } => (index, Direction::Ingress),
-            AttachPoint::Device { index, hook: DeviceHook::TcxEgress } => (index, Direction::Egress),
-            _ => return None,
-        };
-        (!has_tcx()).then(|| FilterPoint { device, direction, name: self.pin(root) })
+        match self.point {
+            AttachPoint::Device { index, hook } => filter_of(index, hook, &self.pin(root)),
+            AttachPoint::Cgroup { .. } => None,
+        }
     }
 
     fn error(&self, error: io::Error) -> KernelError {
@@ -164,6 +162,21 @@ pub(crate) fn folder(root: &Path) -> PathBuf {
 /// Where the link of a program of the cgroup is pinned.
 pub(super) fn pin_of(root: &Path, name: &str) -> PathBuf {
     folder(root).join(name)
+}
+
+/// Where the link of a program of a device is pinned.
+fn device_pin(root: &Path, name: &str, index: u32) -> PathBuf {
+    pin_of(root, &format!("{name}@{index}"))
+}
+
+/// The filter that a program of a device is where the kernel has no tcx; None where it is a link.
+fn filter_of(device: u32, hook: DeviceHook, pin: &Path) -> Option<FilterPoint> {
+    let direction = match hook {
+        DeviceHook::TcxIngress => Direction::Ingress,
+        DeviceHook::TcxEgress => Direction::Egress,
+        DeviceHook::Xdp => return None,
+    };
+    (!has_tcx()).then(|| FilterPoint { device, direction, name: pin.to_owned() })
 }
 
 /// A link that is pinned.
@@ -222,6 +235,48 @@ pub fn is_attached(root: &Path, attachment: &Attachment<'_>) -> Result<bool, Ker
         Some(filter) => Ok(filter.program().map_err(|error| attachment.error(error))?.is_some()),
         None => Ok(Link::open(&attachment.pin(root))?.is_some_and(|link| link.is_at(&attachment.point))),
     }
+}
+
+/// Takes a program away from a device; nothing, where it isn't or the device is gone.
+///
+/// # Errors
+/// The file system's, or the kernel's.
+pub(crate) fn detach(root: &Path, name: &str, index: u32, hook: DeviceHook) -> Result<(), KernelError> {
+    let pin = device_pin(root, name, index);
+    match fs::remove_file(&pin) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(path_error(&pin, "unpinning")(error)),
+        _ => {}
+    }
+    if let Some(filter) = filter_of(index, hook, &pin) {
+        match filter.remove() {
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)) => {
+                return Err(path_error(&pin, "removing the filter")(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Unpins the links of these programs whose devices are gone: they hold programs and maps, and do nothing.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn sweep(root: &Path, names: &[&str]) -> Result<(), KernelError> {
+    let folder = folder(root);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(path_error(&folder, "listing")(error)),
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_one = name.split_once('@').is_some_and(|(name, _)| names.contains(&name));
+        if is_one && Link::open(&entry.path())?.is_some_and(|link| link.is_gone() && link.is_ours()) {
+            fs::remove_file(entry.path()).map_err(path_error(&entry.path(), "unpinning"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Detaches all programs of ours below a root, whichever version of Bowline attached them. Tells `note` of each, by its

@@ -106,7 +106,7 @@ pub(crate) fn load_programs(
 }
 
 /// The end of the verifier's log, which says what it refused; the whole goes to a file.
-fn explain(hook: &str, error: &ProgramError) -> String {
+pub(crate) fn explain(hook: &str, error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else { return error.to_string() };
     let log = verifier_log.to_string();
     let lines: Vec<&str> = log.lines().collect();

@@ -2,6 +2,8 @@
 
 use bowline_ebpf::layout::VERSION;
 
+use super::folders::{LAYOUT, name_of};
+
 /// How many entries the maps have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -45,14 +47,8 @@ impl Sizes {
         ]
     }
 
-    /// A short mark that tells these sizes from others.
-    fn mark(&self) -> u32 {
-        let bytes = self.entries().into_iter().flat_map(|(_, n)| n.to_ne_bytes());
-        bytes.fold(0x811c_9dc5, |h: u32, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
-    }
-
     /// The name of the folder in which maps of this layout and these sizes are pinned.
     pub(crate) fn folder(&self) -> String {
-        format!("layout-{VERSION}-{:08x}", self.mark())
+        name_of(LAYOUT, VERSION, &self.entries())
     }
 }

@@ -1,0 +1,32 @@
+//! How many entries the maps of packets have.
+
+use bowline_ebpf::packet::layout::VERSION;
+
+use crate::kernel::{PACKETS, name_of};
+
+/// How many entries the maps have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketSizes {
+    /// Pods of this node.
+    pub pods: u32,
+    /// Addresses of this node and of its pods.
+    pub local: u32,
+}
+
+impl Default for PacketSizes {
+    fn default() -> PacketSizes {
+        PacketSizes { pods: 1024, local: 4096 }
+    }
+}
+
+impl PacketSizes {
+    /// By map.
+    pub(super) fn entries(&self) -> [(&'static str, u32); 2] {
+        [("veths", self.pods), ("local", self.local)]
+    }
+
+    /// The name of the folder in which maps of this version and these sizes are pinned.
+    pub(super) fn folder(&self) -> String {
+        name_of(PACKETS, VERSION, &self.entries())
+    }
+}

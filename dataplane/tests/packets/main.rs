@@ -1,0 +1,22 @@
+//! Pods' packets in real namespaces: a node with two pods, and another node that stands for the world. By tcx, and once more
+//! by filters, as on a kernel without tcx.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its ground is missing")]
+
+mod ground;
+mod ways;
+
+use std::process::Command;
+
+/// All tests of this file, on a kernel that pretends to be older than tcx.
+#[test]
+fn the_same_by_filters() {
+    const VERSION: &str = "BOWLINE_KERNEL_VERSION";
+    if std::env::var_os(VERSION).is_some() {
+        return;
+    }
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    let out = tests.env(VERSION, "6.1").output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(said.contains("0 filtered out"), "{said}");
+}

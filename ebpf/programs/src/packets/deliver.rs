@@ -1,0 +1,102 @@
+//! Where a packet goes from here: to a pod of this node, or to where the node's routes lead. It passes a router, so its TTL is
+//! one less. What a router answers instead of passing it on ("too big", "time exceeded", "unreachable") the network stack
+//! answers: such a packet is left to it as it is.
+
+use aya_ebpf::{
+    bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh as NextHop},
+    helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
+    programs::TcContext,
+};
+use bowline_ebpf::packet::header::{Packet, Part};
+use bowline_ebpf::packet::layout::Local;
+use bowline_ebpf::packet::verdict::PacketVerdict;
+
+use crate::maps::count;
+use crate::skb;
+
+/// TCX_NEXT, TC_ACT_UNSPEC: the next program, and then the network stack. Never 0, which ends the others' programs.
+pub const NEXT: i32 = -1;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+/// BPF_FIB_LKUP_RET_SUCCESS: the neighbour is known.
+const FOUND: i64 = 0;
+/// BPF_FIB_LKUP_RET_NO_NEIGH: it is not yet.
+const NO_NEIGHBOUR: i64 = 7;
+
+#[inline(always)]
+fn leave() -> i32 {
+    count(PacketVerdict::ToNode);
+    NEXT
+}
+
+/// To a pod of this node: out of the node's end of its wire.
+#[inline(always)]
+pub fn to_pod(ctx: &TcContext, packet: &Packet, local: &Local) -> i32 {
+    if packet.ttl <= 1 || skb::length_on_wire(ctx, packet) > local.mtu {
+        return leave();
+    }
+    if !skb::pass_router(ctx, packet) || !skb::set_macs(ctx, &local.mac, &local.host_mac) {
+        count(PacketVerdict::Malformed);
+        return crate::SHOT;
+    }
+    count(PacketVerdict::ToPod);
+    // SAFETY: a helper without pointers.
+    unsafe { bpf_redirect(local.index, 0) as i32 }
+}
+
+/// To where the node's routes lead.
+#[inline(always)]
+pub fn to_route(ctx: &TcContext, packet: &Packet) -> i32 {
+    if packet.ttl <= 1 {
+        return leave();
+    }
+    // SAFETY: all bytes zero are a value of it; what the kernel reads of it is set.
+    let mut way: FibLookup = unsafe { core::mem::zeroed() };
+    way.l4_protocol = packet.protocol;
+    if !matches!(packet.part, Part::Later)
+        && let Ok([source, destination]) = ctx.load::<[u16; 2]>(packet.behind as usize)
+    {
+        way.sport = source;
+        way.dport = destination;
+    }
+    way.ifindex = skb::device(ctx);
+    way.__bindgen_anon_1.tot_len = skb::length_on_wire(ctx, packet) as u16;
+    if packet.is_v4() {
+        way.family = AF_INET;
+        way.__bindgen_anon_2.tos = (u32::from_be(packet.first) >> 16) as u8;
+        way.__bindgen_anon_3.ipv4_src = packet.source[3];
+        way.__bindgen_anon_4.ipv4_dst = packet.destination[3];
+    } else {
+        way.family = AF_INET6;
+        way.__bindgen_anon_2.flowinfo = packet.first & 0x0fff_ffff_u32.to_be();
+        way.__bindgen_anon_3.ipv6_src = packet.source;
+        way.__bindgen_anon_4.ipv6_dst = packet.destination;
+    }
+    // SAFETY: `way` is valid for reading and writing, and as long as said.
+    let found = unsafe { bpf_fib_lookup(skb::pointer(ctx), &raw mut way, size_of::<FibLookup>() as i32, 0) } as i64;
+    if found != FOUND && found != NO_NEIGHBOUR {
+        return leave();
+    }
+    if !skb::pass_router(ctx, packet) {
+        count(PacketVerdict::Malformed);
+        return crate::SHOT;
+    }
+    count(PacketVerdict::ToLink);
+    if found == FOUND {
+        // SAFETY: any bytes are Ethernet addresses.
+        let (to, from) = unsafe { (core::mem::transmute(way.dmac), core::mem::transmute(way.smac)) };
+        if !skb::set_macs(ctx, &to, &from) {
+            return crate::SHOT;
+        }
+        // SAFETY: a helper without pointers.
+        return unsafe { bpf_redirect(way.ifindex, 0) as i32 };
+    }
+    // SAFETY: all bytes zero are a value of it; the kernel has written the next hop where the destination was.
+    unsafe {
+        let mut next: NextHop = core::mem::zeroed();
+        next.nh_family = u32::from(way.family);
+        next.__bindgen_anon_1.ipv6_nh = way.__bindgen_anon_4.ipv6_dst;
+        bpf_redirect_neigh(way.ifindex, &raw mut next, size_of::<NextHop>() as i32, 0) as i32
+    }
+}

@@ -1,0 +1,14 @@
+//! Packets of pods: the records of their maps, and what is decided of a packet. Pure, as the decisions on sockets
+//! ([`crate::decide`]): the programs below `programs/src/packets` read a packet and the maps, ask here, and carry it out.
+//!
+//! ```text
+//! layout    what stands in the maps
+//! header    bytes of a packet ─> Packet
+//! source    may this pod send that?
+//! verdict   how it ended, counted
+//! ```
+
+pub mod header;
+pub mod layout;
+pub mod source;
+pub mod verdict;

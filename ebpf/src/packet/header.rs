@@ -1,0 +1,172 @@
+//! What the headers of a packet say: Ethernet, IPv4 (RFC 791), IPv6 and its extension headers (RFC 8200). Headers come as
+//! words that lie as in the packet; a word's bytes are in network order.
+
+use super::layout::{Address, Mac, is_v4, mapped};
+
+/// Where the IP header is: behind that of Ethernet.
+pub const IP: u32 = 14;
+
+/// EtherTypes, as they lie in the packet.
+pub const ETH_IPV4: u16 = 0x0800_u16.to_be();
+/// IPv6's.
+pub const ETH_IPV6: u16 = 0x86dd_u16.to_be();
+/// ARP's.
+pub const ETH_ARP: u16 = 0x0806_u16.to_be();
+
+/// `IPPROTO_ICMP`.
+pub const ICMP: u8 = 1;
+/// `IPPROTO_TCP`.
+pub const TCP: u8 = 6;
+/// `IPPROTO_UDP`.
+pub const UDP: u8 = 17;
+/// `IPPROTO_ICMPV6`.
+pub const ICMPV6: u8 = 58;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
+
+/// So many extension headers are looked behind.
+pub const MAX_EXTENSIONS: u32 = 4;
+
+/// An Ethernet header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Ethernet {
+    /// To whom.
+    pub destination: Mac,
+    /// From whom.
+    pub source: Mac,
+    /// What follows.
+    pub kind: u16,
+}
+
+/// Which part of a datagram a packet is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Whole = 0,
+    /// The first fragment, with the ports.
+    First = 1,
+    /// Another fragment.
+    Later = 2,
+}
+
+/// What is known of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packet {
+    /// Where it comes from.
+    pub source: Address,
+    /// Where it goes.
+    pub destination: Address,
+    /// Where the header behind IP's begins, from the beginning of the packet.
+    pub behind: u32,
+    /// Bytes from the IP header on.
+    pub length: u32,
+    /// The datagram that it is a fragment of, as it lies in the packet.
+    pub id: u32,
+    /// The first word of the IP header, as it lies in the packet.
+    pub first: u32,
+    /// What is behind the IP header.
+    pub protocol: u8,
+    /// How many routers it may still pass.
+    pub ttl: u8,
+    /// Which part of a datagram it is.
+    pub part: Part,
+}
+
+impl Packet {
+    /// Of the 20 bytes that every IPv4 header has. False: it is none, and `into` means nothing.
+    #[inline(always)]
+    pub fn read_v4(words: &[u32; 5], into: &mut Packet) -> bool {
+        let first = u32::from_be(words[0]);
+        let (version, words_long) = (first >> 28, first >> 24 & 0xf);
+        let second = u32::from_be(words[1]);
+        let third = u32::from_be(words[2]);
+        let (more, offset) = (second & 0x2000 != 0, second & 0x1fff);
+        into.first = words[0];
+        into.source = mapped(words[3]);
+        into.destination = mapped(words[4]);
+        into.behind = IP + words_long * 4;
+        into.length = first & 0xffff;
+        into.id = second >> 16;
+        into.protocol = (third >> 16 & 0xff) as u8;
+        into.ttl = (third >> 24) as u8;
+        into.part = part(offset != 0, more);
+        version == 4 && words_long >= 5 && into.length >= words_long * 4
+    }
+
+    /// Of an IPv6 header. False: it is none. [`Packet::extension`] goes on from there.
+    #[inline(always)]
+    pub fn read_v6(words: &[u32; 10], into: &mut Packet) -> bool {
+        let second = u32::from_be(words[1]);
+        into.first = words[0];
+        into.source = [words[2], words[3], words[4], words[5]];
+        into.destination = [words[6], words[7], words[8], words[9]];
+        into.behind = IP + 40;
+        into.length = 40 + (second >> 16);
+        into.id = 0;
+        into.protocol = (second >> 8 & 0xff) as u8;
+        into.ttl = (second & 0xff) as u8;
+        into.part = Part::Whole;
+        // An IPv4 address in the form of IPv6 would be taken for one of IPv4.
+        u32::from_be(words[0]) >> 28 == 6 && !is_v4(&into.source) && !is_v4(&into.destination)
+    }
+
+    /// Whether an extension header follows, which is to be read.
+    #[inline(always)]
+    pub fn has_extension(&self) -> bool {
+        let is = matches!(self.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION);
+        is && !is_v4(&self.source) && !matches!(self.part, Part::Later)
+    }
+
+    /// Goes behind an extension header, of which these are the first 8 bytes.
+    #[inline(always)]
+    pub fn extension(&mut self, words: &[u32; 2]) {
+        let first = u32::from_be(words[0]);
+        if self.protocol == FRAGMENT {
+            self.part = part(first & 0xfff8 != 0, first & 1 != 0);
+            self.id = words[1];
+            self.behind += 8;
+        } else {
+            self.behind += ((first >> 16 & 0xff) + 1) * 8;
+        }
+        self.protocol = (first >> 24) as u8;
+    }
+
+    /// Whether it is IPv4.
+    #[inline(always)]
+    pub fn is_v4(&self) -> bool {
+        is_v4(&self.source)
+    }
+}
+
+#[inline(always)]
+fn part(is_later: bool, has_more: bool) -> Part {
+    if is_later {
+        Part::Later
+    } else if has_more {
+        Part::First
+    } else {
+        Part::Whole
+    }
+}
+
+/// Whether an address is no single host's beyond the link: multicast, broadcast, link-local, loopback, unspecified.
+/// The network stack deals with those.
+#[inline(always)]
+pub fn stays_on_link(address: &Address) -> bool {
+    let first = u32::from_be(address[0]);
+    if is_v4(address) {
+        let v4 = u32::from_be(address[3]);
+        v4 >> 28 >= 0xe || v4 >> 24 == 127 || v4 >> 24 == 0 || v4 >> 16 == 0xa9fe
+    } else {
+        let short = address[0] == 0 && address[1] == 0 && address[2] == 0 && u32::from_be(address[3]) <= 1;
+        first >> 24 == 0xff || first >> 22 == 0xfe80 >> 6 || short
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The records of the packets' maps: one definition for the kernel and for the agent.
+//!
+//! ```text
+//! veths            HASH    index of a pod's device in the node ─> Veth   who sends there
+//! local            HASH    address ─> Local                             which pod has it, or the node itself
+//! packet_verdicts  PERCPU  verdict ─> u64                               counts
+//! ```
+//!
+//! Addresses are 16 bytes in network order, IPv4 as `::ffff:a.b.c.d`; ports are in network order; everything else is in the
+//! machine's. Every byte of padding is named and zero, since hash maps compare keys by their bytes.
+
+use crate::record::Value;
+
+/// The version of this layout: part of the path under which its maps are pinned. A change of any record here takes the next
+/// number.
+pub const VERSION: u32 = 1;
+
+/// An address: 16 bytes in network order as they lie in memory, IPv4 mapped.
+pub type Address = [u32; 4];
+
+/// The third word of an IPv4 address that is mapped into IPv6.
+pub use crate::layout::MAPPED;
+
+/// An Ethernet address as it lies in memory.
+pub type Mac = [u16; 3];
+
+/// Whether an address is an IPv4 address, mapped.
+#[inline(always)]
+pub const fn is_v4(address: &Address) -> bool {
+    address[0] == 0 && address[1] == 0 && address[2] == MAPPED
+}
+
+/// An IPv4 address, mapped.
+#[inline(always)]
+pub const fn mapped(v4: u32) -> Address {
+    [0, 0, MAPPED, v4]
+}
+
+/// Whether two addresses are the same; by words, which the kernel's programs compare at once.
+#[inline(always)]
+pub const fn same(a: &Address, b: &Address) -> bool {
+    a[3] == b[3] && a[2] == b[2] && a[1] == b[1] && a[0] == b[0]
+}
+
+macro_rules! plain {
+    ($($(#[$about:meta])* $record:ident { $($(#[$field_about:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$about])*
+            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+            #[repr(C)]
+            pub struct $record {
+                $($(#[$field_about])* pub $field: $type,)*
+            }
+
+            impl $record {
+                /// Bytes of one.
+                pub const SIZE: usize = size_of::<$record>();
+
+                /// As it lies in memory.
+                pub fn to_bytes(&self) -> [u8; $record::SIZE] {
+                    let mut bytes = [0; $record::SIZE];
+                    $({
+                        let at = core::mem::offset_of!($record, $field);
+                        if let Some(to) = bytes.get_mut(at..at + size_of::<$type>()) {
+                            self.$field.to_memory(to);
+                        }
+                    })*
+                    bytes
+                }
+
+                /// Of its bytes; what is missing is zero.
+                pub fn from_bytes(bytes: &[u8]) -> $record {
+                    $record {
+                        $($field: {
+                            let at = core::mem::offset_of!($record, $field);
+                            bytes.get(at..at + size_of::<$type>()).map_or(<$type>::ZERO, <$type>::from_memory)
+                        },)*
+                    }
+                }
+            }
+
+            // No padding but what has a name.
+            const _: () = assert!(size_of::<$record>() == 0 $(+ size_of::<$type>())*);
+        )*
+
+        /// The shape of all records: what the version stands for.
+        #[cfg(test)]
+        fn shape() -> String {
+            let mut lines = Vec::new();
+            $(
+                lines.push(format!("{}: {} bytes", stringify!($record), size_of::<$record>()));
+                $(
+                    let at = core::mem::offset_of!($record, $field);
+                    lines.push(format!("  {}: {} at {at}", stringify!($field), stringify!($type)));
+                )*
+            )*
+            lines.join("\n")
+        }
+    };
+}
+
+plain! {
+    /// Value of `veths`: the pod behind a device of the node.
+    Veth {
+        /// Its IPv6 address; zero: it has none.
+        v6: Address,
+        /// Its IPv4 address; zero: it has none.
+        v4: u32,
+        /// Its Ethernet address.
+        mac: Mac,
+        /// Zero.
+        pad: u16,
+        /// [`HOST_PORTS`].
+        flags: u32,
+    }
+
+    /// Value of `local`: where an address of this node is.
+    Local {
+        /// The index of the node's end of the pod's wire; 0: it is the node's own address.
+        index: u32,
+        /// The largest packet that the pod's wire takes, from the IP header on.
+        mtu: u32,
+        /// The pod's Ethernet address.
+        mac: Mac,
+        /// That of the node's end.
+        host_mac: Mac,
+    }
+}
+
+/// Flag of a [`Veth`]: something is translated to this pod, so what it sends may be an answer that is translated back.
+pub const HOST_PORTS: u32 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! The shape of the records, and the version that stands for it.
+
+use super::*;
+
+const TOLD: &str = "\
+version 1
+Veth: 32 bytes
+  v6: Address at 0
+  v4: u32 at 16
+  mac: Mac at 20
+  pad: u16 at 26
+  flags: u32 at 28
+Local: 20 bytes
+  index: u32 at 0
+  mtu: u32 at 4
+  mac: Mac at 8
+  host_mac: Mac at 14";
+
+#[test]
+fn a_record_that_changes_has_a_new_version() {
+    let shape = format!("version {VERSION}\n{}", shape());
+    assert!(
+        shape == TOLD,
+        "A record of the packets' maps is not what its version says. Give VERSION in packet/layout.rs the next number, and \
+         write this to TOLD above:\n{shape}"
+    );
+}
+
+#[test]
+fn records_are_read_as_they_were_written() {
+    let local = Local { index: 7, mtu: 1450, mac: [1, 2, 3], host_mac: [4, 5, 6] };
+    assert_eq!(Local::from_bytes(&local.to_bytes()), local);
+    let veth = Veth { v6: [1, 2, 3, 4], v4: 5, mac: [6, 7, 8], pad: 0, flags: HOST_PORTS };
+    assert_eq!(Veth::from_bytes(&veth.to_bytes()), veth);
+    assert_eq!(Veth::from_bytes(&[]), Veth::default());
+}

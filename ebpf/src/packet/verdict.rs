@@ -1,0 +1,52 @@
+//! How it ended with a packet of pods. Every packet that the programs decide on is counted under one of these.
+
+/// The outcome; the number is its index in the map `packet_verdicts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum PacketVerdict {
+    /// Given to a pod of this node.
+    ToPod = 0,
+    /// Sent on to where the node's routes lead.
+    ToLink = 1,
+    /// A pod's, left to the node's own network stack: it is for the node, or the stack has to answer it.
+    ToNode = 2,
+    /// Dropped: a pod's whose source is not its own.
+    Spoofed = 3,
+    /// Dropped: from a device that no pod is known behind. It is being taken away.
+    UnknownPod = 4,
+    /// Dropped: a pod's that is neither IP nor ARP.
+    NotIp = 5,
+    /// Dropped: a pod's whose headers are not whole.
+    Malformed = 6,
+}
+
+impl PacketVerdict {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [PacketVerdict; 7] = [
+        PacketVerdict::ToPod,
+        PacketVerdict::ToLink,
+        PacketVerdict::ToNode,
+        PacketVerdict::Spoofed,
+        PacketVerdict::UnknownPod,
+        PacketVerdict::NotIp,
+        PacketVerdict::Malformed,
+    ];
+
+    /// The name in metrics and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PacketVerdict::ToPod => "to_pod",
+            PacketVerdict::ToLink => "to_link",
+            PacketVerdict::ToNode => "to_node",
+            PacketVerdict::Spoofed => "spoofed",
+            PacketVerdict::UnknownPod => "unknown_pod",
+            PacketVerdict::NotIp => "not_ip",
+            PacketVerdict::Malformed => "malformed",
+        }
+    }
+
+    /// Whether the packet is dropped.
+    pub const fn drops(self) -> bool {
+        !matches!(self, PacketVerdict::ToPod | PacketVerdict::ToLink | PacketVerdict::ToNode)
+    }
+}
