@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
 # Workspaces of their own: the kernel programs have another target and compiler, fuzzing another profile.
-APART := $(wildcard ebpf/programs/Cargo.toml sources/fuzz/Cargo.toml dns/fuzz/Cargo.toml)
+APART := $(wildcard ebpf/programs/Cargo.toml sources/fuzz/Cargo.toml dns/fuzz/Cargo.toml cni/protocol/fuzz/Cargo.toml)
 
 # Tests that run in other kernels too: what they need of the machine is a kernel, and few programs beside Bowline's.
 KERNEL_TESTS := sockets services endpoints full agent commands devices

@@ -1,5 +1,8 @@
 //! The configuration of a network, as a runtime gives it to a plugin.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

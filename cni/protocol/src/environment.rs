@@ -1,5 +1,8 @@
 //! The variables that a runtime starts a plugin with.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::str::FromStr;

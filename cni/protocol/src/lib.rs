@@ -12,6 +12,8 @@ mod config;
 mod environment;
 mod error;
 mod fields;
+#[doc(hidden)]
+pub mod fuzz;
 mod names;
 mod request;
 mod result;

@@ -32,7 +32,7 @@ pub struct Request {
     pub traceparent: Option<String>,
     /// The configuration. For DEL only what a removal needs is read ([`NetConf::for_removal`]).
     pub config: NetConf,
-    /// ADD and CHECK: what the plugin that `ipam` names has given out, if it is another one than ours.
+    /// ADD: what the plugin that `ipam` names has given out, if it is another one than ours.
     #[serde(default)]
     pub ipam: Option<CniResult>,
 }

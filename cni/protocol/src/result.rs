@@ -1,6 +1,8 @@
 //! What an ADD made: interfaces, addresses, routes and name servers.
 
 mod json;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 

@@ -1,5 +1,8 @@
 //! What a runtime gives for one container (`runtimeConfig`; CONVENTIONS.md of CNI).
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;

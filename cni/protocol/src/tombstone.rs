@@ -4,6 +4,9 @@
 //! removes what it names, and then the tombstone, before it answers the first ADD, and again at a GC. It looks **after** it
 //! has begun to listen: the plugin asks once more when its tombstone stands, so that none is written behind the agent's back.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
