@@ -16,6 +16,7 @@ use crate::dns::DnsArgs;
 use crate::get::GetArgs;
 use crate::node_local::NodeLocalArgs;
 use crate::node_object::NodeObjectArgs;
+use crate::pod_network::{AttachedArgs, PodNetworkArgs};
 use crate::states::StateArgs;
 
 /// Service addresses for a node, by programs in the kernel, and DNS for a cluster.
@@ -78,8 +79,9 @@ pub(crate) enum Command {
     /// Takes away all that was ever installed here, and nothing else's
     ///
     /// Detaches the programs and removes the maps of one place. Give the --bpf-root that the agent had; what is
-    /// there is found also when the cgroup is gone. Refused while an agent runs.
-    Cleanup(PlaceArgs),
+    /// there is found also when the cgroup is gone. Of pods' network it removes the plugin, its configuration, routes and
+    /// tunnels; pods that run keep their wires. Refused while an agent runs.
+    Cleanup(CleanupArgs),
     /// Prints completions for a shell
     Completions {
         /// Which shell.
@@ -183,6 +185,9 @@ pub(crate) struct NodeArgs {
     /// The DNS server.
     #[command(flatten)]
     pub(crate) node_local: NodeLocalArgs,
+    /// Pods' network.
+    #[command(flatten)]
+    pub(crate) pod_network: PodNetworkArgs,
     /// What the agent says of its node.
     #[command(flatten)]
     pub(crate) node_object: NodeObjectArgs,
@@ -226,6 +231,17 @@ impl From<SizeArgs> for Sizes {
             affinity: a.max_affinity,
         }
     }
+}
+
+/// Arguments of `cleanup`.
+#[derive(Debug, Args)]
+pub(crate) struct CleanupArgs {
+    /// Where the agent worked.
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+    /// Where what is attached is noted.
+    #[command(flatten)]
+    pub(crate) attached: AttachedArgs,
 }
 
 /// Arguments of `check`.

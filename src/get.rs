@@ -1,6 +1,7 @@
 //! `bowline get`: what a state has, or, without one, what the kernel has.
 
 mod kernel;
+mod pods;
 mod state;
 mod table;
 
@@ -8,6 +9,7 @@ use bowline_cluster::selector::Selector;
 use clap::{Args, ValueEnum};
 
 use crate::cli::PlaceArgs;
+use crate::pod_network::AttachedArgs;
 use crate::store::{Found, StoreArgs};
 
 /// Arguments of `get`.
@@ -15,7 +17,7 @@ use crate::store::{Found, StoreArgs};
 pub(crate) struct GetArgs {
     /// What to show: kinds with commas between (services,pods), then names; or KIND/NAME
     ///
-    /// Of the kernel: services, or backends.
+    /// Of this node: services and backends, as the kernel has them; pods, addresses and routes of pods' network.
     #[arg(required = true, value_name = "KIND [NAME]|KIND/NAME")]
     what: Vec<String>,
     /// Only this namespace; by default `default` of a state, all of the kernel
@@ -42,6 +44,9 @@ pub(crate) struct GetArgs {
     /// Where the agent works: of the kernel what is pinned at its --bpf-root is shown, whatever its --cgroup-root.
     #[command(flatten)]
     place: PlaceArgs,
+    /// Where what is attached is noted.
+    #[command(flatten)]
+    attached: AttachedArgs,
 }
 
 /// How `get` shows it.
@@ -64,7 +69,7 @@ pub(crate) fn run(args: &GetArgs) -> anyhow::Result<()> {
     let of_kernel = |word: &str| {
         kernel::What::named(word).ok_or_else(|| {
             anyhow::anyhow!(
-                "the kernel has services and backends, no {word}; those of the cluster are in its state: give --state \
+                "this node has services, backends, pods, addresses and routes, no {word}; those of the cluster are in its state: give --state \
                  etcd:URL,URL, or set BOWLINE_STATE"
             )
         })
@@ -72,9 +77,17 @@ pub(crate) fn run(args: &GetArgs) -> anyhow::Result<()> {
     let Some((first, names)) = args.what.split_first() else { anyhow::bail!("what is to be shown?") };
     let kind = first.split_once('/').map_or(first.as_str(), |(kind, _)| kind);
     let backends = kernel::What::named(kind) == Some(kernel::What::Backends);
-    let found = if args.kernel || backends { Found::Nothing } else { args.store.find()? };
+    let of_node = pods::What::named(kind).filter(|what| *what != pods::What::Pods).is_some();
+    let found = if args.kernel || backends || of_node { Found::Nothing } else { args.store.find()? };
     if let Found::Etcd(location) = found {
         return state::run(args, &args.store.store(location));
+    }
+    if let Some(what) = pods::What::named(kind) {
+        let names: Vec<String> = match first.split_once('/') {
+            Some((_, name)) => std::iter::once(name.to_owned()).chain(names.iter().cloned()).collect(),
+            None => names.to_vec(),
+        };
+        return pods::run(args, what, &names);
     }
     let what = of_kernel(kind)?;
     if !args.what.iter().any(|word| word.contains('/')) {

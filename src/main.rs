@@ -13,6 +13,7 @@ mod get;
 mod node;
 mod node_local;
 mod node_object;
+mod pod_network;
 mod root;
 mod states;
 mod store;
@@ -63,14 +64,17 @@ fn man() -> anyhow::Result<()> {
     write(&String::from_utf8_lossy(&text)).map(drop)
 }
 
-fn cleanup(place: &cli::PlaceArgs) -> anyhow::Result<()> {
+fn cleanup(args: &cli::CleanupArgs) -> anyhow::Result<()> {
     root::need("cleanup", "takes programs and maps out of the kernel")?;
+    let place = &args.place;
     let root = place.bpf_root();
     // What is pinned is found without it: it may be gone.
     let cgroup = place.cgroup_root().ok();
     let removed = bowline_dataplane::cleanup::cleanup(cgroup.as_deref(), &root)?;
     let interfaces = bowline_agent::node_local::interface::remove(&root)?;
-    if removed.paths.is_empty() && interfaces.is_empty() {
+    let mut of_pods = Vec::new();
+    bowline_cni::cleanup::cleanup(&args.attached.cni_state_dir, |done| of_pods.push(done));
+    if removed.paths.is_empty() && interfaces.is_empty() && of_pods.is_empty() {
         say(&format!("nothing was installed at {}", root.display()))?;
     }
     for path in removed.paths {
@@ -79,5 +83,12 @@ fn cleanup(place: &cli::PlaceArgs) -> anyhow::Result<()> {
     for interface in interfaces {
         say(&format!("removed interface {interface}"))?;
     }
-    Ok(())
+    let mut failed = None;
+    for done in of_pods {
+        match done {
+            Ok(what) => say(&format!("removed {what}"))?,
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(()), |error| Err(anyhow::anyhow!(error)))
 }

@@ -60,7 +60,9 @@ impl NodeArgs {
             StateKind::Etcd(location) => self.node_object.registration(location, &node, &service_cluster_ip_range)?,
             StateKind::Files(_) | StateKind::Kubernetes(_) => None,
         };
+        let pod_network = self.pod_network.config(&node)?;
         Ok(Config {
+            pod_network,
             dataplane: Place {
                 bpf_root: self.place.bpf_root(),
                 cgroup_root: self.place.cgroup_root()?,

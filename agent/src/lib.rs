@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod needs;
 pub mod node_local;
 pub mod panic;
+pub mod pod_network;
 pub mod process;
 pub mod reading;
 pub mod register;
@@ -44,6 +45,7 @@ use cluster::Cluster;
 use kernel::Kernel;
 use metrics::Metrics;
 use node_local::{NodeLocal, NodeLocalConfig, RunningNodeLocal};
+use pod_network::{PodNetwork, PodNetworkConfig, PodNetworkHandle};
 use reading::Reading;
 
 /// How often the agent looks after what no change brings about.
@@ -70,6 +72,8 @@ pub struct Config {
     pub healthz_bind_address: Bind,
     /// The DNS server; None: there is none.
     pub node_local: Option<NodeLocalConfig>,
+    /// Pods' network; None: it is another program's.
+    pub pod_network: Option<PodNetworkConfig>,
     /// What is told of this node, where its state is in etcd.
     pub registration: Option<Registration>,
 }
@@ -82,6 +86,7 @@ struct Agent {
     metrics: Arc<Metrics>,
     /// The DNS server here.
     dns: Option<node_local::Handle>,
+    pods: Option<PodNetworkHandle>,
 }
 
 /// An agent that runs. Dropped, it ends; what the kernel has goes on.
@@ -92,6 +97,7 @@ pub struct Running {
     stop: Stop,
     register: Option<thread::JoinHandle<()>>,
     runtime: Option<Runtime>,
+    pods: Option<PodNetwork>,
     failures: mpsc::UnboundedReceiver<String>,
     /// The last: the kernel's place is given back.
     _end: kernel::End,
@@ -135,10 +141,17 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     let kernel = Arc::new(Kernel::new(dataplane, metrics.clone(), started, failed.clone()));
     // However this ends, also while threads still have it.
     let end = kernel::End(kernel.clone());
+    let pods = match config.pod_network.clone() {
+        Some(pods) => Some(PodNetwork::start(pods, &config.dataplane.bpf_root, kernel.clone())?),
+        None => None,
+    };
+    let pods_handle = pods.as_ref().map(PodNetwork::handle);
     let mut followed = Vec::new();
     for (index, (state, source)) in states.iter().zip(&sources).enumerate() {
         let mut row = Row::default();
         if index == 0 {
+            // The ways to pods first: front ends lead to them.
+            pods_handle.iter().for_each(|pods| row.push(Arc::new(pods.clone())));
             row.push(kernel.clone());
             feed.iter().for_each(|feed| row.push(feed.clone()));
         }
@@ -161,7 +174,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
         None => None,
     };
     let handle = dns.as_ref().map(RunningNodeLocal::handle);
-    let agent = Arc::new(Agent { kernel, clusters: followed, metrics, dns: handle });
+    let agent = Arc::new(Agent { kernel, clusters: followed, metrics, dns: handle, pods: pods_handle });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("agent")
@@ -175,10 +188,13 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     // They wait for locks, the disk and the kernel: not on the thread that serves, and not for each other.
     let kernel = agent.kernel.clone();
     runtime.spawn(often(move || kernel.tend()));
+    if let Some(pods) = agent.pods.clone() {
+        runtime.spawn(often(move || pods.tend()));
+    }
     for cluster in agent.clusters.clone() {
         runtime.spawn(often(move || cluster.save(false)));
     }
-    Ok(Running { agent, dns, readings, stop, register, runtime: Some(runtime), failures, _end: end })
+    Ok(Running { agent, dns, readings, stop, register, runtime: Some(runtime), pods, failures, _end: end })
 }
 
 /// Looks after something every [`TEND`].
@@ -231,6 +247,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         // While the state is still followed: what it has taken it answers by the newest.
         drop(self.dns.take());
+        // The plugin is told that nobody is here, and does by itself what it can.
+        drop(self.pods.take());
         self.stop.stop();
         self.readings.iter().for_each(Reading::stop);
         self.readings.clear();

@@ -41,6 +41,7 @@ fn it_starts_from_a_config_serves_and_ends() {
     let folder = lab.folder("state").unwrap();
     std::fs::write(folder.join("web.yaml"), web(at)).unwrap();
     let config = |state: &str| Config {
+        pod_network: None,
         node: "node".to_owned(),
         states: vec![state.parse().unwrap()],
         service_cluster_ip_range: Vec::new(),

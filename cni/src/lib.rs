@@ -12,6 +12,7 @@
 
 pub mod addresses;
 pub mod attachment;
+pub mod cleanup;
 pub mod datapath;
 pub mod install;
 mod log;
@@ -20,6 +21,8 @@ pub mod peers;
 pub mod pods;
 pub mod ready;
 pub mod server;
+mod sysctls;
+pub mod view;
 mod wiring;
 
 pub use wiring::{GATEWAY, GATEWAY6};

@@ -137,6 +137,14 @@ impl Log {
     }
 }
 
+/// What a log has, read beside an agent that writes it.
+///
+/// # Errors
+/// It isn't there, or can't be read.
+pub(crate) fn peek(path: &Path) -> io::Result<Attached> {
+    Ok(read(path, &fs::read(path)?).0)
+}
+
 fn line(what: &Line) -> io::Result<Vec<u8>> {
     let text = serde_json::to_string(what)?;
     Ok(format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes())).into_bytes())

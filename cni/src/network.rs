@@ -75,6 +75,7 @@ impl Network {
         ready: Arc<Ready>,
         listener: Listener,
     ) -> io::Result<Network> {
+        crate::sysctls::set(&config.folder)?;
         let place = Place { folder: config.folder.clone() };
         let pods = Arc::new(Pods::open(&place, datapath.clone(), ready, listener)?);
         pods.set_networks(&config.pod_cidrs);

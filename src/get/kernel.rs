@@ -80,7 +80,7 @@ fn show(args: &GetArgs, what: What, all: &[ServiceView]) -> anyhow::Result<()> {
     }
 }
 
-fn print<T: Serialize>(output: Output, value: &T, table: impl FnOnce() -> String) -> anyhow::Result<()> {
+pub(super) fn print<T: Serialize>(output: Output, value: &T, table: impl FnOnce() -> String) -> anyhow::Result<()> {
     let text = match output {
         Output::Table | Output::Wide | Output::Name => table(),
         Output::Json => serde_json::to_string_pretty(value)? + "\n",

@@ -1,0 +1,233 @@
+//! Pods' network in the agent: it follows the cluster first of all, its programs are the dataplane's, and pods may start
+//! once the Services are in the kernel.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use bowline_cluster::follow::{Follower, Told};
+use bowline_cni::datapath::{Datapath, NodeLink, PodWire};
+use bowline_cni::install::Install;
+use bowline_cni::network::{self, Handle, Network};
+use bowline_cni::ready::Ready;
+use bowline_cni_protocol::PortMapping;
+use bowline_dataplane::packets::{self, LinkKind, PacketSizes, PacketVerdict, Packets};
+use ipnet::IpNet;
+
+use crate::kernel::Kernel;
+
+/// How pods' network is made on this node.
+#[derive(Clone, Debug)]
+pub struct PodNetworkConfig {
+    /// Addresses, wires and ways.
+    pub network: network::Config,
+    /// Plugin and configuration for the container runtime; None: they are somebody else's matter.
+    pub install: Option<Install>,
+    /// How large the maps for packets are.
+    pub sizes: PacketSizes,
+}
+
+/// Pods' network, as long as it lives.
+pub(crate) struct PodNetwork {
+    network: Network,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    handle: Handle,
+    ready: Arc<Ready>,
+    install: Option<Install>,
+    installed: AtomicBool,
+    programs: Arc<Programs>,
+    kernel: Arc<Kernel>,
+}
+
+/// What follows the cluster for it, and what it is asked.
+#[derive(Clone)]
+pub(crate) struct PodNetworkHandle(Arc<Shared>);
+
+impl PodNetwork {
+    /// Takes over what there is; pods that run go on. The maps are below `bpf_root`, which is there.
+    pub(crate) fn start(
+        config: PodNetworkConfig,
+        bpf_root: &std::path::Path,
+        kernel: Arc<Kernel>,
+    ) -> anyhow::Result<PodNetwork> {
+        let PodNetworkConfig { network: config, install, sizes } = config;
+        if let Some(install) = &install {
+            let plugin = &install.plugin;
+            anyhow::ensure!(
+                plugin.is_file(),
+                "{}: the CNI plugin is not there; build it (`cargo build --release`), or name it by --cni-plugin",
+                plugin.display()
+            );
+        }
+        let packets = Packets::open(bpf_root, sizes).context("the programs for pods' packets")?;
+        let programs = Arc::new(Programs(Mutex::new(Inner { packets, links: BTreeSet::new() })));
+        let ready = Arc::new(Ready::default());
+        let folder = config.folder.clone();
+        let network = Network::start(config, programs.clone(), ready.clone(), Box::new(|_, _| {}))
+            .with_context(|| format!("pods' network, with what is attached in {}", folder.display()))?;
+        if let Err(error) = programs.lock().packets.retire_others() {
+            tracing::warn!(%error, "maps for packets of another version are left");
+        }
+        let handle = network.handle();
+        let installed = AtomicBool::new(false);
+        Ok(PodNetwork { network, shared: Arc::new(Shared { handle, ready, install, installed, programs, kernel }) })
+    }
+
+    /// What follows the cluster, and is asked.
+    pub(crate) fn handle(&self) -> PodNetworkHandle {
+        debug_assert!(Arc::ptr_eq(self.network.handle().pods(), self.shared.handle.pods()));
+        PodNetworkHandle(self.shared.clone())
+    }
+}
+
+impl PodNetworkHandle {
+    /// Looks after what no change brings about.
+    pub(crate) fn tend(&self) {
+        self.open();
+    }
+
+    /// How often each verdict was given to a packet.
+    pub(crate) fn verdicts(&self) -> Vec<(PacketVerdict, u64)> {
+        self.0.programs.lock().packets.counts()
+    }
+
+    /// How many pods are attached, and how many addresses are held.
+    pub(crate) fn usage(&self) -> (usize, usize) {
+        let pods = self.0.handle.pods();
+        (pods.list().len(), pods.usage().0)
+    }
+
+    /// Lets pods start, once Services are in the kernel, and shows the runtime its network.
+    fn open(&self) {
+        let shared = &self.0;
+        if !shared.kernel.is_ready() || shared.installed.load(Ordering::Acquire) {
+            return;
+        }
+        shared.ready.set(None);
+        let Some(install) = &shared.install else {
+            shared.installed.store(true, Ordering::Release);
+            return;
+        };
+        match install.put() {
+            Ok(_) => {
+                shared.installed.store(true, Ordering::Release);
+                tracing::info!(
+                    conf_dir = %install.conf_dir.display(), bin_dir = %install.bin_dir.display(),
+                    "the CNI plugin and its configuration are in place"
+                );
+            }
+            Err(error) => tracing::error!(%error, "the CNI plugin can't be put in place; tried again"),
+        }
+    }
+}
+
+impl Follower for PodNetworkHandle {
+    fn come(&self, told: &Told<'_>) {
+        self.0.handle.come(told);
+    }
+
+    fn go(&self, _told: &Told<'_>) {
+        self.open();
+    }
+}
+
+/// The dataplane's programs for packets.
+struct Programs(Mutex<Inner>);
+
+struct Inner {
+    packets: Packets,
+    /// Those that were told last.
+    links: BTreeSet<NodeLink>,
+}
+
+impl Programs {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves the kernel consistent; going on is better than ending.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of a family, the address.
+fn v4_of(addresses: &[IpAddr]) -> Option<std::net::Ipv4Addr> {
+    addresses.iter().find_map(|one| if let IpAddr::V4(one) = one { Some(*one) } else { None })
+}
+
+fn v6_of(addresses: &[IpAddr]) -> Option<std::net::Ipv6Addr> {
+    addresses.iter().find_map(|one| if let IpAddr::V6(one) = one { Some(*one) } else { None })
+}
+
+impl Datapath for Programs {
+    fn put_pod(&self, wire: &PodWire) -> Result<(), String> {
+        let PodWire { index, host_mac, pod_mac, addresses, mtu } = wire;
+        let wire = packets::PodWire {
+            index: *index,
+            host_mac: *host_mac,
+            pod_mac: *pod_mac,
+            v4: v4_of(addresses),
+            v6: v6_of(addresses),
+            mtu: *mtu,
+        };
+        self.lock().packets.put_pod(&wire).map_err(|error| error.to_string())
+    }
+
+    fn remove_pod(&self, index: u32, _addresses: &[IpAddr]) {
+        if let Err(error) = self.lock().packets.remove_pod(index) {
+            tracing::warn!(index, %error, "the programs of a pod that is gone");
+        }
+    }
+
+    fn keep_pods(&self, indices: &[u32]) {
+        let mut inner = self.lock();
+        let known = inner.packets.pods().unwrap_or_default();
+        for pod in known.iter().filter(|pod| !indices.contains(&pod.index)) {
+            if let Err(error) = inner.packets.remove_pod(pod.index) {
+                tracing::warn!(index = pod.index, %error, "the programs of a pod that is gone");
+            }
+        }
+    }
+
+    fn put_port(&self, _port: &PortMapping, _addresses: &[IpAddr]) -> Result<(), String> {
+        Err("not yet".into())
+    }
+
+    fn remove_port(&self, _port: &PortMapping, _addresses: &[IpAddr]) {}
+
+    fn set_links(&self, links: &[NodeLink]) {
+        let mut inner = self.lock();
+        let wanted: BTreeSet<NodeLink> = links.iter().copied().collect();
+        for gone in inner.links.difference(&wanted).copied().collect::<Vec<_>>() {
+            if !wanted.iter().any(|link| link.index == gone.index)
+                && let Err(error) = inner.packets.remove_link(gone.index)
+            {
+                tracing::debug!(index = gone.index, %error, "the programs of a link that is gone");
+            }
+        }
+        let own: Vec<IpAddr> = wanted.iter().flat_map(|link| link.masquerade).flatten().collect();
+        if let Err(error) = inner.packets.set_node_addresses(&own) {
+            tracing::error!(%error, "the node's addresses in the map of pods' packets");
+        }
+        for link in &wanted {
+            let v4 = v4_of(link.masquerade[0].as_slice());
+            let v6 = v6_of(link.masquerade[1].as_slice());
+            let kind = if link.is_tunnel { LinkKind::Tunnel } else { LinkKind::Uplink };
+            let told = packets::Link { index: link.index, kind, v4, v6 };
+            if let Err(error) = inner.packets.put_link(&told) {
+                tracing::error!(index = link.index, %error, "a link without programs for pods' packets");
+            }
+        }
+        inner.links = wanted;
+    }
+
+    fn set_inside(&self, _networks: &[IpNet]) {}
+}
+
+/// The folder of what is attached, below the agent's own.
+pub fn folder(state_dir: &std::path::Path) -> PathBuf {
+    state_dir.join("cni")
+}

@@ -1,0 +1,74 @@
+//! Settings of the node without which it forwards nothing. They are set, and given back at cleanup.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const FORWARDING: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+
+fn record(folder: &Path) -> PathBuf {
+    folder.join("sysctls.json")
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new("/proc/sys").join(name)
+}
+
+fn read(name: &str) -> Option<String> {
+    fs::read_to_string(file(name)).ok().map(|value| value.trim().to_owned())
+}
+
+/// What was there before, by setting: (before, ours).
+type Before = BTreeMap<String, (String, String)>;
+
+fn before(folder: &Path) -> Before {
+    fs::read(record(folder)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// Sets what is needed, in this thread's network namespace, and notes what was there before.
+///
+/// # Errors
+/// A setting can't be written: the node would forward nothing.
+pub(crate) fn set(folder: &Path) -> io::Result<()> {
+    let mut noted = before(folder);
+    let mut wanted: Vec<(String, &str)> = Vec::new();
+    // A node that forwards no longer listens to routers, unless it is told so: it would lose its own way out.
+    let is_forwarding = read(FORWARDING[1]).is_none_or(|value| value == "1");
+    if !is_forwarding {
+        for entry in fs::read_dir("/proc/sys/net/ipv6/conf").into_iter().flatten().flatten() {
+            let name = format!("net/ipv6/conf/{}/accept_ra", entry.file_name().to_string_lossy());
+            if read(&name).as_deref() == Some("1") {
+                wanted.push((name, "2"));
+            }
+        }
+    }
+    wanted.extend(FORWARDING.map(|name| (name.to_owned(), "1")));
+    for (name, value) in wanted {
+        let Some(there) = read(&name) else { continue };
+        if there == value {
+            continue;
+        }
+        noted.entry(name.clone()).or_insert_with(|| (there, value.to_owned()));
+        fs::create_dir_all(folder)?;
+        fs::write(record(folder), serde_json::to_vec(&noted)?)?;
+        let path = file(&name);
+        fs::write(&path, value)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}; set it to {value}", path.display())))?;
+        tracing::info!(setting = %name.replace('/', "."), value, "set; cleanup gives back what was there");
+    }
+    Ok(())
+}
+
+/// Gives back what was there before, unless somebody has set it otherwise since. Tells `note` of each.
+pub(crate) fn give_back(folder: &Path, mut note: impl FnMut(&str)) {
+    // The all-embracing ones first: they would set the others again.
+    let noted = before(folder);
+    let (all, others): (Vec<_>, Vec<_>) = noted.iter().partition(|(name, _)| FORWARDING.contains(&name.as_str()));
+    for (name, (there, ours)) in all.into_iter().chain(others) {
+        if read(name).as_deref() == Some(ours) && fs::write(file(name), there).is_ok() {
+            note(&format!("{} = {there}", name.replace('/', ".")));
+        }
+    }
+    let _ = fs::remove_file(record(folder));
+}

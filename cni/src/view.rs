@@ -1,0 +1,116 @@
+//! What is on a node, for people: read beside the agent, whether it runs or not.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use bowline_cni_protocol::Mac;
+use bowline_net::{BOWLINE, Net};
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::attachment::{PREFIX, PodName};
+use crate::log::{self, Stage};
+use crate::peers::TUNNEL;
+
+/// An attachment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AttachedView {
+    /// CNI_CONTAINERID.
+    pub container: String,
+    /// CNI_IFNAME.
+    pub interface: String,
+    /// The Pod, where the runtime named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodName>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The node's end of its wire.
+    pub link: String,
+    /// Whether it is held, or going.
+    pub stage: &'static str,
+    /// Of the wire, in bytes.
+    pub mtu: u32,
+    /// The Ethernet address of the container's end.
+    pub mac: String,
+    /// Ports of the node that lead to it: "8080:80/tcp".
+    pub ports: Vec<String>,
+    /// CNI_NETNS, as the runtime said it.
+    pub netns: String,
+}
+
+/// The way to the pods of another node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WayView {
+    /// Its pods.
+    pub network: IpNet,
+    /// Whether by VXLAN.
+    pub tunnel: bool,
+    /// The node's address.
+    pub node: Option<IpAddr>,
+    /// The interface.
+    pub link: String,
+}
+
+/// What is attached, by the log in this folder.
+///
+/// # Errors
+/// There is no log, or it can't be read.
+pub fn attached(folder: &Path) -> io::Result<Vec<AttachedView>> {
+    let attached = log::peek(&folder.join("attachments.log"))?;
+    let view = attached.into_iter().map(|(key, (attachment, stage))| AttachedView {
+        link: key.link(),
+        container: key.container,
+        interface: key.ifname,
+        pod: attachment.pod,
+        addresses: attachment.addresses,
+        stage: match stage {
+            Stage::Held => "held",
+            Stage::Going => "going",
+        },
+        mtu: attachment.mtu,
+        mac: Mac(attachment.mac).to_string(),
+        ports: attachment
+            .ports
+            .iter()
+            .map(|port| {
+                let at = port.host_ip.map_or(String::new(), |ip| format!("{ip}:"));
+                let protocol = format!("{:?}", port.protocol).to_lowercase();
+                format!("{at}{}:{}/{protocol}", port.host_port, port.container_port)
+            })
+            .collect(),
+        netns: attachment.netns,
+    });
+    Ok(view.collect())
+}
+
+/// The ways to other nodes' pods, as the kernel has them, in this thread's network namespace.
+///
+/// # Errors
+/// The kernel can't be asked.
+pub fn ways() -> io::Result<Vec<WayView>> {
+    let net = Net::open()?;
+    let links = net.links().map_err(io::Error::other)?;
+    let name = |index: u32| links.iter().find(|link| link.index == index).map_or("", |link| link.name.as_str());
+    let tunnel = links.iter().find(|link| link.name == TUNNEL).map(|link| link.index);
+    let (forwards, neighbours) = match tunnel {
+        Some(tunnel) => {
+            (net.forwards(tunnel).map_err(io::Error::other)?, net.neighbours(tunnel).map_err(io::Error::other)?)
+        }
+        None => Default::default(),
+    };
+    let routes = net.routes().map_err(io::Error::other)?;
+    let ours = routes.iter().filter(|route| route.protocol == BOWLINE && !name(route.device).starts_with(PREFIX));
+    let tunnels = routes.iter().filter(|route| route.protocol == BOWLINE && Some(route.device) == tunnel);
+    let mut ways: Vec<WayView> = ours
+        .filter(|route| Some(route.device) != tunnel)
+        .map(|route| WayView { network: route.to, tunnel: false, node: route.via, link: name(route.device).to_owned() })
+        .collect();
+    ways.extend(tunnels.map(|route| {
+        let mac = neighbours.iter().find(|one| Some(one.address) == route.via).map(|one| one.mac);
+        let node = forwards.iter().find(|one| Some(one.mac) == mac).map(|one| one.to);
+        WayView { network: route.to, tunnel: true, node, link: TUNNEL.to_owned() }
+    }));
+    ways.sort_by_key(|way| way.network);
+    Ok(ways)
+}
