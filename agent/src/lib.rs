@@ -269,6 +269,9 @@ impl Agent {
         for (index, cluster) in self.clusters.iter().enumerate() {
             cluster.measure(if index == 0 { remarks } else { 0 });
         }
+        if let Some(pods) = &self.pods {
+            self.metrics.read_pods(pods.usage(), &pods.verdicts());
+        }
         self.metrics.page()
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bowline_dataplane::Usage;
 use bowline_dataplane::node::Dataplane;
+use bowline_dataplane::packets::PacketVerdict;
 use bowline_observe::metrics::{Counter, Gauge, Histogram, Registry};
 
 /// Upper ends of buckets, in seconds: 10 microseconds to 10 seconds.
@@ -146,6 +147,19 @@ impl Metrics {
         for (verdict, count) in dataplane.verdicts() {
             let help = "Decisions about calls to Service addresses, by how they ended";
             self.registry.counter("bowline_verdicts_total", help, &[("verdict", verdict.as_str())]).raise_to(count);
+        }
+    }
+
+    /// Takes what pods' network says now.
+    pub(crate) fn read_pods(&self, (pods, addresses): (usize, usize), verdicts: &[(PacketVerdict, u64)]) {
+        let gauge = |series, help, value: usize| self.registry.gauge(series, help, &[]).set(value as f64);
+        gauge("bowline_pods_attached", "Interfaces of containers that are attached to pods' network", pods);
+        gauge("bowline_pod_addresses_held", "Addresses of pods that are held", addresses);
+        for (verdict, count) in verdicts {
+            let help = "Packets of pods, by what became of them";
+            self.registry
+                .counter("bowline_packet_verdicts_total", help, &[("verdict", verdict.as_str())])
+                .raise_to(*count);
         }
     }
 

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bowline_cluster::follow::{Follower, Told};
-use bowline_net::{Net, Watch};
+use bowline_net::{Net, Waker, Watch};
 use ipnet::IpNet;
 
 use crate::datapath::Datapath;
@@ -17,6 +17,8 @@ use crate::pods::{Listener, Place, Pods};
 use crate::ready::Ready;
 use crate::server::{self, Server};
 
+/// How long a change waits for the kernel.
+const LONG: Duration = Duration::from_secs(10);
 /// How often is looked after what nobody says.
 const TEND: Duration = Duration::from_secs(1);
 /// How long is waited for more, when something has changed: a storm of changes is looked at a few times a second.
@@ -54,10 +56,21 @@ struct Shared {
     config: Config,
     pods: Arc<Pods>,
     datapath: Arc<dyn Datapath>,
-    nodes: Mutex<Option<Nodes>>,
-    net: Mutex<Net>,
+    nodes: Mutex<Known>,
+    /// The kernel was brought up to what is known.
+    brought_up: Condvar,
     settled: Mutex<Done>,
+    waker: Waker,
     stop: AtomicBool,
+}
+
+/// What is known of the nodes.
+#[derive(Default)]
+struct Known {
+    nodes: Option<Nodes>,
+    /// How often that was told, and which of those the kernel has.
+    told: u64,
+    done: u64,
 }
 
 /// Follows the cluster for a [`Network`].
@@ -80,11 +93,13 @@ impl Network {
         let pods = Arc::new(Pods::open(&place, datapath.clone(), ready, listener)?);
         pods.set_networks(&config.pod_cidrs);
         let mut watch = Watch::open()?;
+        let net = Net::open()?;
         let shared = Arc::new(Shared {
             pods: pods.clone(),
             datapath,
-            nodes: Mutex::new(None),
-            net: Mutex::new(Net::open()?),
+            nodes: Mutex::default(),
+            brought_up: Condvar::new(),
+            waker: watch.waker(),
             settled: Mutex::new(Done::default()),
             stop: AtomicBool::new(false),
             config,
@@ -94,7 +109,7 @@ impl Network {
         threads.push(thread::Builder::new().name("cni-reap".into()).spawn(move || reaped.reap())?);
         server::replay(&shared.config.tombstones, &pods);
         let tended = shared.clone();
-        threads.push(thread::Builder::new().name("cni-ways".into()).spawn(move || tended.tend(&mut watch))?);
+        threads.push(thread::Builder::new().name("cni-ways".into()).spawn(move || tended.tend(&net, &mut watch))?);
         let server = Some(Server::start(&shared.config.socket, pods)?);
         Ok(Network { shared, server, threads })
     }
@@ -109,6 +124,7 @@ impl Drop for Network {
     fn drop(&mut self) {
         drop(self.server.take());
         self.shared.stop.store(true, Ordering::Release);
+        self.shared.waker.wake();
         self.shared.pods.end();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -139,38 +155,61 @@ impl Follower for Handle {
         }
         self.0.pods.set_networks(&nodes.own);
         self.0.datapath.set_inside(&nodes.inside(&self.0.config.non_masquerade_cidrs));
-        *self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner) = Some(nodes);
-        self.0.settle();
+        self.0.bring_up(nodes);
     }
 }
 
 impl Shared {
-    /// Looks after it until the end: whenever the kernel tells of a change, and every second.
-    fn tend(&self, watch: &mut Watch) {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the kernel brought up to this, and waits for it: who stands later in the row builds on it.
+    fn bring_up(&self, nodes: Nodes) {
+        let mut known = self.known();
+        known.nodes = Some(nodes);
+        known.told += 1;
+        let told = known.told;
+        self.waker.wake();
+        let is_open = |known: &mut Known| known.done < told && !self.stop.load(Ordering::Acquire);
+        // A kernel that doesn't answer holds nobody up.
+        drop(self.brought_up.wait_timeout_while(known, LONG, is_open));
+    }
+
+    /// Looks after it until the end: whenever somebody or the kernel tells of a change, and every second.
+    fn tend(&self, net: &Net, watch: &mut Watch) {
         let mut tended = Instant::now();
         while !self.stop.load(Ordering::Acquire) {
-            if watch.wait(TEND.min(Duration::from_millis(250))) {
+            let left = TEND.saturating_sub(tended.elapsed());
+            if watch.wait(left) {
+                self.settle(net);
                 thread::sleep(PAUSE);
-                self.settle();
             }
             if tended.elapsed() >= TEND {
                 tended = Instant::now();
                 self.pods.tend();
-                self.settle();
+                self.settle(net);
             }
         }
     }
 
     /// Brings the kernel up to what the nodes say; nothing before they are known.
-    fn settle(&self) {
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(nodes) = nodes else { return };
-        let net = self.net.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = match peers::settle(&net, &nodes, self.config.tunnels, &self.pods.routes()) {
-            Ok(done) => done,
-            Err(error) => return tracing::warn!(%error, "the ways to other nodes can't be looked after; tried again"),
+    fn settle(&self, net: &Net) {
+        let (nodes, told) = {
+            let known = self.known();
+            (known.nodes.clone(), known.told)
         };
-        drop(net);
+        let Some(nodes) = nodes else { return };
+        match peers::settle(net, &nodes, self.config.tunnels, &self.pods.routes()) {
+            Ok(done) => self.take(done),
+            Err(error) => tracing::warn!(%error, "the ways to other nodes can't be looked after; tried again"),
+        }
+        self.known().done = told;
+        self.brought_up.notify_all();
+    }
+
+    /// Says what came of it, and hands it on.
+    fn take(&self, done: Done) {
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         for problem in done.problems.iter().filter(|problem| !settled.problems.contains(problem)) {
             tracing::warn!("{problem}");

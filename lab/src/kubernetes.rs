@@ -51,7 +51,7 @@ pub use kubelet::{CLUSTER_DNS, Kubelet};
 pub use machine::Machine;
 pub use place::Place;
 pub use server::Server;
-pub use services::{ServiceAgent, Services};
+pub use services::{POD_NETWORK, ServiceAgent, Services};
 
 /// Long enough for a machine that is busy with other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

@@ -36,7 +36,7 @@ pub use filter::{Direction, Filter};
 pub use links::{Kind, Link, Mac, Veth, Vxlan};
 pub use neighbours::{Forward, Neighbour};
 pub use routes::{BOWLINE, Route, Way};
-pub use watch::Watch;
+pub use watch::{Waker, Watch};
 
 /// ENODEV: the interface is gone, or there is none of this name.
 pub const ENODEV: i32 = 19;

@@ -2,15 +2,19 @@
 //! it cares for.
 
 use std::io;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::StreamExt as _;
+use futures_util::future::select;
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::sys::SocketAddr;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 
 const GROUPS: [MulticastGroup; 6] = [
     MulticastGroup::Link,
@@ -25,6 +29,18 @@ const GROUPS: [MulticastGroup; 6] = [
 pub struct Watch {
     runtime: Runtime,
     news: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
+    waker: Waker,
+}
+
+/// Ends a wait from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Waker(Arc<Notify>);
+
+impl Waker {
+    /// Ends the wait that is going on, or the next one.
+    pub fn wake(&self) {
+        self.0.notify_one();
+    }
 }
 
 impl Watch {
@@ -40,15 +56,22 @@ impl Watch {
             runtime.spawn(connection);
             news
         };
-        Ok(Watch { runtime, news })
+        Ok(Watch { runtime, news, waker: Waker::default() })
     }
 
-    /// Waits until something changes, at most as long; says whether something did. Changes that come together are told
-    /// once.
+    /// What ends a wait.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Waits until something changes or the [`Waker`] is used, at most as long; says whether something did. Changes that
+    /// come together are told once.
     pub fn wait(&mut self, at_most: Duration) -> bool {
-        let news = &mut self.news;
+        let (news, waker) = (&mut self.news, &self.waker);
         self.runtime.block_on(async {
-            let heard = matches!(tokio::time::timeout(at_most, news.next()).await, Ok(Some(_)));
+            let woken = pin!(waker.0.notified());
+            let either = select(news.next(), woken);
+            let heard = tokio::time::timeout(at_most, either).await.is_ok();
             while heard && news.try_recv().is_ok() {}
             heard
         })

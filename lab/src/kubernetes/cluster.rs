@@ -76,7 +76,7 @@ impl Cluster {
                 let archives = steps.run("images", || archives(&lab, options))?;
                 steps.run("containerd with these images on each node", || {
                     each(&machines, |machine| {
-                        let kubelet = Kubelet::new(machine)?;
+                        let kubelet = Kubelet::new(machine, &options.services)?;
                         archives.iter().try_for_each(|archive| kubelet.import(machine, archive))?;
                         Ok(kubelet)
                     })
@@ -98,7 +98,7 @@ impl Cluster {
             Ok(())
         })?;
         let mut cluster = Cluster { nodes, plane, beyond, dns: options.dns.clone(), lab };
-        cluster.route_pods()?;
+        cluster.route_pods(&options.services)?;
         cluster.apply(BOWLINE_RBAC)?;
         cluster.dns.apply(&cluster.lab, cluster.plane.api())?;
         steps.run(&format!("{} on each node", described(&options.services)), || cluster.start_services())?;
@@ -205,10 +205,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Routes between the nodes, for the addresses of pods that the controller manager gave to each.
-    fn route_pods(&self) -> Result<()> {
+    /// Routes between the nodes, for the addresses of pods that the controller manager gave to each; nothing where these
+    /// come from the agents.
+    fn route_pods(&self, services: &Services) -> Result<()> {
         for node in &self.nodes {
             let cidrs = pod_cidrs(self.api(), node.machine.name())?;
+            if services.has_pod_network() {
+                self.beyond.route_pods(&node.machine, &cidrs)?;
+                continue;
+            }
             for cidr in &cidrs {
                 for other in self.nodes.iter().filter(|other| other.machine.name() != node.machine.name()) {
                     other.machine.ip(&format!("route add {cidr} via {}", node.machine.address_like(cidr)))?;
@@ -273,7 +278,7 @@ impl Steps {
 
 fn described(services: &Services) -> String {
     match services {
-        Services::Bowline { .. } => "bowline node".into(),
+        Services::Bowline { flags, .. } => format!("bowline node {}", flags.join(" ")),
         Services::KubeProxy { mode } => format!("kube-proxy ({mode})"),
         Services::None => "nobody for Services".into(),
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::beyond::Beyond;
 use super::images::image;
-use super::{ApiServer, Machine, Server, binary};
+use super::{ApiServer, Machine, Server, Services, binary};
 
 /// Where the cluster's DNS answers.
 pub const CLUSTER_DNS: &str = "10.96.0.10";
@@ -18,7 +18,9 @@ const PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 const KUBELET: &str = "/var/lib/kubelet";
 /// On the node: where containerd looks for the network of pods.
-const NETWORKS: &str = "/var/lib/cni/net.d";
+pub(crate) const NETWORKS: &str = "/var/lib/cni/net.d";
+/// On the node: where it looks for plugins, where Bowline gives pods their network. It is empty at first.
+pub(crate) const OWN_PLUGINS: &str = "/opt/cni/bin";
 
 /// containerd and kubelet on a machine.
 #[derive(Debug)]
@@ -28,18 +30,21 @@ pub struct Kubelet {
 }
 
 impl Kubelet {
-    /// Starts containerd on this machine. The kubelet waits for [`Kubelet::join`].
-    pub fn new(machine: &Machine) -> Result<Kubelet> {
-        let Some(plugins) = PLUGINS.iter().find(|dir| Path::new(dir).join("bridge").is_file()) else {
-            bail!("the CNI reference plugins are in none of {PLUGINS:?}: run 'scripts/setup kubernetes'");
+    /// Starts containerd on this machine, with the reference plugins or, where pods get their network from `services`,
+    /// with none. The kubelet waits for [`Kubelet::join`].
+    pub fn new(machine: &Machine, services: &Services) -> Result<Kubelet> {
+        let reference = PLUGINS.iter().find(|dir| Path::new(dir).join("bridge").is_file());
+        let plugins = match reference {
+            _ if services.has_pod_network() => Path::new(OWN_PLUGINS).to_owned(),
+            // /opt is the node's own, so plugins that stand there would be hidden.
+            Some(plugins) => Path::new(plugins).canonicalize()?,
+            None => bail!("the CNI reference plugins are in none of {PLUGINS:?}: run 'scripts/setup kubernetes'"),
         };
         let log = |name: &str| machine.path(&format!("/var/log/{name}.log"));
         let mut kubelet = Kubelet {
             containerd: Server::new(format!("containerd of {}", machine.name()), log("containerd")),
             server: Server::new(format!("kubelet of {}", machine.name()), log("kubelet")),
         };
-        // /opt is the node's own, so plugins that stand there would be hidden.
-        let plugins = Path::new(plugins).canonicalize()?;
         machine.write(
             "/var/lib/containerd/config.toml",
             &format!(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::json;
 
+use super::kubelet::{NETWORKS, OWN_PLUGINS};
 use super::{ApiServer, Machine, POD_CIDRS, SERVICE_CIDRS, Server, binary};
 
 /// Who serves the addresses of Services.
@@ -24,6 +25,16 @@ pub enum Services {
     },
     /// Nobody.
     None,
+}
+
+/// The flag by which `bowline node` gives pods their network, too.
+pub const POD_NETWORK: &str = "--pod-network";
+
+impl Services {
+    /// Whether it gives pods their network, too: then no reference plugin does.
+    pub fn has_pod_network(&self) -> bool {
+        matches!(self, Services::Bowline { flags, .. } if flags.iter().any(|flag| flag == POD_NETWORK))
+    }
 }
 
 /// The agent of one node.
@@ -81,6 +92,9 @@ impl ServiceAgent {
                 command.args(["node", "--state", "kubernetes", "--hostname-override", node]).arg("--kubeconfig");
                 command.arg(kubeconfig(api, node, "bowline")).args(["--apiserver", &api.url()]);
                 command.args(["--service-cluster-ip-range", SERVICE_CIDRS]).args(flags);
+                if self.services.has_pod_network() {
+                    command.args(["--cni-conf-dir", NETWORKS, "--cni-bin-dir", OWN_PLUGINS]);
+                }
                 command
             }
         };

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bowline_lab::Lab;
-use bowline_lab::kubernetes::{Cluster, ClusterOptions, Dns, Image, Services, cluster};
+use bowline_lab::kubernetes::{Cluster, ClusterOptions, Dns, Image, POD_NETWORK, Services, cluster};
 use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
@@ -63,8 +63,10 @@ struct Up {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum By {
-    /// `bowline node`
+    /// `bowline node`, which gives pods their network, too
     Bowline,
+    /// `bowline node`, and the reference plugins for pods' network
+    BowlineServices,
     /// kube-proxy with nftables
     KubeProxy,
     /// kube-proxy with iptables
@@ -117,7 +119,8 @@ fn up(name: &str, args: &Up) -> Result<()> {
     ensure!(bowline.is_file(), "{} is not there: cargo build --release, or name it by --bowline", bowline.display());
     let kube_proxy = |mode: &str| Services::KubeProxy { mode: mode.into() };
     let services = match args.services {
-        By::Bowline => Services::Bowline { program: bowline.clone(), flags: Vec::new() },
+        By::Bowline => Services::Bowline { program: bowline.clone(), flags: vec![POD_NETWORK.into()] },
+        By::BowlineServices => Services::Bowline { program: bowline.clone(), flags: Vec::new() },
         By::KubeProxy => kube_proxy("nftables"),
         By::KubeProxyIptables => kube_proxy("iptables"),
         By::None => Services::None,
