@@ -23,6 +23,7 @@ pub mod pod_network;
 pub mod process;
 pub mod reading;
 pub mod register;
+mod tell_pods;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,7 +143,7 @@ pub fn start(config: Config) -> anyhow::Result<Running> {
     // However this ends, also while threads still have it.
     let end = kernel::End(kernel.clone());
     let pods = match config.pod_network.clone() {
-        Some(pods) => Some(PodNetwork::start(pods, &config.dataplane.bpf_root, kernel.clone())?),
+        Some(pods) => Some(PodNetwork::start(pods, own, &config.dataplane.bpf_root, kernel.clone())?),
         None => None,
     };
     let pods_handle = pods.as_ref().map(PodNetwork::handle);

@@ -9,15 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use bowline_cluster::follow::{Follower, Told};
+use bowline_cni::attachment::Attachment;
 use bowline_cni::datapath::{Datapath, NodeLink, PodWire};
 use bowline_cni::install::Install;
 use bowline_cni::network::{self, Handle, Network};
 use bowline_cni::ready::Ready;
 use bowline_cni_protocol::PortMapping;
 use bowline_dataplane::packets::{self, LinkKind, PacketSizes, PacketVerdict, Packets};
+use bowline_sources::state_ref::StateRef;
 use ipnet::IpNet;
 
 use crate::kernel::Kernel;
+use crate::tell_pods::TellPods;
 
 /// How pods' network is made on this node.
 #[derive(Clone, Debug)]
@@ -33,6 +36,7 @@ pub struct PodNetworkConfig {
 /// Pods' network, as long as it lives.
 pub(crate) struct PodNetwork {
     network: Network,
+    _tell: Option<TellPods>,
     shared: Arc<Shared>,
 }
 
@@ -53,6 +57,7 @@ impl PodNetwork {
     /// Takes over what there is; pods that run go on. The maps are below `bpf_root`, which is there.
     pub(crate) fn start(
         config: PodNetworkConfig,
+        state: &StateRef,
         bpf_root: &std::path::Path,
         kernel: Arc<Kernel>,
     ) -> anyhow::Result<PodNetwork> {
@@ -69,14 +74,22 @@ impl PodNetwork {
         let programs = Arc::new(Programs(Mutex::new(Inner { packets, links: BTreeSet::new() })));
         let ready = Arc::new(Ready::default());
         let folder = config.folder.clone();
-        let network = Network::start(config, programs.clone(), ready.clone(), Box::new(|_, _| {}))
+        let (tell, pods) = TellPods::start(state, &config.node)?.unzip();
+        let listener = Box::new(move |attachment: &Attachment, is_there: bool| {
+            pods.iter().for_each(|pods| pods.note(attachment, is_there));
+        });
+        let network = Network::start(config, programs.clone(), ready.clone(), listener)
             .with_context(|| format!("pods' network, with what is attached in {}", folder.display()))?;
         if let Err(error) = programs.lock().packets.retire_others() {
             tracing::warn!(%error, "maps for packets of another version are left");
         }
         let handle = network.handle();
         let installed = AtomicBool::new(false);
-        Ok(PodNetwork { network, shared: Arc::new(Shared { handle, ready, install, installed, programs, kernel }) })
+        Ok(PodNetwork {
+            network,
+            _tell: tell,
+            shared: Arc::new(Shared { handle, ready, install, installed, programs, kernel }),
+        })
     }
 
     /// What follows the cluster, and is asked.

@@ -38,11 +38,13 @@ pub enum Kind {
     ServiceImport,
     /// networking.k8s.io/v1 ServiceCIDR.
     ServiceCidr,
+    /// bowline.dev/v1 PodAddresses.
+    PodAddresses,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Service,
         Kind::EndpointSlice,
         Kind::Endpoints,
@@ -52,6 +54,7 @@ impl Kind {
         Kind::NetworkPolicy,
         Kind::ServiceImport,
         Kind::ServiceCidr,
+        Kind::PodAddresses,
     ];
 
     /// Whether its objects belong to no namespace.
@@ -71,6 +74,7 @@ impl Kind {
             Kind::NetworkPolicy => "networkpolicies",
             Kind::ServiceImport => "serviceimports",
             Kind::ServiceCidr => "servicecidrs",
+            Kind::PodAddresses => "podaddresses",
         }
     }
 
@@ -86,6 +90,7 @@ impl Kind {
             Kind::NetworkPolicy => "NetworkPolicy",
             Kind::ServiceImport => "ServiceImport",
             Kind::ServiceCidr => "ServiceCIDR",
+            Kind::PodAddresses => "PodAddresses",
         }
     }
 }
@@ -153,6 +158,8 @@ pub enum Object {
     ServiceImport(Arc<ServiceImport>),
     /// A ServiceCIDR.
     ServiceCidr(Arc<ServiceCidr>),
+    /// A PodAddresses.
+    PodAddresses(Arc<PodAddresses>),
 }
 
 impl Object {
@@ -168,6 +175,7 @@ impl Object {
             Object::NetworkPolicy(o) => (Kind::NetworkPolicy, &o.name),
             Object::ServiceImport(o) => (Kind::ServiceImport, &o.name),
             Object::ServiceCidr(o) => (Kind::ServiceCidr, &o.name),
+            Object::PodAddresses(o) => (Kind::PodAddresses, &o.name),
         };
         ObjectKey { kind, name: name.clone() }
     }
@@ -537,6 +545,38 @@ pub struct Pod {
     pub finished: bool,
     /// Named ports of its containers (and of its restartable init containers).
     pub ports: Box<[ContainerPort]>,
+}
+
+/// What a node says of a Pod whose network it has made, where no kubelet does: a kind of Bowline's own. The Pod of the same
+/// name has these addresses, runs on that node, and is ready; a Pod that nobody has written is one without labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodAddresses {
+    /// The Pod's namespace and name.
+    pub name: ObjectName,
+    /// `spec.nodeName`.
+    pub node: Option<Str>,
+    /// `status.podIPs`, at most one a family.
+    pub ips: Vec<IpAddr>,
+}
+
+impl PodAddresses {
+    /// The Pod with these addresses; `written` is what a manifest says of it.
+    pub fn give_to(&self, written: Option<&Pod>) -> Pod {
+        let new = || Pod {
+            name: self.name.clone(),
+            labels: Labels::default(),
+            ips: Vec::new(),
+            node: None,
+            hostname: None,
+            subdomain: None,
+            ready: true,
+            terminating: false,
+            finished: false,
+            ports: Box::default(),
+        };
+        let pod = written.cloned().unwrap_or_else(new);
+        Pod { ips: self.ips.clone(), node: self.node.clone(), ready: true, finished: false, ..pod }
+    }
 }
 
 /// A Node.

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use crate::follow::Changed;
 use crate::object::{
-    EndpointSlice, Family, Kind, Mirror, Node, Object, ObjectKey, ObjectName, Pod, Service, ServiceType, Str,
+    EndpointSlice, Family, Kind, Mirror, Node, Object, ObjectKey, ObjectName, Pod, PodAddresses, Service, ServiceType,
+    Str,
 };
 use crate::snapshot::{SliceKey, Snapshot};
 use crate::source::{Change, Origin, Problem, Update};
@@ -68,6 +69,8 @@ pub struct State {
     /// Pods by label, and Services by one pair of their selector; empty unless `complete`.
     pods: Labelled,
     selectors: Labelled,
+    /// What nodes say of Pods, and what manifests say of the same.
+    told_pods: HashMap<ObjectName, (Arc<PodAddresses>, Option<Arc<Pod>>)>,
     /// Empty unless `complete`.
     implied: Implied,
     /// What State itself refuses, by Service.
@@ -190,11 +193,13 @@ impl State {
         }));
         let snapshot = &self.snapshot;
         let written = |name: &&ObjectName| !self.options.complete || self.implied.is_written(&name.name);
+        let is_written = |name: &&ObjectName| self.told_pods.get(*name).is_none_or(|(_, written)| written.is_some());
         let names = (self.services.keys().map(|name| (Kind::Service, name)))
             .chain(self.slices.keys().map(|name| (Kind::EndpointSlice, name)))
             .chain(self.imported.keys().map(|name| (Kind::EndpointSlice, name)))
             .chain(snapshot.endpoints.keys().map(|name| (Kind::Endpoints, name)))
-            .chain(snapshot.pods.keys().map(|name| (Kind::Pod, name)))
+            .chain(snapshot.pods.keys().filter(is_written).map(|name| (Kind::Pod, name)))
+            .chain(self.told_pods.keys().map(|name| (Kind::PodAddresses, name)))
             .chain(snapshot.nodes.keys().map(|name| (Kind::Node, name)))
             .chain(snapshot.namespaces.keys().filter(written).map(|name| (Kind::Namespace, name)))
             .chain(snapshot.network_policies.keys().map(|name| (Kind::NetworkPolicy, name)))
@@ -232,7 +237,8 @@ impl State {
                 self.mirrors.insert(mirror.name.clone(), origin);
                 self.keep(|s| &mut s.endpoints, mirror.name.clone(), mirror, None);
             }
-            Object::Pod(pod) => self.put_pod(pod, marks, applied),
+            Object::Pod(pod) => self.write_pod(&pod.name.clone(), Some(pod), marks, applied),
+            Object::PodAddresses(told) => self.tell_pod(&told.name.clone(), Some(told), marks, applied),
             Object::Node(node) => self.put_node(node, applied),
             Object::Namespace(o) if self.options.complete => {
                 let namespaces = &mut applied.changed.namespaces;
@@ -272,15 +278,8 @@ impl State {
                 self.mirrors.remove(name);
                 self.drop_kept(|s| &mut s.endpoints, name, None);
             }
-            Kind::Pod => {
-                if let Some(old) = self.snapshot.pods.remove(name) {
-                    self.snapshot.revision += 1;
-                    self.mark_selecting(&old, marks);
-                    self.pods.remove(&name.namespace, &old.labels, &name.name);
-                    self.left(&name.namespace, applied);
-                    applied.changed.pods.insert(name.clone());
-                }
-            }
+            Kind::Pod => self.write_pod(name, None, marks, applied),
+            Kind::PodAddresses => self.tell_pod(name, None, marks, applied),
             Kind::Node => {
                 if self.snapshot.nodes.remove(name).is_some() {
                     self.snapshot.revision += 1;
@@ -426,6 +425,54 @@ impl State {
         let service = ObjectName { namespace: name.namespace.clone(), name: service };
         marks.services.insert(service.clone());
         applied.changed.services.insert(service);
+    }
+
+    /// What a manifest says of a Pod; None: it is gone.
+    fn write_pod(&mut self, name: &ObjectName, pod: Option<Arc<Pod>>, marks: &mut Marks, applied: &mut Applied) {
+        if let Some((told, written)) = self.told_pods.get_mut(name) {
+            let with_addresses = told.give_to(pod.as_deref());
+            *written = pod;
+            return self.put_pod(Arc::new(with_addresses), marks, applied);
+        }
+        match pod {
+            Some(pod) => self.put_pod(pod, marks, applied),
+            None => self.drop_pod(name, marks, applied),
+        }
+    }
+
+    /// What a node says of a Pod; None: it is gone from there.
+    fn tell_pod(
+        &mut self,
+        name: &ObjectName,
+        told: Option<Arc<PodAddresses>>,
+        marks: &mut Marks,
+        applied: &mut Applied,
+    ) {
+        let before = self.told_pods.remove(name);
+        let written = match &before {
+            Some((_, written)) => written.clone(),
+            None => self.snapshot.pods.get(name).cloned(),
+        };
+        match (told, written) {
+            (Some(told), written) => {
+                let with_addresses = told.give_to(written.as_deref());
+                self.told_pods.insert(name.clone(), (told, written));
+                self.put_pod(Arc::new(with_addresses), marks, applied);
+            }
+            (None, _) if before.is_none() => {}
+            (None, Some(written)) => self.put_pod(written, marks, applied),
+            (None, None) => self.drop_pod(name, marks, applied),
+        }
+    }
+
+    fn drop_pod(&mut self, name: &ObjectName, marks: &mut Marks, applied: &mut Applied) {
+        if let Some(old) = self.snapshot.pods.remove(name) {
+            self.snapshot.revision += 1;
+            self.mark_selecting(&old, marks);
+            self.pods.remove(&name.namespace, &old.labels, &name.name);
+            self.left(&name.namespace, applied);
+            applied.changed.pods.insert(name.clone());
+        }
     }
 
     fn put_pod(&mut self, pod: Arc<Pod>, marks: &mut Marks, applied: &mut Applied) {

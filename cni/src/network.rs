@@ -15,7 +15,7 @@ use crate::datapath::Datapath;
 use crate::peers::{self, Done, Nodes, Tunnels};
 use crate::pods::{Listener, Place, Pods};
 use crate::ready::Ready;
-use crate::server::{self, Server};
+use crate::server::Server;
 
 /// How long a change waits for the kernel.
 const LONG: Duration = Duration::from_secs(10);
@@ -107,10 +107,9 @@ impl Network {
         let mut threads = Vec::new();
         let reaped = pods.clone();
         threads.push(thread::Builder::new().name("cni-reap".into()).spawn(move || reaped.reap())?);
-        server::replay(&shared.config.tombstones, &pods);
         let tended = shared.clone();
         threads.push(thread::Builder::new().name("cni-ways".into()).spawn(move || tended.tend(&net, &mut watch))?);
-        let server = Some(Server::start(&shared.config.socket, pods)?);
+        let server = Some(Server::start(&shared.config.socket, &shared.config.tombstones, pods)?);
         Ok(Network { shared, server, threads })
     }
 

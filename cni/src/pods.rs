@@ -151,6 +151,7 @@ impl Pods {
         for (key, (attachment, stage)) in &state.attached {
             if let (Some(index), Stage::Held) = (state.indices.get(key), stage) {
                 tell_datapath(datapath.as_ref(), attachment, *index);
+                listener(attachment, true);
             }
         }
         tracing::info!(attachments = state.attached.len(), going = state.reap.len(), "pods' network: taken over");

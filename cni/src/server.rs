@@ -42,17 +42,18 @@ pub struct Server {
 
 struct Inner {
     pods: Arc<Pods>,
+    tombstones: PathBuf,
     stop: AtomicBool,
     calls: AtomicUsize,
     done: Mutex<()>,
 }
 
 impl Server {
-    /// Listens at a path; who is not root is refused. What was there before is replaced.
+    /// Listens at a path, which only root may open. What was there before is replaced.
     ///
     /// # Errors
     /// The folder or the socket can't be made.
-    pub fn start(socket: &Path, pods: Arc<Pods>) -> io::Result<Server> {
+    pub fn start(socket: &Path, tombstones: &Path, pods: Arc<Pods>) -> io::Result<Server> {
         if let Some(folder) = socket.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -122,11 +123,6 @@ fn accept(listener: &UnixListener, inner: &Arc<Inner>) {
 }
 
 fn answer(inner: &Inner, stream: &UnixStream) {
-    let is_root = rustix::net::sockopt::socket_peercred(stream).is_ok_and(|who| who.uid.is_root());
-    if !is_root {
-        tracing::warn!("a caller of the CNI socket that is not root was refused");
-        return;
-    }
     let (request, netns) = match receive_request(stream, Instant::now() + SAY) {
         Ok(received) => received,
         // Somebody looked whether anybody listens.
@@ -180,6 +176,8 @@ fn carry_out(inner: &Inner, request: &Request, netns: Option<OwnedFd>) -> Result
     match request.command {
         Command::Add => {
             let netns = need(netns)?;
+            // A call that was given up has left one while this agent runs, and ids are used again.
+            replay(&inner.tombstones, pods);
             let deadline = now + request.config.add_timeout().unwrap_or(ADD).min(ADD);
             let ask = ask(request, key)?;
             let (attachment, _) = pods.add(ask, &netns, deadline)?;
@@ -198,6 +196,7 @@ fn carry_out(inner: &Inner, request: &Request, netns: Option<OwnedFd>) -> Result
                 .map(|one| Key { container: one.container_id.clone(), ifname: one.ifname.clone() })
                 .collect();
             // One at a time: two would look at one list.
+            replay(&inner.tombstones, pods);
             let _alone = inner.done.lock().unwrap_or_else(PoisonError::into_inner);
             let (freed, kept) = pods.gc(&request.config.name, &valid, now + OTHER)?;
             if freed + kept.len() > 0 {
@@ -216,13 +215,14 @@ fn ask(request: &Request, key: Key) -> Result<Ask, CniError> {
     let runtime = &config.runtime_config;
     let (_, own_mac) = key.macs();
     let arg = |name: &str| request.args.get(name).filter(|value| !value.is_empty()).cloned();
-    let pod = arg("K8S_POD_NAME").or_else(|| arg("BOWLINE_POD_NAME")).map(|name| PodName {
-        namespace: arg("K8S_POD_NAMESPACE")
-            .or_else(|| arg("BOWLINE_POD_NAMESPACE"))
-            .unwrap_or_else(|| "default".into()),
-        name,
-        uid: arg("K8S_POD_UID").unwrap_or_default(),
-    });
+    let pod = match arg("K8S_POD_NAME") {
+        Some(name) => Some(PodName {
+            namespace: arg("K8S_POD_NAMESPACE").unwrap_or_else(|| "default".into()),
+            name,
+            uid: arg("K8S_POD_UID").unwrap_or_default(),
+        }),
+        None => by_container(&request.container_id),
+    };
     let delegated = request.ipam.as_ref();
     let attachment = Attachment {
         key,
@@ -248,6 +248,17 @@ fn ask(request: &Request, key: Key) -> Result<Ask, CniError> {
     }
     let ranges = runtime.ip_ranges.iter().flatten().map(range).collect();
     Ok(Ask { attachment, wanted: Wanted { addresses: wanted_ips, ranges }, mtu: config.mtu })
+}
+
+/// The pod that a container is by its own name, where the runtime says no other: `ctr` gives "NAMESPACE-NAME" of
+/// containerd's namespaces, of which the usual one is "default". None of an id that is a number.
+fn by_container(id: &str) -> Option<PodName> {
+    let name = id.strip_prefix("default-").unwrap_or(id);
+    let is_number = name.len() >= 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_of_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_name = !name.is_empty() && name.len() <= 63 && name.bytes().all(is_of_name);
+    let is_name = is_name && !name.starts_with('-') && !name.ends_with('-');
+    (is_name && !is_number).then(|| PodName { namespace: "default".into(), name: name.to_owned(), uid: String::new() })
 }
 
 fn range(range: &IpRange) -> Range {
@@ -291,8 +302,8 @@ fn result(request: &Request, attachment: &Attachment) -> Result<CniResult, CniEr
     Ok(result)
 }
 
-/// What was deleted while no agent was there: to be called before anything is added.
-pub fn replay(tombstones: &Path, pods: &Pods) {
+/// What was deleted while no agent was there, or none answered in time.
+fn replay(tombstones: &Path, pods: &Pods) {
     let listed = match tombstone::list(tombstones) {
         Ok(listed) => listed,
         Err(error) => {

@@ -22,9 +22,19 @@ pub fn lab_net() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("BOWLINE_LAB_NET") {
         return Ok(path.into());
     }
+    near("bowline-lab-net", "bowline-lab")
+}
+
+/// Where the CNI plugin is: beside this program, where cargo puts it with every build of the workspace's tests.
+pub fn cni_plugin() -> Result<PathBuf> {
+    near("bowline-cni", "bowline-cni-plugin")
+}
+
+/// A program of a package of this workspace.
+fn near(name: &str, package: &str) -> Result<PathBuf> {
     let me = std::env::current_exe().context("cannot find this program's folder")?;
-    let found = me.ancestors().skip(1).take(2).map(|dir| dir.join("bowline-lab-net")).find(|path| path.is_file());
-    found.with_context(|| format!("no bowline-lab-net near {}: cargo build -p bowline-lab", me.display()))
+    let found = me.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("no {name} near {}: cargo build -p {package}", me.display()))
 }
 
 impl Host {

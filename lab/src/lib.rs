@@ -26,7 +26,7 @@ mod remove;
 
 use std::time::{Duration, Instant};
 
-pub use drive::{Count, Failure, Mode, Report, Storm, StormArgs, lab_net};
+pub use drive::{Count, Failure, Mode, Report, Storm, StormArgs, cni_plugin, lab_net};
 pub use host::{Host, Node, Pod, Process};
 pub use lab::Lab;
 

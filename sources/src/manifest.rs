@@ -35,6 +35,7 @@ pub fn write(object: &Object, out: impl io::Write) -> io::Result<()> {
         Object::NetworkPolicy(policy) => json(out, network_policy(policy)),
         Object::ServiceImport(import) => json(out, others::service_import(import)),
         Object::ServiceCidr(cidr) => json(out, others::service_cidr(cidr)),
+        Object::PodAddresses(told) => json(out, others::pod_addresses(told)),
     }
 }
 
@@ -138,6 +139,7 @@ const fn api_version(kind: Kind) -> &'static str {
         Kind::EndpointSlice => "discovery.k8s.io/v1",
         Kind::NetworkPolicy | Kind::ServiceCidr => "networking.k8s.io/v1",
         Kind::ServiceImport => "multicluster.x-k8s.io/v1alpha1",
+        Kind::PodAddresses => "bowline.dev/v1",
     }
 }
 

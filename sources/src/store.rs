@@ -36,6 +36,7 @@ pub mod kinds;
 pub mod list;
 mod merge;
 pub mod node;
+pub mod pods;
 mod service;
 mod settings;
 mod time;

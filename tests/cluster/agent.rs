@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bowline_lab::amount;
-use bowline_lab::kubernetes::Services;
+use bowline_lab::kubernetes::{POD_NETWORK, Services};
 
 use crate::ground::{Ground, bowline, finish, storms, wait_for_more};
 
@@ -19,7 +19,7 @@ fn killed_under_load() {
 #[test]
 fn upgraded_under_load() {
     let mut ground = Ground::new();
-    let (here, next) = (bowline(), Services::Bowline { program: next_agent(), flags: Vec::new() });
+    let (here, next) = (bowline(), Services::Bowline { program: next_agent(), flags: vec![POD_NETWORK.into()] });
     take_turns(&mut ground, "upgrade", amount(6, 3), |turn| if turn % 2 == 0 { next.clone() } else { here.clone() });
 }
 
@@ -37,11 +37,12 @@ fn take_turns(ground: &mut Ground, name: &str, turns: usize, next: impl Fn(usize
             node.services.set(next(turn));
         }
         wait_for_more(&storms, 50);
-        // New pods, which nobody hears of yet. None goes: it would be asked in vain while no agent is there to tell.
+        // New pods, which wait for their network until an agent is there. None goes: it would be asked in vain while no
+        // agent is there to tell.
         let replicas = format!("--replicas={}", 4 + turn);
         ground.kubectl(&["-n", name, "scale", "deployment/web", &replicas]);
-        ground.kubectl(&["-n", name, "rollout", "status", "--timeout=180s", "deployment/web"]);
         ground.cluster_mut().start_services().unwrap();
+        ground.kubectl(&["-n", name, "rollout", "status", "--timeout=180s", "deployment/web"]);
         wait_for_more(&storms, 100);
     }
     // Now all that come and go are told.

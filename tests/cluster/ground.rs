@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Dns, Image, Services, image};
+use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Dns, Image, POD_NETWORK, Services, image};
 use bowline_lab::{Host, Lab, Report, Storm, StormArgs, lab_net, wait_for};
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ fn start() -> anyhow::Result<Cluster> {
 
 /// The `bowline` of this build.
 pub(crate) fn bowline() -> Services {
-    Services::Bowline { program: env!("CARGO_BIN_EXE_bowline").into(), flags: Vec::new() }
+    Services::Bowline { program: env!("CARGO_BIN_EXE_bowline").into(), flags: vec![POD_NETWORK.into()] }
 }
 
 /// kube-proxy as most run it today.

@@ -280,3 +280,47 @@ fn slices_of_other_clusters_are_found_by_their_service_import() {
         assert_eq!(before.imported.len(), 1);
     }
 }
+
+#[test]
+fn a_pod_has_the_addresses_that_its_node_tells_as_long_as_it_tells() {
+    let told = |ip: &str| {
+        let ips = vec![ip.parse().unwrap()];
+        Change::Put(
+            Object::PodAddresses(Arc::new(PodAddresses { name: name("web-1"), node: Some(Str::from("two")), ips })),
+            Origin::from("status/two.yaml"),
+        )
+    };
+    let written = || put(pod("web-1", "web", &[]));
+    let backends = |state: &State| {
+        let snapshot = state.snapshot();
+        let slices: Vec<_> = snapshot.slices_of(&name("web")).cloned().collect();
+        slices.iter().flat_map(|slice| slice.endpoints.iter().map(|one| one.address)).collect::<Vec<IpAddr>>()
+    };
+    // In whatever order they come.
+    for order in [[written(), told("10.0.0.7")], [told("10.0.0.7"), written()]] {
+        let mut state = state(&["10.96.0.0/12"]);
+        state.apply(Update::All(vec![put(service("web"))]));
+        state.apply(some(order));
+        let web = state.snapshot.pods[&name("web-1")].clone();
+        assert_eq!((web.ips.clone(), web.node.as_deref()), (vec!["10.0.0.7".parse().unwrap()], Some("two")));
+        assert!(web.ready && web.labels.iter().any(|(_, value)| &**value == "web"));
+        assert_eq!(backends(&state), ["10.0.0.7".parse::<IpAddr>().unwrap()]);
+        let changed = state.apply(some([told("10.0.0.8")])).changed;
+        assert_eq!(changed.pods, names(&["web-1"]));
+        assert_eq!(backends(&state), ["10.0.0.8".parse::<IpAddr>().unwrap()]);
+        // A whole read of the same.
+        let same = state.apply(Update::All(vec![put(service("web")), written(), told("10.0.0.8")])).changed;
+        assert_eq!(same, Changed::default());
+        // The node tells it no more, then the manifest goes.
+        state.apply(some([delete(Kind::PodAddresses, "web-1")]));
+        assert_eq!(state.snapshot.pods[&name("web-1")].ips, [] as [IpAddr; 0]);
+        assert_eq!(backends(&state), [] as [IpAddr; 0]);
+        state.apply(some([delete(Kind::Pod, "web-1")]));
+        assert!(state.snapshot.pods.is_empty());
+        // Nobody has written it: then it has no labels, and goes with its addresses.
+        state.apply(some([told("10.0.0.9")]));
+        assert_eq!(state.snapshot.pods[&name("web-1")].labels.len(), 0);
+        state.apply(Update::All(vec![put(service("web"))]));
+        assert!(state.snapshot.pods.is_empty());
+    }
+}

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::kubelet::{NETWORKS, OWN_PLUGINS};
 use super::{ApiServer, Machine, POD_CIDRS, SERVICE_CIDRS, Server, binary};
+use crate::cni_plugin;
 
 /// Who serves the addresses of Services.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +95,7 @@ impl ServiceAgent {
                 command.args(["--service-cluster-ip-range", SERVICE_CIDRS]).args(flags);
                 if self.services.has_pod_network() {
                     command.args(["--cni-conf-dir", NETWORKS, "--cni-bin-dir", OWN_PLUGINS]);
+                    command.arg("--cni-plugin").arg(cni_plugin()?.canonicalize()?);
                 }
                 command
             }

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use bowline_cluster::object::{
     Conditions, ContainerPort, Endpoint, EndpointPort, EndpointSlice, Endpoints, External, Family, FamilyPolicy,
-    Labels, LoadBalancer, Namespace, NetworkPolicy, Node, Object, ObjectName, Pod, Protocol, Scheduler, Service,
-    ServiceCidr, ServiceImport, ServicePort, ServiceType, Str, TargetPort,
+    Labels, LoadBalancer, Namespace, NetworkPolicy, Node, Object, ObjectName, Pod, PodAddresses, Protocol, Scheduler,
+    Service, ServiceCidr, ServiceImport, ServicePort, ServiceType, Str, TargetPort,
 };
 
 /// An object of any kind.
@@ -28,6 +28,10 @@ pub(crate) fn object() -> impl Strategy<Value = Object> {
         }),
         1 => (label(), subdomain()).prop_map(|names| {
             Object::NetworkPolicy(Arc::new(NetworkPolicy { name: namespaced(names) }))
+        }),
+        1 => (pod(), label()).prop_map(|(pod, node)| {
+            let told = PodAddresses { name: pod.name, node: Some(Str::from(node)), ips: pod.ips };
+            Object::PodAddresses(Arc::new(told))
         }),
         1 => service_import().prop_map(|import| Object::ServiceImport(Arc::new(import))),
         1 => (subdomain(), one_each(cidr)).prop_map(|(name, cidrs)| {

@@ -7,7 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::slice::ports;
 use super::{Manifest, Metadata, Nothing, Pairs, rfc3339, texts};
-use bowline_cluster::object::{ContainerPort, EndpointPort, Kind, Node, Pod, Protocol, ServiceCidr, ServiceImport};
+use bowline_cluster::object::{
+    ContainerPort, EndpointPort, Kind, Node, Pod, PodAddresses, Protocol, ServiceCidr, ServiceImport,
+};
 
 /// An address in a map of its own, as `podIPs` has it.
 #[derive(Serialize)]
@@ -58,6 +60,25 @@ struct Condition {
     #[serde(rename = "type")]
     kind: &'static str,
     status: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AddressesSpec<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_name: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct AddressesStatus<'a> {
+    #[serde(rename = "podIPs", serialize_with = "ips")]
+    pod_ips: &'a [IpAddr],
+}
+
+pub(super) fn pod_addresses(told: &PodAddresses) -> Manifest<'_, Nothing, AddressesSpec<'_>, AddressesStatus<'_>> {
+    let spec = AddressesSpec { node_name: told.node.as_deref() };
+    let status = AddressesStatus { pod_ips: &told.ips };
+    Manifest::new(Kind::PodAddresses, Metadata::new(&told.name, None), Some(spec), Some(status))
 }
 
 pub(super) fn pod(pod: &Pod) -> Manifest<'_, Pairs<'_>, PodSpec<'_>, PodStatus<'_>> {

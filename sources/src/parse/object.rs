@@ -140,6 +140,7 @@ fn classify(
         ("discovery.k8s.io", "EndpointSlice") => (Kind::EndpointSlice, "discovery.k8s.io/v1"),
         ("networking.k8s.io", "NetworkPolicy") => (Kind::NetworkPolicy, "networking.k8s.io/v1"),
         ("networking.k8s.io", "ServiceCIDR") => (Kind::ServiceCidr, "networking.k8s.io/v1"),
+        ("bowline.dev", "PodAddresses") => (Kind::PodAddresses, "bowline.dev/v1"),
         ("multicluster.x-k8s.io", "ServiceImport") => (Kind::ServiceImport, "multicluster.x-k8s.io/v1alpha1"),
         _ => {
             crate::left_out::say(&format!("{version} {kind}"));
@@ -161,6 +162,7 @@ fn classify(
         Kind::Namespace => Object::Namespace(Arc::new(others::namespace(&metadata, strings)?)),
         Kind::NetworkPolicy => Object::NetworkPolicy(Arc::new(NetworkPolicy { name: metadata.name })),
         Kind::ServiceImport => Object::ServiceImport(Arc::new(others::service_import(root, &metadata, strings)?)),
+        Kind::PodAddresses => Object::PodAddresses(Arc::new(others::pod_addresses(root, &metadata, strings)?)),
         Kind::ServiceCidr => Object::ServiceCidr(Arc::new(others::service_cidr(root, &metadata)?)),
     });
     Ok(())

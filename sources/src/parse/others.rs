@@ -7,7 +7,7 @@ use super::fields::{Field, Read};
 use super::object::Metadata;
 use bowline_cluster::address;
 use bowline_cluster::intern::Strings;
-use bowline_cluster::object::{ContainerPort, Family, Namespace, Node, Pod, ServiceCidr, ServiceImport};
+use bowline_cluster::object::{ContainerPort, Family, Namespace, Node, Pod, PodAddresses, ServiceCidr, ServiceImport};
 
 pub(super) fn pod(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, strings: &Strings) -> Read<Pod> {
     let mut pod = Pod {
@@ -37,6 +37,21 @@ pub(super) fn pod(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, str
         pod.ready = ready(&status)?.unwrap_or(!pod.ips.is_empty());
     }
     Ok(pod)
+}
+
+pub(super) fn pod_addresses(
+    root: &Field<'_, '_, '_>,
+    metadata: &Metadata<'_, '_, '_>,
+    strings: &Strings,
+) -> Read<PodAddresses> {
+    let mut told = PodAddresses { name: metadata.name.clone(), node: None, ips: Vec::new() };
+    if let Some(spec) = root.map_at("spec")? {
+        told.node = spec.shared_at("nodeName", strings)?;
+    }
+    if let Some(status) = root.map_at("status")? {
+        told.ips = pod_ips(&status)?;
+    }
+    Ok(told)
 }
 
 /// Adds the named ports. Init containers count only while they go on running beside the others.

@@ -50,6 +50,7 @@ const KNOWN: &[Row] = &[
     ("", "ReplicationController", "replicationcontrollers", &["rc"], true),
     ("", "ResourceQuota", "resourcequotas", &["quota"], true),
     ("", "ServiceAccount", "serviceaccounts", &["sa"], true),
+    ("bowline.dev", "PodAddresses", "podaddresses", &[], true),
     ("apps", "ControllerRevision", "controllerrevisions", &[], true),
     ("apps", "DaemonSet", "daemonsets", &["ds"], true),
     ("apps", "Deployment", "deployments", &["deploy"], true),

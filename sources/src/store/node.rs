@@ -205,7 +205,7 @@ impl Registration {
     }
 }
 
-async fn stopped(stop: &Stop) {
+pub(super) async fn stopped(stop: &Stop) {
     while !stop.is_stopped() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -214,10 +214,7 @@ async fn stopped(stop: &Stop) {
 impl Store {
     /// Writes that the node is alive, under a lease of its own.
     async fn alive(&self, registration: &Registration) -> Result<i64, StoreError> {
-        // etcd rounds to seconds, and may have more than one as its least.
-        let ttl = i64::try_from(registration.ttl.as_secs().max(2)).unwrap_or(i64::MAX);
-        let (granted, _) = self.call(|client| async move { client.lease_client().grant(ttl, None).await }).await?;
-        let lease = granted.id();
+        let lease = self.lease(registration.ttl).await?;
         let alive = Alive { version: registration.version.clone(), since: time::now() };
         let (key, value) = (self.keys().alive(&registration.name), json!(alive).to_string());
         self.call(|client| {
@@ -229,8 +226,16 @@ impl Store {
         Ok(lease)
     }
 
+    /// A new lease.
+    pub(super) async fn lease(&self, ttl: Duration) -> Result<i64, StoreError> {
+        // etcd rounds to seconds, and may have more than one as its least.
+        let ttl = i64::try_from(ttl.as_secs().max(2)).unwrap_or(i64::MAX);
+        let (granted, _) = self.call(|client| async move { client.lease_client().grant(ttl, None).await }).await?;
+        Ok(granted.id())
+    }
+
     /// Renews a lease; whether it is still there.
-    async fn renew(&self, lease: i64) -> Result<bool, StoreError> {
+    pub(super) async fn renew(&self, lease: i64) -> Result<bool, StoreError> {
         let (there, _) = self
             .call(|client| async move {
                 match client.lease_client().keep_alive(lease).await {

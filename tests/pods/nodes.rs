@@ -1,0 +1,119 @@
+//! Pods of several nodes: what they reach, and how the others hear of them.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use bowline_lab::kubernetes::{Etcd, EtcdOptions, Place};
+use bowline_lab::{Lab, wait_for};
+
+use crate::common::{bowline_in, run};
+use crate::ground::{PATIENCE, Site};
+
+fn node(site: &Site, number: u8) -> String {
+    format!(
+        "apiVersion: v1\nkind: Node\nmetadata: {{name: {}}}\nspec: {{podCIDRs: [10.244.{number}.0/24, 'fd44:0:0:{number}::/64']}}\n\
+         status: {{addresses: [{{type: InternalIP, address: {}}}, {{type: InternalIP, address: '{}'}}]}}\n---\n",
+        site.node.name(),
+        site.node.v4(),
+        site.node.v6()
+    )
+}
+
+const WEB: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n\
+    spec: {clusterIP: 10.96.0.80, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}\n---\n\
+    apiVersion: v1\nkind: Pod\nmetadata: {name: web-1, labels: {app: web}}\n\
+    spec: {containers: [{name: web, image: web}]}\n";
+const VIP: &str = "10.96.0.80:80";
+
+/// Whatever the way between the nodes, and the state.
+fn pods_reach_each_other(one: &Site, two: &Site, link: &str) {
+    let (web, client) = (two.container("web-1"), one.container("client"));
+    let _serves = web.serve("web-1", 8080);
+    assert_eq!((web.addresses.len(), client.addresses.len()), (2, 2));
+    for address in &web.addresses {
+        client.wait_for(SocketAddr::new(*address, 8080), "web-1");
+        assert_eq!(client.ask_udp(SocketAddr::new(*address, 8080)), "web-1");
+    }
+    // Its node, another node, and from nodes.
+    let _node = two.node.serve("node", &[two.node.address(7000), two.node.address6(7000)], &[]).unwrap();
+    client.wait_for(two.node.address(7000), "node");
+    client.wait_for(two.node.address6(7000), "node");
+    let asked = web.ask(two.node.address(7000));
+    assert_eq!(asked, "node");
+    // By the selector of a Service, everywhere: its labels are written, its addresses are told.
+    client.wait_for(VIP.parse().unwrap(), "web-1");
+    web.wait_for(VIP.parse().unwrap(), "web-1");
+    let mut get = one.node.in_netns(env!("CARGO_BIN_EXE_bowline"));
+    let routes = run(get.args(["get", "routes"])).ok();
+    assert!(routes.lines().filter(|line| line.contains(link)).count() >= 2, "{routes}");
+    web.del();
+    // The refusal of a Service without an endpoint.
+    client.wait_for(VIP.parse().unwrap(), "ECONNREFUSED");
+    client.del();
+    for site in [one, two] {
+        wait_for("no wires", PATIENCE, || site.wires() == 0 && site.held().is_empty()).unwrap();
+    }
+}
+
+fn clean(site: &mut Site) {
+    site.agent.stop();
+    let state = site.folder.join("state");
+    let mut cleanup = site.node.in_netns(env!("CARGO_BIN_EXE_bowline"));
+    cleanup.arg("cleanup").arg("--cni-state-dir").arg(&state);
+    cleanup.arg("--cgroup-root").arg(site.node.cgroup()).arg("--bpf-root").arg(site.node.bpf_root());
+    let said = run(&mut cleanup).ok();
+    assert!(said.contains("05-bowline.conflist") && said.contains("bin/bowline-cni"), "{said}");
+    assert!(!state.exists());
+    assert_eq!(fs::read_dir(site.folder.join("net.d")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(site.folder.join("bin")).unwrap().count(), 0);
+    let routes = site.node.output("ip", &["route"]).unwrap();
+    assert!(!routes.contains("10.244.") && !site.node.output("ip", &["link"]).unwrap().contains("bow"), "{routes}");
+    let again = bowline_in(&site.node, &["cleanup", "--cni-state-dir", state.to_str().unwrap()]).ok();
+    assert!(again.contains("nothing was installed"), "{again}");
+}
+
+fn two_nodes_by_a_folder(tag: &str, flags: &[&str], link: &str) {
+    let lab = Lab::new(tag).unwrap();
+    let (mut one, mut two) = (Site::new(&lab, "one", flags), Site::new(&lab, "two", flags));
+    let folder = lab.folder("state").unwrap();
+    fs::write(folder.join("all.yaml"), node(&one, 1) + &node(&two, 2) + WEB).unwrap();
+    for site in [&mut one, &mut two] {
+        site.agent.state(&format!("files:{}", folder.display()));
+        site.agent.start();
+    }
+    pods_reach_each_other(&one, &two, link);
+    let told = fs::read_to_string(folder.join("status/two.yaml")).unwrap();
+    assert!(told.starts_with("# Pods of the node two") && !told.contains("web-1"), "{told}");
+    clean(&mut one);
+    clean(&mut two);
+}
+
+#[test]
+fn by_routes_where_nodes_share_a_link() {
+    two_nodes_by_a_folder("pods-routes", &[], "direct");
+}
+
+#[test]
+fn by_tunnels_where_they_are_behind_routers() {
+    two_nodes_by_a_folder("pods-tunnels", &["--tunnel", "always"], "vxlan");
+}
+
+#[test]
+fn nodes_that_have_an_etcd_and_nothing_else() {
+    let lab = Lab::new("pods-etcd").unwrap();
+    let (mut one, mut two) = (Site::new(&lab, "one", &[]), Site::new(&lab, "two", &[]));
+    let etcd = Etcd::start(&Place::host(&lab, &one.node).unwrap(), &EtcdOptions::default()).unwrap();
+    let state = format!("etcd:{}", etcd.urls().join(","));
+    let file = lab.folder("manifests").unwrap().join("web.yaml");
+    fs::write(&file, WEB).unwrap();
+    let bowline = |args: &[&str]| {
+        let mut command = one.node.in_netns(env!("CARGO_BIN_EXE_bowline"));
+        run(command.args(args).args(["--state", &state])).ok()
+    };
+    bowline(&["apply", "-f", file.to_str().unwrap()]);
+    for site in [&mut one, &mut two] {
+        site.agent.state(&state);
+        site.agent.start();
+    }
+    pods_reach_each_other(&one, &two, "direct");
+}
