@@ -1,12 +1,15 @@
 //! No agent answers: what a runtime is told, and what is remembered.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bowline_cni_protocol::Command;
 use bowline_cni_protocol::tombstone::{self, Tombstone};
+use bowline_lab::amount;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use serde_json::{Value, json};
 
@@ -109,6 +112,29 @@ fn an_agent_that_comes_in_between_is_asked_again() {
     assert_eq!(agent.asked().len(), 2);
     assert_eq!(tombstone::list(&agent.tombstones()).unwrap(), []);
     assert!(agent.tombstones().exists());
+}
+
+/// Killed at any moment: a tombstone is whole or not there, and there once the plugin has said so.
+#[test]
+fn a_plugin_that_is_killed_leaves_whole_tombstones() {
+    let (folder, netns) = (tempfile::tempdir().unwrap(), Namespace::new());
+    let folder = folder.path();
+    let conf = conf_at(folder, &folder.join("absent"));
+    let (mut killed, mut ended) = (0, 0);
+    for round in 0..amount(5000, 300) {
+        let id = format!("c-{round}");
+        let mut child = Call::new("DEL", &conf, &netns.path()).set("CNI_CONTAINERID", &*id).start();
+        child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
+        // Some time of its way, which is a millisecond or two: that is what the test is about, not what it waits for.
+        std::thread::sleep(Duration::from_micros(round % 60 * 50));
+        child.kill().unwrap();
+        let is_done = child.wait().unwrap().success();
+        *(if is_done { &mut ended } else { &mut killed }) += 1;
+        let left = tombstones(folder);
+        assert!(left.iter().all(|one| one.network == "net"), "{left:?}");
+        assert!(!is_done || left.iter().any(|one| one.container_id == id));
+    }
+    assert!(killed > 0, "{ended} came to their end");
 }
 
 /// Whoever has taken the socket's place gets no open namespace.

@@ -1,7 +1,6 @@
 //! Addresses by another plugin: the real host-local, and small ones that misbehave.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use bowline_cni_protocol::{CniError, Reply};
@@ -103,7 +102,17 @@ fn one_that_is_not_there_is_told() {
     assert_eq!(agent.asked_once().0.ipam, None);
 }
 
-/// Plugins as a shell writes them.
+/// With the plugin of `bin/`, and a configuration that is more than a pipe holds.
+fn shell_conf(agent: &Agent) -> Value {
+    let conf = with(conf("1.1.0", agent), "ipam", json!({"type": "shell-ipam"}));
+    with(conf, "args", "x".repeat(200_000))
+}
+
+fn by_shell(call: Call, calls: &Path, does: &str) -> Call {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plugin/bin");
+    call.set("CNI_PATH", folder).set("PATH", "/usr/bin:/bin").set("CALLS", calls.to_str().unwrap()).set("DOES", does)
+}
+
 #[test]
 fn ones_that_misbehave_are_told() {
     let (agent, netns, folder) = (Agent::that_adds(a_result()), Namespace::new(), tempfile::tempdir().unwrap());
@@ -117,15 +126,10 @@ fn ones_that_misbehave_are_told() {
         ("exec <&-; echo '{}'", 0, ""),
         ("exec yes", 101, "failed and did not say why"),
     ];
-    for (number, (script, code, what)) in table.into_iter().enumerate() {
-        let (name, calls) = (format!("ipam-{number}"), folder.path().join(format!("calls-{number}")));
-        let path = folder.path().join(&name);
-        fs::write(&path, format!("#!/bin/sh\necho $CNI_COMMAND >>{}\n{script}\n", calls.display())).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        let conf = with(conf("1.1.0", &agent), "ipam", json!({"type": name}));
-        let call = Call::new("ADD", &with(conf, "args", "x".repeat(200_000)), &netns.path());
-        let outcome = call.set("CNI_PATH", folder.path().to_str().unwrap().to_owned() + ":/usr/bin:/bin");
-        let outcome = outcome.set("PATH", "/usr/bin:/bin").run();
+    for (number, (does, code, what)) in table.into_iter().enumerate() {
+        let calls = folder.path().join(number.to_string());
+        let call = by_shell(Call::new("ADD", &shell_conf(&agent), &netns.path()), &calls, does);
+        let outcome = call.run();
         let calls = fs::read_to_string(calls).unwrap();
         if code == 0 {
             outcome.result();
@@ -144,20 +148,13 @@ fn ones_that_misbehave_are_told() {
 #[test]
 fn status_and_gc_are_asked_of_both() {
     let (netns, folder) = (Namespace::new(), tempfile::tempdir().unwrap());
-    let path = folder.path().join("ipam");
     let calls = folder.path().join("calls");
-    let script = format!(
-        "#!/bin/sh\necho $CNI_COMMAND >>{}\necho '{{\"code\":50,\"msg\":\"full\"}}'; exit 1\n",
-        calls.display()
-    );
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let does = r#"echo '{"code":50,"msg":"full"}'; exit 1"#;
     let refuse = || Agent::start(|_| Some(Reply::Failed(CniError::new(CniError::LIMITED, "no"))));
-    let agents = [(Agent::that_adds(a_result()), (50, "IPAM plugin ipam: full")), (refuse(), (51, "no"))];
+    let agents = [(Agent::that_adds(a_result()), (50, "IPAM plugin shell-ipam: full")), (refuse(), (51, "no"))];
     for (agent, (code, message)) in agents {
         for command in ["GC", "STATUS"] {
-            let conf = with(conf("1.1.0", &agent), "ipam", json!({"type": "ipam"}));
-            let call = Call::new(command, &conf, &netns.path()).set("CNI_PATH", folder.path().to_str().unwrap());
+            let call = by_shell(Call::new(command, &shell_conf(&agent), &netns.path()), &calls, does);
             assert_eq!(call.run().refusal(), (code, message.to_owned()));
             agent.asked_once();
         }

@@ -76,11 +76,16 @@ impl Call {
         self
     }
 
-    pub(crate) fn run(&self) -> Outcome {
+    /// The plugin, started; it waits for its input.
+    pub(crate) fn start(&self) -> Child {
         let mut command = Command::new(&self.program);
         command.env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.spawn().unwrap()
+    }
+
+    pub(crate) fn run(&self) -> Outcome {
+        let mut child = self.start();
         let mut stdin = child.stdin.take().unwrap();
         let out = std::thread::scope(|scope| {
             // What is not taken is not read: that is for the answer to show.
