@@ -28,10 +28,11 @@ help: ## Explain these commands
 setup: ## Install what building, tests and benches need, and say what and why
 	@scripts/setup bench
 
-build: ## Build target/release/bowline
+build: ## Build target/release/bowline and bowline-cni
 	@scripts/setup build
 	@echo 'Building bowline (a few minutes the first time, a moment after) ...'
 	@cargo build --release
+	@scripts/plugin
 
 test: ## Run every test (loads eBPF programs, makes network namespaces; takes all away again)
 	@scripts/setup test

@@ -23,7 +23,7 @@ const STATUS: Duration = Duration::from_secs(2);
 /// How long the others may take.
 const OTHERS: Duration = Duration::from_secs(30);
 
-/// How long the plugin tries to take back what it has given up, before it leaves that to a tombstone.
+/// How long the plugin at most tries to take back what it has given up, before it leaves that to a tombstone.
 const TAKE_BACK: Duration = Duration::from_secs(5);
 
 /// Does what a runtime asks; what is to be printed.
@@ -118,14 +118,14 @@ fn ask_add(request: &Request, netns: Option<&OwnedFd>) -> Result<CniResult, CniE
     match ask(request, netns.map(|netns| netns.as_fd()), limit) {
         Ok(Reply::Done { result: Some(result) }) => Ok(result),
         Ok(Reply::Done { result: None }) => {
-            let _ = delete(&as_delete(request), TAKE_BACK);
+            let _ = delete(&as_delete(request), TAKE_BACK.min(limit));
             Err(CniError::new(CniError::FAILED, "the agent answered ADD without a result: is it of another version?"))
         }
         Ok(Reply::Failed(error)) => Err(error),
         Err(gone) => {
             if gone.may_have_it {
                 // It may finish what nobody waits for any more.
-                let _ = delete(&as_delete(request), TAKE_BACK);
+                let _ = delete(&as_delete(request), TAKE_BACK.min(limit));
             }
             Err(gone.error(CniError::TRY_AGAIN_LATER, request))
         }

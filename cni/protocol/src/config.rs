@@ -1,8 +1,5 @@
 //! The configuration of a network, as a runtime gives it to a plugin.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -248,3 +245,6 @@ impl Dns {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

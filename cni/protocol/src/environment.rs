@@ -1,8 +1,5 @@
 //! The variables that a runtime starts a plugin with.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::str::FromStr;
@@ -155,3 +152,6 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, &str> {
 fn cut(text: &str) -> String {
     text.chars().take(60).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,5 @@
 //! What a runtime gives for one container (`runtimeConfig`; CONVENTIONS.md of CNI).
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -257,3 +254,6 @@ fn aliases(field: &Field<'_>, network: &str) -> Result<Vec<String>, FieldError> 
         None => Ok(Vec::new()),
     }
 }
+
+#[cfg(test)]
+mod tests;

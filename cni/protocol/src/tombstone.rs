@@ -1,11 +1,13 @@
 //! What was to be removed while no agent answered.
 //!
 //! A DEL must succeed without the agent. The plugin leaves a tombstone: a file `CONTAINERID:IFNAME` in a folder. The agent
-//! removes what it names, and then the tombstone, before it answers the first ADD, and again at a GC. It looks **after** it
-//! has begun to listen: the plugin asks once more when its tombstone stands, so that none is written behind the agent's back.
-
-#[cfg(test)]
-mod tests;
+//! removes what it names, and then the tombstone:
+//!
+//! - at its start, **after** it has begun to listen: the plugin asks once more when its tombstone stands, so that none is
+//!   written behind the agent's back;
+//! - before each ADD, at least that of the same interface: a call that waited too long leaves a tombstone also while an
+//!   agent runs, and runtimes other than Kubernetes use an id again;
+//! - at a GC.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -108,3 +110,6 @@ pub fn remove(folder: &Path, tombstone: &Tombstone) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

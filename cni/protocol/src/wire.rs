@@ -6,9 +6,6 @@
 //!
 //! Each function blocks until it is done or `deadline` has come.
 
-#[cfg(test)]
-mod tests;
-
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -52,7 +49,10 @@ pub enum WireError {
     NotRoot(u32),
 }
 
-/// Connects to the agent, which must be root's.
+/// Connects to the agent, which must be root's. What SO_PEERCRED says is that of who made the socket listen.
+///
+/// It must be used by the plugin alone: rustix can't tell a peer whose PID namespace is not to be seen from this one (pid 0),
+/// as a runtime's is not from a container's. The agent needs no such look: its socket is root's, with mode 0600.
 ///
 /// # Errors
 /// Of the system if nobody listens there; [`WireError::TimedOut`] if nobody takes the call.
@@ -219,3 +219,6 @@ fn read_with_files(
     }
     Ok(Ok(received.bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,17 @@
 
 use bowline_cni_protocol::{Environment, NetConf, fuzz};
 
-const INPUTS: [&[u8]; 4] = [
+const INPUTS: [&[u8]; 5] = [
     include_bytes!("../fuzz/seeds/input/containerd-1.6.json"),
+    include_bytes!("../fuzz/seeds/input/containerd-1.6-del.json"),
     include_bytes!("../fuzz/seeds/input/cri-o.json"),
     include_bytes!("../fuzz/seeds/input/gc.json"),
     include_bytes!("../fuzz/seeds/input/old-result.json"),
 ];
 
-const ENVIRONMENTS: [&[u8]; 3] = [
+const ENVIRONMENTS: [&[u8]; 5] = [
+    include_bytes!("../fuzz/seeds/environment/containerd-1.6-add.bin"),
+    include_bytes!("../fuzz/seeds/environment/containerd-1.6-del.bin"),
     include_bytes!("../fuzz/seeds/environment/add.bin"),
     include_bytes!("../fuzz/seeds/environment/del.bin"),
     include_bytes!("../fuzz/seeds/environment/status.bin"),
