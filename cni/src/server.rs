@@ -63,8 +63,13 @@ impl Server {
         let listener = UnixListener::bind(&new)?;
         fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
         fs::rename(&new, socket)?;
-        let inner =
-            Arc::new(Inner { pods, stop: AtomicBool::new(false), calls: AtomicUsize::new(0), done: Mutex::new(()) });
+        let inner = Arc::new(Inner {
+            pods,
+            tombstones: tombstones.to_owned(),
+            stop: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
+            done: Mutex::new(()),
+        });
         let accepting = inner.clone();
         let thread = thread::Builder::new().name("cni".into()).spawn(move || accept(&listener, &accepting))?;
         Ok(Server { socket: socket.to_owned(), inner, thread: Some(thread) })
@@ -96,6 +101,8 @@ impl Drop for Call {
 }
 
 fn accept(listener: &UnixListener, inner: &Arc<Inner>) {
+    // Whoever calls from here on waits until that is done.
+    replay(&inner.tombstones, &inner.pods, |_| true);
     for stream in listener.incoming() {
         if inner.stop.load(Ordering::Acquire) {
             return;
@@ -177,7 +184,7 @@ fn carry_out(inner: &Inner, request: &Request, netns: Option<OwnedFd>) -> Result
         Command::Add => {
             let netns = need(netns)?;
             // A call that was given up has left one while this agent runs, and ids are used again.
-            replay(&inner.tombstones, pods);
+            replay(&inner.tombstones, pods, |one| *one == key);
             let deadline = now + request.config.add_timeout().unwrap_or(ADD).min(ADD);
             let ask = ask(request, key)?;
             let (attachment, _) = pods.add(ask, &netns, deadline)?;
@@ -196,7 +203,7 @@ fn carry_out(inner: &Inner, request: &Request, netns: Option<OwnedFd>) -> Result
                 .map(|one| Key { container: one.container_id.clone(), ifname: one.ifname.clone() })
                 .collect();
             // One at a time: two would look at one list.
-            replay(&inner.tombstones, pods);
+            replay(&inner.tombstones, pods, |_| true);
             let _alone = inner.done.lock().unwrap_or_else(PoisonError::into_inner);
             let (freed, kept) = pods.gc(&request.config.name, &valid, now + OTHER)?;
             if freed + kept.len() > 0 {
@@ -302,8 +309,8 @@ fn result(request: &Request, attachment: &Attachment) -> Result<CniResult, CniEr
     Ok(result)
 }
 
-/// What was deleted while no agent was there, or none answered in time.
-fn replay(tombstones: &Path, pods: &Pods) {
+/// Deletes what was deleted while no agent was there, or none answered in time.
+fn replay(tombstones: &Path, pods: &Pods, is_meant: impl Fn(&Key) -> bool) {
     let listed = match tombstone::list(tombstones) {
         Ok(listed) => listed,
         Err(error) => {
@@ -312,6 +319,9 @@ fn replay(tombstones: &Path, pods: &Pods) {
     };
     for one in listed {
         let key = Key { container: one.container_id.clone(), ifname: one.ifname.clone() };
+        if !is_meant(&key) {
+            continue;
+        }
         let done = pods.del(&key, Instant::now() + OTHER);
         if done.is_ok() {
             let _ = tombstone::remove(tombstones, &one);
