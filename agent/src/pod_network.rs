@@ -22,6 +22,10 @@ use ipnet::IpNet;
 use crate::kernel::Kernel;
 use crate::tell_pods::TellPods;
 
+/// Why no pod has a network yet.
+const NO_NETWORK: &str = "this node's Node object has no podCIDRs yet; who gives them: kube-controller-manager's \
+    --allocate-node-cidrs, the Node's manifest, or --pod-cidr here";
+
 /// How pods' network is made on this node.
 #[derive(Clone, Debug)]
 pub struct PodNetworkConfig {
@@ -45,6 +49,8 @@ struct Shared {
     ready: Arc<Ready>,
     install: Option<Install>,
     installed: AtomicBool,
+    /// One at a time puts things in place.
+    installing: Mutex<()>,
     programs: Arc<Programs>,
     kernel: Arc<Kernel>,
 }
@@ -84,12 +90,16 @@ impl PodNetwork {
             tracing::warn!(%error, "maps for packets of another version are left");
         }
         let handle = network.handle();
-        let installed = AtomicBool::new(false);
-        Ok(PodNetwork {
-            network,
-            _tell: tell,
-            shared: Arc::new(Shared { handle, ready, install, installed, programs, kernel }),
-        })
+        let shared = Shared {
+            handle,
+            ready,
+            install,
+            installed: AtomicBool::new(false),
+            installing: Mutex::default(),
+            programs,
+            kernel,
+        };
+        Ok(PodNetwork { network, _tell: tell, shared: Arc::new(shared) })
     }
 
     /// What follows the cluster, and is asked.
@@ -103,6 +113,17 @@ impl PodNetworkHandle {
     /// Looks after what no change brings about.
     pub(crate) fn tend(&self) {
         self.open();
+    }
+
+    /// Why pods can't start here yet, once Services are served.
+    pub(crate) fn why_not(&self) -> Option<&'static str> {
+        if self.0.installed.load(Ordering::Acquire) {
+            None
+        } else if !self.0.handle.has_networks() {
+            Some(NO_NETWORK)
+        } else {
+            Some("the CNI plugin and its configuration are not in place")
+        }
     }
 
     /// How often each verdict was given to a packet.
@@ -121,6 +142,13 @@ impl PodNetworkHandle {
         let shared = &self.0;
         if !shared.kernel.is_ready() || shared.installed.load(Ordering::Acquire) {
             return;
+        }
+        let _alone = shared.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.installed.load(Ordering::Acquire) {
+            return;
+        }
+        if !shared.handle.has_networks() {
+            return shared.ready.set(Some(NO_NETWORK.to_owned()));
         }
         shared.ready.set(None);
         let Some(install) = &shared.install else {

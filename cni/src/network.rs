@@ -137,6 +137,11 @@ impl Handle {
         &self.0.pods
     }
 
+    /// Whether there are addresses for pods.
+    pub fn has_networks(&self) -> bool {
+        !self.0.pods.usage().1.is_empty()
+    }
+
     /// How things stood when it was last looked.
     pub fn settled(&self) -> Done {
         self.0.settled.lock().unwrap_or_else(PoisonError::into_inner).clone()
