@@ -1,11 +1,10 @@
 //! What the maps say of a pod: under its device's index who it is, under each of its addresses where it is.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bowline_ebpf::packet::layout::{Local, Mac, Veth, mapped};
+use bowline_ebpf::packet::layout::{Address, Local, Mac, Veth, mapped};
 
-use super::{Address, KernelError, Packets, path_error};
+use super::{KernelError, Packets};
 
 /// A pod's wire: a pair of devices, one in the node, one in the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +77,6 @@ fn addresses(veth: &Veth) -> impl Iterator<Item = Address> + use<> {
 }
 
 impl Packets {
-    fn in_map(&self, name: &str, what: &'static str) -> impl Fn(io::Error) -> KernelError + use<> {
-        let path = self.folder.0.join(name);
-        move |error| path_error(&path, what)(error)
-    }
-
     fn veth(&self, index: u32) -> Result<Option<Veth>, KernelError> {
         let value = self.veths.get(&index.to_ne_bytes()).map_err(self.in_map("veths", "reading"))?;
         Ok(value.as_deref().map(Veth::from_bytes))
@@ -116,13 +110,15 @@ impl Packets {
         for address in addresses(&veth) {
             self.forget_address(index, address)?;
         }
-        self.veths.remove(&index.to_ne_bytes()).map_err(self.in_map("veths", "writing")).map(drop)
+        self.veths.remove(&index.to_ne_bytes()).map_err(self.in_map("veths", "writing"))?;
+        Ok(())
     }
 
-    /// Forgets an address, if it is still behind this device: another pod may have it by now.
+    /// Forgets an address and its flows, if it is still behind this device: another pod may have it by now.
     fn forget_address(&self, index: u32, address: Address) -> Result<(), KernelError> {
         if self.local_at(address)?.is_some_and(|local| local.index == index) {
             self.local.remove(&bytes(address)).map_err(self.in_map("local", "writing"))?;
+            self.forget_flows(|flow| flow.has_pod(&address))?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use bowline_ebpf::packet::layout::Local;
 use bowline_ebpf::packet::verdict::PacketVerdict;
 
 use crate::maps::count;
-use crate::skb;
+use crate::{skb, write};
 
 /// TCX_NEXT, TC_ACT_UNSPEC: the next program, and then the network stack. Never 0, which ends the others' programs.
 pub const NEXT: i32 = -1;
@@ -36,7 +36,7 @@ pub fn to_pod(ctx: &TcContext, packet: &Packet, local: &Local) -> i32 {
     if packet.ttl <= 1 || skb::length_on_wire(ctx, packet) > local.mtu {
         return leave();
     }
-    if !skb::pass_router(ctx, packet) || !skb::set_macs(ctx, &local.mac, &local.host_mac) {
+    if !write::pass_router(ctx, packet) || !write::set_macs(ctx, &local.mac, &local.host_mac) {
         count(PacketVerdict::Malformed);
         return crate::SHOT;
     }
@@ -53,7 +53,7 @@ pub fn to_route(ctx: &TcContext, packet: &Packet) -> i32 {
     }
     // SAFETY: all bytes zero are a value of it; what the kernel reads of it is set.
     let mut way: FibLookup = unsafe { core::mem::zeroed() };
-    way.l4_protocol = packet.protocol;
+    way.l4_protocol = packet.tuple.protocol;
     if !matches!(packet.part, Part::Later)
         && let Ok([source, destination]) = ctx.load::<[u16; 2]>(packet.behind as usize)
     {
@@ -65,20 +65,20 @@ pub fn to_route(ctx: &TcContext, packet: &Packet) -> i32 {
     if packet.is_v4() {
         way.family = AF_INET;
         way.__bindgen_anon_2.tos = (u32::from_be(packet.first) >> 16) as u8;
-        way.__bindgen_anon_3.ipv4_src = packet.source[3];
-        way.__bindgen_anon_4.ipv4_dst = packet.destination[3];
+        way.__bindgen_anon_3.ipv4_src = packet.tuple.source[3];
+        way.__bindgen_anon_4.ipv4_dst = packet.tuple.destination[3];
     } else {
         way.family = AF_INET6;
         way.__bindgen_anon_2.flowinfo = packet.first & 0x0fff_ffff_u32.to_be();
-        way.__bindgen_anon_3.ipv6_src = packet.source;
-        way.__bindgen_anon_4.ipv6_dst = packet.destination;
+        way.__bindgen_anon_3.ipv6_src = packet.tuple.source;
+        way.__bindgen_anon_4.ipv6_dst = packet.tuple.destination;
     }
     // SAFETY: `way` is valid for reading and writing, and as long as said.
     let found = unsafe { bpf_fib_lookup(skb::pointer(ctx), &raw mut way, size_of::<FibLookup>() as i32, 0) } as i64;
     if found != FOUND && found != NO_NEIGHBOUR {
         return leave();
     }
-    if !skb::pass_router(ctx, packet) {
+    if !write::pass_router(ctx, packet) {
         count(PacketVerdict::Malformed);
         return crate::SHOT;
     }
@@ -86,7 +86,7 @@ pub fn to_route(ctx: &TcContext, packet: &Packet) -> i32 {
     if found == FOUND {
         // SAFETY: any bytes are Ethernet addresses.
         let (to, from) = unsafe { (core::mem::transmute(way.dmac), core::mem::transmute(way.smac)) };
-        if !skb::set_macs(ctx, &to, &from) {
+        if !write::set_macs(ctx, &to, &from) {
             return crate::SHOT;
         }
         // SAFETY: a helper without pointers.

@@ -2,16 +2,26 @@
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{HashMap, PerCpuArray},
+    btf_maps::{HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     macros::btf_map,
 };
-use bowline_ebpf::packet::layout::{Address, Local, Veth};
+use bowline_ebpf::packet::layout::{Address, Datagram, Flow, Link, Local, Ports, Tuple, Veth};
 use bowline_ebpf::packet::verdict::PacketVerdict;
 
+const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
+
 #[btf_map(name = "veths")]
-static VETHS: HashMap<u32, Veth, 1024, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+static VETHS: HashMap<u32, Veth, 1024, NO_PREALLOC> = HashMap::new();
 #[btf_map(name = "local")]
-static LOCAL: HashMap<Address, Local, 4096, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+static LOCAL: HashMap<Address, Local, 4096, NO_PREALLOC> = HashMap::new();
+#[btf_map(name = "links")]
+static LINKS: HashMap<u32, Link, 64, NO_PREALLOC> = HashMap::new();
+#[btf_map(name = "inside")]
+static INSIDE: LpmTrie<Address, u32, 1024, NO_PREALLOC> = LpmTrie::new();
+#[btf_map(name = "flows")]
+pub static FLOWS: HashMap<Tuple, Flow, 524288, NO_PREALLOC> = HashMap::new();
+#[btf_map(name = "fragments")]
+pub static FRAGMENTS: LruHashMap<Datagram, Ports, 8192> = LruHashMap::new();
 #[btf_map(name = "packet_verdicts")]
 static VERDICTS: PerCpuArray<u64, { PacketVerdict::ALL.len() }> = PerCpuArray::new();
 
@@ -37,4 +47,17 @@ pub fn veth<'a>(device: u32) -> Option<&'a Veth> {
 pub fn local<'a>(address: &Address) -> Option<&'a Local> {
     // SAFETY: as in `veth`.
     LOCAL.get_ptr(address).map(|local| unsafe { &*local })
+}
+
+/// A link over which pods reach the world.
+#[inline(always)]
+pub fn link<'a>(device: u32) -> Option<&'a Link> {
+    // SAFETY: as in `veth`.
+    LINKS.get_ptr(&device).map(|link| unsafe { &*link })
+}
+
+/// Whether pods are seen there with their own addresses.
+#[inline(always)]
+pub fn is_inside(address: &Address) -> bool {
+    INSIDE.get(&Key::new(128, *address)).is_some()
 }
