@@ -6,12 +6,14 @@
 //! object   the object: maps and programs, where they are pinned    <bpf-root>/packets-<version>-<sizes>/<map>
 //! pods     what the maps say of a pod, written and read
 //! links    what they say of the node's links and addresses, and of where pods keep their own
+//! host_ports   what they say of ports of the node that pods have
 //! flows    flows that are over are forgotten
 //! ```
 //!
 //! All of it works without an agent. The next one adopts what is there; it flushes nothing.
 
 mod flows;
+mod host_ports;
 mod links;
 mod object;
 mod pods;
@@ -26,6 +28,7 @@ use bowline_sys::{Cursor, Map};
 use crate::kernel::links::{AttachPoint, Attachment, DeviceHook, attach, detach, sweep};
 use crate::kernel::{Folder, KernelError, PACKETS, folders_of, path_error};
 pub use flows::now;
+pub use host_ports::{HostPort, HostPortError};
 pub use links::{Link, LinkKind};
 use object::{PROGRAMS, Program, Programs};
 pub use pods::PodWire;
@@ -41,6 +44,7 @@ pub struct Packets {
     local: Map,
     links: Map,
     inside: Map,
+    host_ports: Map,
     flows: Map,
     verdicts: Map,
     /// How far [`Packets::expire`] has come.
@@ -63,6 +67,7 @@ impl Packets {
             local: folder.map("local")?,
             links: folder.map("links")?,
             inside: folder.map("inside")?,
+            host_ports: folder.map("host_ports")?,
             flows: folder.map("flows")?,
             verdicts: folder.map("packet_verdicts")?,
             walk: Cursor::default(),

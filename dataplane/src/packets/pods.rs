@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bowline_ebpf::packet::layout::{Address, Local, Mac, Veth, mapped};
+use bowline_ebpf::packet::layout::{Address, HOST_PORTS, Local, Mac, Veth, mapped};
 
 use super::{KernelError, Packets};
 
@@ -29,6 +29,12 @@ pub(super) fn address(ip: IpAddr) -> Address {
         IpAddr::V4(v4) => mapped(u32::from_ne_bytes(v4.octets())),
         IpAddr::V6(v6) => words(v6.octets()),
     }
+}
+
+/// And as people have it.
+pub(super) fn ip(address: Address) -> IpAddr {
+    let v6 = Ipv6Addr::from(bytes(address));
+    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
 }
 
 fn words(bytes: [u8; 16]) -> Address {
@@ -82,6 +88,15 @@ impl Packets {
         Ok(value.as_deref().map(Veth::from_bytes))
     }
 
+    /// Says of the pod with this address, if it is there, that it has a port of the node.
+    pub(super) fn note_host_port(&self, address: Address) -> Result<(), KernelError> {
+        let Some(local) = self.local_at(address)?.filter(|local| local.index != 0) else { return Ok(()) };
+        let Some(mut veth) = self.veth(local.index)? else { return Ok(()) };
+        veth.flags |= HOST_PORTS;
+        let write = self.in_map("veths", "writing");
+        self.veths.put(&local.index.to_ne_bytes(), &veth.to_bytes()).map_err(write)
+    }
+
     fn local_at(&self, address: Address) -> Result<Option<Local>, KernelError> {
         let value = self.local.get(&bytes(address)).map_err(self.in_map("local", "reading"))?;
         Ok(value.as_deref().map(Local::from_bytes))
@@ -90,7 +105,10 @@ impl Packets {
     /// Writes what the maps say of a pod: where it is before what it may send.
     pub(super) fn write_pod(&self, pod: &PodWire) -> Result<(), KernelError> {
         let before = self.veth(pod.index)?;
-        let veth = pod.veth(before.map_or(0, |veth| veth.flags));
+        let mut veth = pod.veth(before.map_or(0, |veth| veth.flags));
+        if veth.flags & HOST_PORTS == 0 && self.has_host_port(&addresses(&veth).collect::<Vec<_>>())? {
+            veth.flags |= HOST_PORTS;
+        }
         let local = pod.local().to_bytes();
         for address in addresses(&veth) {
             self.local.put(&bytes(address), &local).map_err(self.in_map("local", "writing"))?;

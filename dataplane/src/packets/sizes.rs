@@ -13,6 +13,8 @@ pub struct PacketSizes {
     pub local: u32,
     /// Networks in which pods are seen with their own addresses.
     pub inside: u32,
+    /// Ports of the node that pods have.
+    pub host_ports: u32,
     /// Flows that are translated or remembered, twice each: there and back.
     pub flows: u32,
     /// Datagrams in pieces on their way at the same time; the oldest are forgotten.
@@ -21,17 +23,18 @@ pub struct PacketSizes {
 
 impl Default for PacketSizes {
     fn default() -> PacketSizes {
-        PacketSizes { pods: 1024, local: 4096, inside: 4096, flows: 524_288, fragments: 8192 }
+        PacketSizes { pods: 1024, local: 4096, inside: 4096, host_ports: 4096, flows: 524_288, fragments: 8192 }
     }
 }
 
 impl PacketSizes {
     /// By map.
-    pub(super) fn entries(&self) -> [(&'static str, u32); 5] {
+    pub(super) fn entries(&self) -> [(&'static str, u32); 6] {
         [
             ("veths", self.pods),
             ("local", self.local),
             ("inside", self.inside),
+            ("host_ports", self.host_ports),
             ("flows", self.flows),
             ("fragments", self.fragments),
         ]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its ground is missing")]
 
 mod ground;
+mod host_ports;
 mod masquerade;
 mod ways;
 

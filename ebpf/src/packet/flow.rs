@@ -70,6 +70,18 @@ pub fn may_begin(packet: &Packet) -> bool {
     !matches!(packet.kind, Behind::Answers | Behind::Error)
 }
 
+/// Whether a packet without a flow may begin one to a port of the node. A connection that the node itself has had at this port
+/// goes on with the node.
+#[inline(always)]
+pub fn may_enter(packet: &Packet) -> bool {
+    match packet.tuple.protocol {
+        TCP => u32::from(packet.tcp) & (SYN | ACK) == SYN,
+        UDP => matches!(packet.kind, Behind::Ports),
+        SCTP => matches!(packet.kind, Behind::Fixed),
+        _ => false,
+    }
+}
+
 /// Nanoseconds after the last packet in either direction that a flow is remembered; `there` and `back` are the flags of its
 /// directions.
 pub fn timeout(protocol: u8, there: u32, back: u32) -> u64 {

@@ -5,6 +5,7 @@
 //! local            HASH    address ─> Local                             which pod has it, or the node itself
 //! links            HASH    index of a link of the node ─> Link          what pods' packets are sent as there
 //! inside           LPM     prefix ─> 1                                  where pods are seen with their own addresses
+//! host_ports       HASH    HostPortKey ─> Target                        which pod has a port of the node
 //! flows            HASH    Tuple ─> Flow                                what becomes of packets that are translated
 //! fragments        LRU     Datagram ─> Ports                            which ports a datagram in pieces has
 //! packet_verdicts  PERCPU  verdict ─> u64                               counts
@@ -43,6 +44,12 @@ pub const fn is_v4(address: &Address) -> bool {
 #[inline(always)]
 pub const fn mapped(v4: u32) -> Address {
     [0, 0, MAPPED, v4]
+}
+
+/// What stands for every address of a family: 0.0.0.0 or `::`.
+#[inline(always)]
+pub const fn any(like: &Address) -> Address {
+    if is_v4(like) { mapped(0) } else { [0; 4] }
 }
 
 /// Whether two addresses are the same; by words, which the kernel's programs compare at once.
@@ -141,6 +148,28 @@ plain! {
         v6: Address,
         /// The same for IPv4.
         v4: u32,
+    }
+
+    /// Key of `host_ports`.
+    HostPortKey {
+        /// The node's address, or [`any`].
+        address: Address,
+        /// The port there.
+        port: u16,
+        /// `IPPROTO_*`.
+        protocol: u8,
+        /// Zero.
+        pad: u8,
+    }
+
+    /// Value of `host_ports`: where in a pod that leads.
+    Target {
+        /// The pod's address.
+        address: Address,
+        /// The port there.
+        port: u16,
+        /// Zero.
+        pad: u16,
     }
 
     /// Key of `flows`: who speaks with whom.

@@ -32,11 +32,13 @@ pub enum PacketVerdict {
     FragmentLost = 12,
     /// Dropped: it would be translated, and its protocol can not be.
     Untranslatable = 13,
+    /// A new flow to a pod by a port of the node.
+    HostPort = 14,
 }
 
 impl PacketVerdict {
     /// All of them, in the order of their numbers.
-    pub const ALL: [PacketVerdict; 14] = [
+    pub const ALL: [PacketVerdict; 15] = [
         PacketVerdict::ToPod,
         PacketVerdict::ToLink,
         PacketVerdict::ToNode,
@@ -51,6 +53,7 @@ impl PacketVerdict {
         PacketVerdict::FlowsFull,
         PacketVerdict::FragmentLost,
         PacketVerdict::Untranslatable,
+        PacketVerdict::HostPort,
     ];
 
     /// The name in metrics and messages.
@@ -70,6 +73,7 @@ impl PacketVerdict {
             PacketVerdict::FlowsFull => "flows_full",
             PacketVerdict::FragmentLost => "fragment_lost",
             PacketVerdict::Untranslatable => "untranslatable",
+            PacketVerdict::HostPort => "host_port",
         }
     }
 
@@ -83,6 +87,7 @@ impl PacketVerdict {
                 | PacketVerdict::Masqueraded
                 | PacketVerdict::Moved
                 | PacketVerdict::Direct
+                | PacketVerdict::HostPort
         )
     }
 }

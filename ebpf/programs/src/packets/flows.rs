@@ -25,10 +25,10 @@ pub const FULL: u32 = 2;
 /// Another CPU has just made the same flow.
 pub const THERE: u32 = 3;
 
-/// The flow of a packet: what the packet leaves with. False: there is none. Notes that the packet came.
+/// The flow of a packet: what made it, and what the packet leaves with. 0: there is none. Notes that the packet came.
 #[inline(never)]
-pub fn find(packet: &Packet, to: &mut Tuple) -> bool {
-    let Some(flow) = FLOWS.get_ptr_mut(&packet.tuple) else { return false };
+pub fn find(packet: &Packet, to: &mut Tuple) -> u32 {
+    let Some(flow) = FLOWS.get_ptr_mut(&packet.tuple) else { return 0 };
     // SAFETY: the element stays until the program has ended. Each word is written by one store; two CPUs that write at once
     // lose a flag at most, which a packet that comes again brings again.
     unsafe {
@@ -41,8 +41,8 @@ pub fn find(packet: &Packet, to: &mut Tuple) -> bool {
             (&raw mut (*flow).seen).write_volatile(now);
         }
         *to = (*flow).to;
+        (*flow).made
     }
-    true
 }
 
 /// What made the flow of a tuple; 0: there is none.
@@ -76,9 +76,10 @@ pub fn open(packet: &Packet, to: &Tuple, made: Made) -> u32 {
     }
 }
 
-/// Makes a flow under a port of its own: `to` has the addresses, and the port that is tried first.
-#[inline(always)]
-pub fn begin(ctx: &TcContext, packet: &Packet, to: &mut Tuple, made: Made) -> PacketVerdict {
+/// Makes a flow under a port of its own: `to` has the addresses, and the port that is tried first. Answers of flows with
+/// `is_at_node` come to an address of the node, where no socket may wait for them.
+#[inline(never)]
+pub fn begin(ctx: &TcContext, packet: &Packet, to: &mut Tuple, made: Made, is_at_node: bool) -> PacketVerdict {
     let own = to.source_port;
     for turn in 0..TRIES {
         if turn > 0 && !packet.has_ports() {
@@ -87,16 +88,21 @@ pub fn begin(ctx: &TcContext, packet: &Packet, to: &mut Tuple, made: Made) -> Pa
         // SAFETY: a helper without arguments.
         to.source_port = candidate(turn, own, unsafe { bpf_get_prandom_u32() });
         // The node's own flow has its port already: it is another that it needs.
-        if matches!(made, Made::Moved) && turn == 0 || has_socket(ctx, to) {
+        if matches!(made, Made::Moved) && turn == 0 || is_at_node && has_socket(ctx, to) {
             continue;
         }
         match open(packet, to, made) {
             OPENED => {
-                return if matches!(made, Made::Moved) { PacketVerdict::Moved } else { PacketVerdict::Masqueraded };
+                return match made {
+                    Made::Masquerade => PacketVerdict::Masqueraded,
+                    Made::Moved => PacketVerdict::Moved,
+                    Made::Direct => PacketVerdict::Direct,
+                    Made::HostPort => PacketVerdict::HostPort,
+                };
             }
             FULL => return PacketVerdict::FlowsFull,
             THERE => {
-                return if find(packet, to) { PacketVerdict::ToLink } else { PacketVerdict::NoPort };
+                return if find(packet, to) != 0 { PacketVerdict::ToLink } else { PacketVerdict::NoPort };
             }
             _ => {}
         }

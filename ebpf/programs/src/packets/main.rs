@@ -24,13 +24,13 @@ mod skb;
 mod write;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
-use bowline_ebpf::packet::flow::{Made, REPLY, SYN, may_begin, sent_as};
+use bowline_ebpf::packet::flow::{Made, REPLY, SYN, may_begin, may_enter, sent_as};
 use bowline_ebpf::packet::header::{Behind, ETH_ARP, ETH_IPV4, ETH_IPV6, Ethernet, Packet, TCP, stays_on_link};
-use bowline_ebpf::packet::layout::{Address, Link, Tuple, is_v4, mapped};
+use bowline_ebpf::packet::layout::{Address, HOST_PORTS, Link, Tuple, is_v4, mapped, same};
 use bowline_ebpf::packet::source::{self, Source};
 use bowline_ebpf::packet::verdict::PacketVerdict;
 use deliver::{NEXT, to_pod, to_route};
-use maps::count;
+use maps::{Work, count};
 
 /// TC_ACT_SHOT.
 const SHOT: i32 = 2;
@@ -51,7 +51,7 @@ fn to_node() -> i32 {
 fn from_pod(ctx: TcContext) -> i32 {
     let Some(veth) = maps::veth(skb::device(&ctx)) else { return drop(PacketVerdict::UnknownPod) };
     let Ok(ethernet) = ctx.load::<Ethernet>(0) else { return drop(PacketVerdict::Malformed) };
-    let mut packet = Packet::default();
+    let Some(Work { packet, to }) = maps::work() else { return drop(PacketVerdict::Malformed) };
     if ethernet.kind == ETH_ARP {
         let Ok(arp) = ctx.load::<[u16; 9]>(14) else { return drop(PacketVerdict::Malformed) };
         let is_wrong = source::of_arp(veth, &ethernet, &arp) as u8 == Source::Wrong as u8;
@@ -59,10 +59,10 @@ fn from_pod(ctx: TcContext) -> i32 {
     } else if ethernet.kind != ETH_IPV4 && ethernet.kind != ETH_IPV6 {
         return drop(PacketVerdict::NotIp);
     }
-    if !skb::read(&ctx, ethernet.kind, &mut packet) {
+    if !skb::read(&ctx, ethernet.kind, packet) {
         return drop(PacketVerdict::Malformed);
     }
-    match source::of_packet(veth, &ethernet, &packet) {
+    match source::of_packet(veth, &ethernet, packet) {
         Source::Own => {}
         Source::Link => return to_node(),
         Source::Wrong => return drop(PacketVerdict::Spoofed),
@@ -70,11 +70,60 @@ fn from_pod(ctx: TcContext) -> i32 {
     if stays_on_link(&packet.tuple.destination) {
         return to_node();
     }
-    match maps::local(&packet.tuple.destination) {
-        Some(local) if local.index == 0 => to_node(),
-        Some(local) => to_pod(&ctx, &packet, local),
-        None => to_route(&ctx, &packet),
+    let local = maps::local(&packet.tuple.destination);
+    let is_for_node = local.is_some_and(|local| local.index == 0);
+    if is_for_node || veth.flags & HOST_PORTS != 0 {
+        if !skb::read_transport(&ctx, packet) {
+            return drop(PacketVerdict::Malformed);
+        }
+        let verdict = find_or_enter(&ctx, packet, to, is_for_node);
+        if verdict.drops() {
+            return drop(verdict);
+        }
+        if verdict as u32 != PacketVerdict::ToNode as u32 {
+            return match maps::local(&to.destination) {
+                Some(local) if local.index != 0 => to_pod(&ctx, packet, local, Some(to)),
+                Some(_) => to_node(),
+                None => to_route(&ctx, packet, Some(to)),
+            };
+        }
     }
+    match local {
+        Some(local) if local.index == 0 => to_node(),
+        Some(local) => to_pod(&ctx, packet, local, None),
+        None => to_route(&ctx, packet, None),
+    }
+}
+
+/// The flow of a packet, or a new one if it is for a port of the node that a pod has. Says [`PacketVerdict::ToNode`] where there
+/// is none.
+#[inline(always)]
+fn find_or_enter(ctx: &TcContext, packet: &Packet, to: &mut Tuple, is_for_node: bool) -> PacketVerdict {
+    let made = flows::find(packet, to);
+    if made & !REPLY == Made::HostPort as u32 || made != 0 && is_for_node {
+        return PacketVerdict::ToPod;
+    }
+    if made != 0 {
+        // It is masqueraded as it leaves.
+        return PacketVerdict::ToNode;
+    }
+    if !is_for_node || !may_enter(packet) {
+        return PacketVerdict::ToNode;
+    }
+    let Some(target) = maps::host_port(&packet.tuple) else { return PacketVerdict::ToNode };
+    *to = packet.tuple;
+    to.destination = target.address;
+    to.destination_port = target.port;
+    // A pod that asks itself must not be answered by itself: the answer would never leave it.
+    let is_itself = same(&to.source, &to.destination);
+    if is_itself {
+        to.source = packet.tuple.destination;
+    }
+    let verdict = flows::begin(ctx, packet, to, Made::HostPort, is_itself);
+    if !verdict.drops() {
+        count(verdict);
+    }
+    verdict
 }
 
 /// Reads a packet that isn't a pod's. False: it is none that is of any business here.
@@ -98,58 +147,62 @@ fn outside_address(link: &Link, like: &Address) -> Option<Address> {
 
 #[classifier]
 fn from_link(ctx: TcContext) -> i32 {
-    let mut packet = Packet::default();
+    let Some(Work { packet, to }) = maps::work() else { return NEXT };
     // What is not for this node in the first place is none of its business.
-    if skb::is_others(&ctx) || !read(&ctx, &mut packet) {
+    if skb::is_others(&ctx) || !read(&ctx, packet) {
         return NEXT;
     }
     let Some(local) = maps::local(&packet.tuple.destination) else { return NEXT };
     if local.index == 0 {
-        return for_node(&ctx, &mut packet);
+        return for_node(&ctx, packet, to);
     }
     if !maps::is_inside(&packet.tuple.source)
         && let Some(link) = maps::link(skb::device(&ctx))
         && outside_address(link, &packet.tuple.source).is_some()
     {
-        let verdict = note_direct(&ctx, &mut packet);
+        let verdict = note_direct(&ctx, packet, to);
         if verdict.drops() {
             return drop(verdict);
         }
     }
-    to_pod(&ctx, &packet, local)
+    to_pod(&ctx, packet, local, None)
 }
 
-/// What comes for the node itself: perhaps it is an answer to what a pod has sent under its address.
+/// What comes for the node itself: perhaps it is an answer to what a pod has sent under its address, or for a port that a pod has.
 #[inline(always)]
-fn for_node(ctx: &TcContext, packet: &mut Packet) -> i32 {
+fn for_node(ctx: &TcContext, packet: &mut Packet, to: &mut Tuple) -> i32 {
     if !skb::read_transport(ctx, packet) {
         return NEXT;
     }
-    let mut to = Tuple::default();
-    if !flows::find(packet, &mut to) {
+    let verdict = find_or_enter(ctx, packet, to, true);
+    if verdict.drops() {
+        return drop(verdict);
+    }
+    if verdict as u32 == PacketVerdict::ToNode as u32 {
         return NEXT;
     }
-    if !write::translate(ctx, packet, &to) {
+    // What doesn't fit into the pod's wire is answered by the network stack; to the sender it must be about what it sent, which
+    // `to_link` sees to.
+    if !write::translate(ctx, packet, to) {
         return drop(PacketVerdict::Malformed);
     }
     match maps::local(&packet.tuple.destination) {
-        Some(local) if local.index != 0 => to_pod(ctx, packet, local),
+        Some(local) if local.index != 0 => to_pod(ctx, packet, local, None),
         _ => NEXT,
     }
 }
 
 /// What comes from the world to a pod's own address is remembered, so that its answers are told from what the pod begins.
 #[inline(always)]
-fn note_direct(ctx: &TcContext, packet: &mut Packet) -> PacketVerdict {
-    let mut to = Tuple::default();
-    if !skb::read_transport(ctx, packet) || !may_begin(packet) || flows::find(packet, &mut to) {
+fn note_direct(ctx: &TcContext, packet: &mut Packet, to: &mut Tuple) -> PacketVerdict {
+    if !skb::read_transport(ctx, packet) || !may_begin(packet) || flows::find(packet, to) != 0 {
         return PacketVerdict::ToPod;
     }
     if let Behind::Lost = packet.kind {
         return PacketVerdict::FragmentLost;
     }
-    let to = packet.tuple;
-    match flows::open(packet, &to, Made::Direct) {
+    *to = packet.tuple;
+    match flows::open(packet, to, Made::Direct) {
         flows::FULL => PacketVerdict::FlowsFull,
         flows::OPENED => {
             count(PacketVerdict::Direct);
@@ -162,26 +215,25 @@ fn note_direct(ctx: &TcContext, packet: &mut Packet) -> PacketVerdict {
 
 #[classifier]
 fn to_link(ctx: TcContext) -> i32 {
-    let mut packet = Packet::default();
+    let Some(Work { packet, to }) = maps::work() else { return NEXT };
     let Some(link) = maps::link(skb::device(&ctx)) else { return NEXT };
-    if !read(&ctx, &mut packet) || stays_on_link(&packet.tuple.destination) {
+    if !read(&ctx, packet) || stays_on_link(&packet.tuple.destination) {
         return NEXT;
     }
     let Some(local) = maps::local(&packet.tuple.source) else { return NEXT };
     let is_pod = local.index != 0;
-    if !skb::read_transport(&ctx, &mut packet) {
+    if !skb::read_transport(&ctx, packet) {
         return if is_pod { drop(PacketVerdict::Malformed) } else { NEXT };
     }
-    let mut to = Tuple::default();
-    if !flows::find(&packet, &mut to) {
+    if flows::find(packet, to) == 0 {
         let Some(address) = outside_address(link, &packet.tuple.source) else { return NEXT };
         let made = if is_pod {
-            if maps::is_inside(&packet.tuple.destination) || !may_begin(&packet) {
+            if maps::is_inside(&packet.tuple.destination) || !may_begin(packet) {
                 return NEXT;
             }
             Made::Masquerade
         } else {
-            if !is_in_the_way(&packet) {
+            if !is_in_the_way(packet) {
                 return NEXT;
             }
             Made::Moved
@@ -193,14 +245,14 @@ fn to_link(ctx: TcContext) -> i32 {
             _ => {}
         }
         let source = if is_pod { address } else { packet.tuple.source };
-        to = sent_as(&packet.tuple, &source, packet.tuple.source_port);
-        let verdict = flows::begin(&ctx, &packet, &mut to, made);
+        *to = sent_as(&packet.tuple, &source, packet.tuple.source_port);
+        let verdict = flows::begin(&ctx, packet, to, made, true);
         if verdict.drops() {
             return drop(verdict);
         }
         count(verdict);
     }
-    if write::translate(&ctx, &mut packet, &to) { NEXT } else { drop(PacketVerdict::Malformed) }
+    if write::translate(&ctx, packet, to) { NEXT } else { drop(PacketVerdict::Malformed) }
 }
 
 /// Whether a packet of the node itself, which may be the first of its flow, would look like one of a flow of a pod's.

@@ -29,7 +29,7 @@ fn segment(ctx: &TcContext) -> u32 {
 }
 
 /// Reads the IP headers. False: they are not whole.
-#[inline(always)]
+#[inline(never)]
 pub fn read(ctx: &TcContext, kind: u16, packet: &mut Packet) -> bool {
     if kind == ETH_IPV4 {
         match ctx.load::<[u32; 5]>(IP as usize) {
@@ -59,7 +59,7 @@ pub fn read(ctx: &TcContext, kind: u16, packet: &mut Packet) -> bool {
 
 /// Reads what tells flows apart. Of a datagram in pieces only the first has it: it is remembered for the others. False: it is
 /// not whole.
-#[inline(always)]
+#[inline(never)]
 pub fn read_transport(ctx: &TcContext, packet: &mut Packet) -> bool {
     if let Part::Later = packet.part {
         let key = datagram(packet);

@@ -62,3 +62,18 @@ fn a_port_is_the_own_first_and_never_a_low_one_after_that() {
         assert!(u16::from_be(candidate(1, 80, random)) >= 32768);
     }
 }
+
+#[test]
+fn a_connection_begins_with_a_syn() {
+    let enters = |protocol: u8, tcp: u32, kind: Behind| {
+        let mut packet = Packet { kind, ..packet(tcp) };
+        packet.tuple.protocol = protocol;
+        may_enter(&packet)
+    };
+    assert!(enters(TCP, SYN, Behind::Ports));
+    for flags in [ACK, SYN | ACK, RST, FIN | ACK] {
+        assert!(!enters(TCP, flags, Behind::Ports), "{flags:x}");
+    }
+    assert!(enters(UDP, 0, Behind::Ports) && enters(SCTP, 0, Behind::Fixed));
+    assert!(!enters(UDP, 0, Behind::Lost) && !enters(ICMP, 0, Behind::Asks));
+}

@@ -18,6 +18,15 @@ Local: 20 bytes
 Link: 20 bytes
   v6: Address at 0
   v4: u32 at 16
+HostPortKey: 20 bytes
+  address: Address at 0
+  port: u16 at 16
+  protocol: u8 at 18
+  pad: u8 at 19
+Target: 20 bytes
+  address: Address at 0
+  port: u16 at 16
+  pad: u16 at 18
 Tuple: 40 bytes
   source: Address at 0
   destination: Address at 16
