@@ -2,6 +2,7 @@
 //! by filters, as on a kernel without tcx.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its ground is missing")]
 
+mod errors;
 mod ground;
 mod host_ports;
 mod masquerade;

@@ -8,6 +8,7 @@
 //! maps        the maps, and the counts
 //! skb         a packet's bytes, read
 //! write       and written
+//! errors      what others tell of a packet that was translated
 //! flows       which flow a packet is of; new ones
 //! deliver     to a pod of this node, or where the routes lead
 //! ```
@@ -18,6 +19,7 @@
 #![no_main]
 
 mod deliver;
+mod errors;
 mod flows;
 mod maps;
 mod skb;
@@ -51,7 +53,7 @@ fn to_node() -> i32 {
 fn from_pod(ctx: TcContext) -> i32 {
     let Some(veth) = maps::veth(skb::device(&ctx)) else { return drop(PacketVerdict::UnknownPod) };
     let Ok(ethernet) = ctx.load::<Ethernet>(0) else { return drop(PacketVerdict::Malformed) };
-    let Some(Work { packet, to }) = maps::work() else { return drop(PacketVerdict::Malformed) };
+    let Some(Work { packet, to, inner }) = maps::work() else { return drop(PacketVerdict::Malformed) };
     if ethernet.kind == ETH_ARP {
         let Ok(arp) = ctx.load::<[u16; 9]>(14) else { return drop(PacketVerdict::Malformed) };
         let is_wrong = source::of_arp(veth, &ethernet, &arp) as u8 == Source::Wrong as u8;
@@ -75,6 +77,15 @@ fn from_pod(ctx: TcContext) -> i32 {
     if is_for_node || veth.flags & HOST_PORTS != 0 {
         if !skb::read_transport(&ctx, packet) {
             return drop(PacketVerdict::Malformed);
+        }
+        // What leaves the node is translated as it leaves.
+        if matches!(packet.kind, Behind::Error) && local.is_some() {
+            let local =
+                if errors::translate(&ctx, packet, inner, to) { maps::local(&packet.tuple.destination) } else { local };
+            return match local {
+                Some(local) if local.index != 0 => to_pod(&ctx, packet, local, None),
+                _ => to_node(),
+            };
         }
         let verdict = find_or_enter(&ctx, packet, to, is_for_node);
         if verdict.drops() {
@@ -147,14 +158,14 @@ fn outside_address(link: &Link, like: &Address) -> Option<Address> {
 
 #[classifier]
 fn from_link(ctx: TcContext) -> i32 {
-    let Some(Work { packet, to }) = maps::work() else { return NEXT };
+    let Some(Work { packet, to, inner }) = maps::work() else { return NEXT };
     // What is not for this node in the first place is none of its business.
     if skb::is_others(&ctx) || !read(&ctx, packet) {
         return NEXT;
     }
     let Some(local) = maps::local(&packet.tuple.destination) else { return NEXT };
     if local.index == 0 {
-        return for_node(&ctx, packet, to);
+        return for_node(&ctx, packet, inner, to);
     }
     if !maps::is_inside(&packet.tuple.source)
         && let Some(link) = maps::link(skb::device(&ctx))
@@ -170,21 +181,27 @@ fn from_link(ctx: TcContext) -> i32 {
 
 /// What comes for the node itself: perhaps it is an answer to what a pod has sent under its address, or for a port that a pod has.
 #[inline(always)]
-fn for_node(ctx: &TcContext, packet: &mut Packet, to: &mut Tuple) -> i32 {
+fn for_node(ctx: &TcContext, packet: &mut Packet, inner: &mut Packet, to: &mut Tuple) -> i32 {
     if !skb::read_transport(ctx, packet) {
         return NEXT;
     }
-    let verdict = find_or_enter(ctx, packet, to, true);
-    if verdict.drops() {
-        return drop(verdict);
-    }
-    if verdict as u32 == PacketVerdict::ToNode as u32 {
-        return NEXT;
-    }
-    // What doesn't fit into the pod's wire is answered by the network stack; to the sender it must be about what it sent, which
-    // `to_link` sees to.
-    if !write::translate(ctx, packet, to) {
-        return drop(PacketVerdict::Malformed);
+    if matches!(packet.kind, Behind::Error) {
+        if !errors::translate(ctx, packet, inner, to) {
+            return NEXT;
+        }
+    } else {
+        let verdict = find_or_enter(ctx, packet, to, true);
+        if verdict.drops() {
+            return drop(verdict);
+        }
+        if verdict as u32 == PacketVerdict::ToNode as u32 {
+            return NEXT;
+        }
+        // What doesn't fit into the pod's wire is answered by the network stack; to the sender it must be about what it sent,
+        // which `to_link` sees to.
+        if !write::translate(ctx, packet, to) {
+            return drop(PacketVerdict::Malformed);
+        }
     }
     match maps::local(&packet.tuple.destination) {
         Some(local) if local.index != 0 => to_pod(ctx, packet, local, None),
@@ -215,7 +232,7 @@ fn note_direct(ctx: &TcContext, packet: &mut Packet, to: &mut Tuple) -> PacketVe
 
 #[classifier]
 fn to_link(ctx: TcContext) -> i32 {
-    let Some(Work { packet, to }) = maps::work() else { return NEXT };
+    let Some(Work { packet, to, inner }) = maps::work() else { return NEXT };
     let Some(link) = maps::link(skb::device(&ctx)) else { return NEXT };
     if !read(&ctx, packet) || stays_on_link(&packet.tuple.destination) {
         return NEXT;
@@ -224,6 +241,10 @@ fn to_link(ctx: TcContext) -> i32 {
     let is_pod = local.index != 0;
     if !skb::read_transport(&ctx, packet) {
         return if is_pod { drop(PacketVerdict::Malformed) } else { NEXT };
+    }
+    if matches!(packet.kind, Behind::Error) {
+        errors::translate(&ctx, packet, inner, to);
+        return NEXT;
     }
     if flows::find(packet, to) == 0 {
         let Some(address) = outside_address(link, &packet.tuple.source) else { return NEXT };

@@ -5,7 +5,7 @@ use aya_ebpf::{
     btf_maps::{HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     macros::btf_map,
 };
-use bowline_ebpf::packet::header::Packet;
+use bowline_ebpf::packet::header::{Behind, Packet, Part};
 use bowline_ebpf::packet::layout::{
     Address, Datagram, Flow, HostPortKey, Link, Local, Ports, Target, Tuple, Veth, any,
 };
@@ -31,9 +31,13 @@ pub static FRAGMENTS: LruHashMap<Datagram, Ports, 8192> = LruHashMap::new();
 static VERDICTS: PerCpuArray<u64, { PacketVerdict::ALL.len() }> = PerCpuArray::new();
 
 /// What is known of a packet while a program has it.
+#[repr(C)]
 pub struct Work {
     pub packet: Packet,
+    /// What it becomes.
     pub to: Tuple,
+    /// What an ICMP error is about.
+    pub inner: Packet,
 }
 
 /// One a CPU, where no two programs for packets are in the middle of one at once. In a map and not on the stack, since the
@@ -45,10 +49,12 @@ static WORK: PerCpuArray<Work, 1> = PerCpuArray::new();
 /// The room for a packet.
 #[inline(always)]
 pub fn work<'a>() -> Option<&'a mut Work> {
-    // SAFETY: the element is this CPU's own, and asked for once a program. Every program writes `packet` first; `to` is plain
+    // SAFETY: the element is this CPU's own, and asked for once a program. The packets are written first; `to` is plain
     // numbers.
     WORK.get_ptr_mut(0).map(|work| unsafe {
         (&raw mut (*work).packet).write(Packet::default());
+        (&raw mut (*work).inner.kind).write(Behind::Unread);
+        (&raw mut (*work).inner.part).write(Part::Whole);
         &mut *work
     })
 }

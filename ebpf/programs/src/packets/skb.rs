@@ -28,22 +28,31 @@ fn segment(ctx: &TcContext) -> u32 {
     unsafe { (&raw const (*ctx.skb.skb).gso_size).read_volatile() }
 }
 
-/// Reads the IP headers. False: they are not whole.
-#[inline(never)]
+/// Reads the packet's IP headers. False: they are not whole.
+#[inline(always)]
 pub fn read(ctx: &TcContext, kind: u16, packet: &mut Packet) -> bool {
-    if kind == ETH_IPV4 {
-        match ctx.load::<[u32; 5]>(IP as usize) {
+    read_at(ctx, IP, kind == ETH_IPV4, packet)
+}
+
+/// Reads IP headers that are at `at`. False: they are not whole.
+#[inline(never)]
+pub fn read_at(ctx: &TcContext, at: u32, is_v4: bool, packet: &mut Packet) -> bool {
+    if is_v4 {
+        let is_whole = match ctx.load::<[u32; 5]>(at as usize) {
             Ok(words) => Packet::read_v4(&words, packet),
             Err(_) => false,
-        }
+        };
+        packet.behind += at - IP;
+        is_whole
     } else {
-        let is_whole = match ctx.load::<[u32; 10]>(IP as usize) {
+        let is_whole = match ctx.load::<[u32; 10]>(at as usize) {
             Ok(words) => Packet::read_v6(&words, packet),
             Err(_) => false,
         };
         if !is_whole {
             return false;
         }
+        packet.behind += at - IP;
         for _ in 0..MAX_EXTENSIONS {
             if !packet.has_extension() {
                 break;

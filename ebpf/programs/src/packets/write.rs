@@ -131,3 +131,54 @@ pub fn translate(ctx: &TcContext, packet: &mut Packet, to: &Tuple) -> bool {
     packet.tuple = *to;
     true
 }
+
+/// Makes the packet that an ICMP error is about one of another tuple. It begins at `at`, and the error's own sum is over all of
+/// it; the sum behind its IP header is nobody's concern. False: it isn't whole.
+#[inline(never)]
+pub fn inner(ctx: &TcContext, error: &Packet, inner: &Packet, at: u32, to: &Tuple) -> bool {
+    let from = &inner.tuple;
+    let sum = error.behind + 2;
+    let (source, destination) = if inner.is_v4() { (at + 12, at + 16) } else { (at + 8, at + 24) };
+    if !same(&from.source, &to.source) && !set_inner_address(ctx, inner, sum, at, source, &from.source, &to.source) {
+        return false;
+    }
+    if !same(&from.destination, &to.destination)
+        && !set_inner_address(ctx, inner, sum, at, destination, &from.destination, &to.destination)
+    {
+        return false;
+    }
+    if !inner.has_ports() {
+        return true;
+    }
+    let is_echo = matches!(inner.kind, Behind::Asks | Behind::Answers);
+    let (source, destination) = if is_echo { (4, 4) } else { (0, 2) };
+    (from.source_port == to.source_port
+        || set_port(ctx, sum, 0, inner.behind + source, from.source_port, to.source_port))
+        && (from.destination_port == to.destination_port
+            || set_port(ctx, sum, 0, inner.behind + destination, from.destination_port, to.destination_port))
+}
+
+#[inline(always)]
+fn set_inner_address(
+    ctx: &TcContext,
+    inner: &Packet,
+    sum: u32,
+    ip: u32,
+    at: u32,
+    from: &Address,
+    to: &Address,
+) -> bool {
+    if inner.is_v4() {
+        let (from, to) = (from[3], to[3]);
+        // The header's sum takes up what the address adds, so the error's stays.
+        replace_in_ip(ctx, ip, u64::from(from), u64::from(to), 4) && store(ctx, at, &to, 0)
+    } else {
+        // SAFETY: both are 16 bytes; the helper takes the program's own context.
+        let summed = unsafe {
+            let (from, to) = ((&raw const *from).cast_mut().cast(), (&raw const *to).cast_mut().cast());
+            let difference = bpf_csum_diff(from, 16, to, 16, 0);
+            bpf_l4_csum_replace(ctx.skb.skb, sum, 0, difference as u64, 0)
+        };
+        summed == 0 && store(ctx, at, to, 0)
+    }
+}
