@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 pub use link::{LinkInfo, link_create, link_info, link_update, programs_at};
-pub use map::Map;
+pub use map::{Cursor, Map};
 pub use mapped::Mapped;
 
 const BPF_MAP_CREATE: libc::c_int = 0;

@@ -98,6 +98,19 @@ impl Ground {
         Link { index, kind: LinkKind::Uplink, v4, v6 }
     }
 
+    /// With pods and the uplink, where pods get the node's address; the world doesn't know the way to pods.
+    pub(crate) fn masqueraded(&self, sizes: PacketSizes) -> Packets {
+        let mut packets = self.packets(sizes);
+        self.serve(&mut packets, true);
+        self.hide_pods();
+        packets
+    }
+
+    pub(crate) fn hide_pods(&self) {
+        ip(&self.outside, "-4 route del 10.1.0.0/16");
+        ip(&self.outside, "-6 route del fd00:1::/32");
+    }
+
     /// A node whose firewall lets nothing through.
     pub(crate) fn forbid_forwarding(&self) {
         for tool in ["iptables", "ip6tables"] {
@@ -137,6 +150,35 @@ pub(crate) fn ask_udp(client: &UdpSocket, to: SocketAddr, server: &UdpSocket, qu
     assert!(room[..length] == *question, "{length} bytes of another answer came from {to}");
     assert_eq!(answered, to, "the answer comes from where was asked");
     from
+}
+
+/// A socket for ICMP echoes in a host, with this identifier.
+pub(crate) fn ping(host: &Host, at: IpAddr, id: u16) -> UdpSocket {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with};
+    host.output("sh", &["-c", "echo 0 2147483647 >/proc/sys/net/ipv4/ping_group_range"]).unwrap();
+    let (family, protocol) =
+        if at.is_ipv4() { (AddressFamily::INET, ipproto::ICMP) } else { (AddressFamily::INET6, ipproto::ICMPV6) };
+    let socket = inside(host, || {
+        let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(protocol)).unwrap();
+        bind(&socket, &SocketAddr::new(at, id)).unwrap();
+        UdpSocket::from(socket)
+    });
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// Pings a host, with so many bytes.
+pub(crate) fn ask_ping(socket: &UdpSocket, to: IpAddr, bytes: usize) {
+    let kind = if to.is_ipv4() { 8 } else { 128 };
+    // Type, code, sum and identifier, which are the kernel's matter, a sequence number, and what is told.
+    let mut question = vec![kind, 0, 0, 0, 0, 0, 0, 1];
+    question.extend((0..bytes).map(|at| (at % 251) as u8));
+    socket.send_to(&question, (to, 0)).unwrap();
+    let mut answer = vec![0; 65536];
+    let (length, from) = socket.recv_from(&mut answer).unwrap();
+    assert_eq!(from.ip(), to);
+    assert!(answer[6..length] == question[6..], "{length} bytes of another answer");
+    assert_eq!(u16::from_be_bytes([answer[4], answer[5]]), socket.local_addr().unwrap().port(), "its own identifier");
 }
 
 /// A server of TCP in a host.
