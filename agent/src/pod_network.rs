@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use bowline_cluster::follow::{Follower, Told};
+use bowline_cluster::object::Protocol;
 use bowline_cni::attachment::Attachment;
 use bowline_cni::datapath::{Datapath, NodeLink, PodWire};
 use bowline_cni::install::Install;
 use bowline_cni::network::{self, Handle, Network};
 use bowline_cni::ready::Ready;
 use bowline_cni_protocol::PortMapping;
-use bowline_dataplane::packets::{self, LinkKind, PacketSizes, PacketVerdict, Packets};
+use bowline_dataplane::packets::{self, HostPort, LinkKind, PacketSizes, PacketVerdict, Packets};
 use bowline_sources::state_ref::StateRef;
 use ipnet::IpNet;
 
@@ -77,7 +78,7 @@ impl PodNetwork {
             );
         }
         let packets = Packets::open(bpf_root, sizes).context("the programs for pods' packets")?;
-        let programs = Arc::new(Programs(Mutex::new(Inner { packets, links: BTreeSet::new() })));
+        let programs = Arc::new(Programs(Mutex::new(Inner { packets })));
         let ready = Arc::new(Ready::default());
         let folder = config.folder.clone();
         let (tell, pods) = TellPods::start(state, &config.node)?.unzip();
@@ -113,6 +114,9 @@ impl PodNetworkHandle {
     /// Looks after what no change brings about.
     pub(crate) fn tend(&self) {
         self.open();
+        if let Err(error) = self.0.programs.lock().packets.expire(packets::now()) {
+            tracing::warn!(%error, "flows whose time is over can't be forgotten");
+        }
     }
 
     /// Why pods can't start here yet, once Services are served.
@@ -183,8 +187,6 @@ struct Programs(Mutex<Inner>);
 
 struct Inner {
     packets: Packets,
-    /// Those that were told last.
-    links: BTreeSet<NodeLink>,
 }
 
 impl Programs {
@@ -192,6 +194,21 @@ impl Programs {
         // A panic elsewhere leaves the kernel consistent; going on is better than ending.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a mapping says, for each family.
+fn host_ports(port: &PortMapping, addresses: &[IpAddr]) -> Vec<HostPort> {
+    let host_ip = port.host_ip.filter(|ip| !ip.is_unspecified());
+    // "0.0.0.0" is all of IPv4 alone.
+    let is_of = |pod: &&IpAddr| port.host_ip.is_none_or(|ip| ip.is_ipv4() == pod.is_ipv4());
+    let protocol = match port.protocol {
+        bowline_cni_protocol::Protocol::Tcp => Protocol::Tcp,
+        bowline_cni_protocol::Protocol::Udp => Protocol::Udp,
+        bowline_cni_protocol::Protocol::Sctp => Protocol::Sctp,
+    };
+    let of =
+        |pod: &IpAddr| HostPort { host_ip, port: port.host_port, protocol, pod: *pod, pod_port: port.container_port };
+    addresses.iter().filter(is_of).map(of).collect()
 }
 
 /// Of a family, the address.
@@ -231,22 +248,43 @@ impl Datapath for Programs {
                 tracing::warn!(index = pod.index, %error, "the programs of a pod that is gone");
             }
         }
+        let kept: Vec<IpAddr> = known
+            .iter()
+            .filter(|pod| indices.contains(&pod.index))
+            .flat_map(|pod| [pod.v4.map(IpAddr::from), pod.v6.map(IpAddr::from)])
+            .flatten()
+            .collect();
+        for port in inner.packets.host_ports().unwrap_or_default().iter().filter(|port| !kept.contains(&port.pod)) {
+            if let Err(error) = inner.packets.remove_host_port(port) {
+                tracing::warn!(port = port.port, %error, "a port of the node still leads to a pod that is gone");
+            }
+        }
     }
 
-    fn put_port(&self, _port: &PortMapping, _addresses: &[IpAddr]) -> Result<(), String> {
-        Err("not yet".into())
+    fn put_port(&self, port: &PortMapping, addresses: &[IpAddr]) -> Result<(), String> {
+        let mut inner = self.lock();
+        for one in host_ports(port, addresses) {
+            inner.packets.put_host_port(&one).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
-    fn remove_port(&self, _port: &PortMapping, _addresses: &[IpAddr]) {}
+    fn remove_port(&self, port: &PortMapping, addresses: &[IpAddr]) {
+        let mut inner = self.lock();
+        for one in host_ports(port, addresses) {
+            if let Err(error) = inner.packets.remove_host_port(&one) {
+                tracing::warn!(port = one.port, %error, "a port of the node still leads to a pod that is gone");
+            }
+        }
+    }
 
     fn set_links(&self, links: &[NodeLink]) {
         let mut inner = self.lock();
         let wanted: BTreeSet<NodeLink> = links.iter().copied().collect();
-        for gone in inner.links.difference(&wanted).copied().collect::<Vec<_>>() {
-            if !wanted.iter().any(|link| link.index == gone.index)
-                && let Err(error) = inner.packets.remove_link(gone.index)
-            {
-                tracing::debug!(index = gone.index, %error, "the programs of a link that is gone");
+        let there = inner.packets.links().unwrap_or_default();
+        for index in there.into_iter().filter(|index| !wanted.iter().any(|link| link.index == *index)) {
+            if let Err(error) = inner.packets.remove_link(index) {
+                tracing::debug!(index, %error, "the programs of a link that is gone");
             }
         }
         let own: Vec<IpAddr> = wanted.iter().flat_map(|link| link.masquerade).flatten().collect();
@@ -262,10 +300,13 @@ impl Datapath for Programs {
                 tracing::error!(index = link.index, %error, "a link without programs for pods' packets");
             }
         }
-        inner.links = wanted;
     }
 
-    fn set_inside(&self, _networks: &[IpNet]) {}
+    fn set_inside(&self, networks: &[IpNet]) {
+        if let Err(error) = self.lock().packets.set_inside(networks) {
+            tracing::error!(%error, "which networks pods' packets go to as they are");
+        }
+    }
 }
 
 /// The folder of what is attached, below the agent's own.

@@ -67,7 +67,10 @@ fn clean(site: &mut Site) {
     assert_eq!(fs::read_dir(site.folder.join("net.d")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(site.folder.join("bin")).unwrap().count(), 0);
     let routes = site.node.output("ip", &["route"]).unwrap();
-    assert!(!routes.contains("10.244.") && !site.node.output("ip", &["link"]).unwrap().contains("bowline-vxlan"), "{routes}");
+    assert!(
+        !routes.contains("10.244.") && !site.node.output("ip", &["link"]).unwrap().contains("bowline-vxlan"),
+        "{routes}"
+    );
     let again = bowline_in(&site.node, &["cleanup", "--cni-state-dir", state.to_str().unwrap()]).ok();
     assert!(again.contains("nothing was installed"), "{again}");
 }
