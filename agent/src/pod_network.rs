@@ -2,14 +2,14 @@
 //! once the Services are in the kernel.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use bowline_cluster::follow::{Follower, Told};
-use bowline_cluster::object::Protocol;
+use bowline_cluster::object::{ObjectName, Protocol};
 use bowline_cni::attachment::Attachment;
 use bowline_cni::datapath::{Datapath, NodeLink, PodWire};
 use bowline_cni::install::Install;
@@ -17,6 +17,7 @@ use bowline_cni::network::{self, Handle, Network};
 use bowline_cni::ready::Ready;
 use bowline_cni_protocol::PortMapping;
 use bowline_dataplane::packets::{self, HostPort, LinkKind, PacketSizes, PacketVerdict, Packets};
+use bowline_dataplane::plan::{PortPlan, host_port, host_port_name};
 use bowline_sources::state_ref::StateRef;
 use ipnet::IpNet;
 
@@ -78,7 +79,8 @@ impl PodNetwork {
             );
         }
         let packets = Packets::open(bpf_root, sizes).context("the programs for pods' packets")?;
-        let programs = Arc::new(Programs(Mutex::new(Inner { packets })));
+        let inner = Inner { packets, ports: Vec::new(), addresses: Vec::new() };
+        let programs = Arc::new(Programs { inner: Mutex::new(inner), kernel: kernel.clone() });
         let ready = Arc::new(Ready::default());
         let folder = config.folder.clone();
         let (tell, pods) = TellPods::start(state, &config.node)?.unzip();
@@ -183,29 +185,73 @@ impl Follower for PodNetworkHandle {
 }
 
 /// The dataplane's programs for packets.
-struct Programs(Mutex<Inner>);
+struct Programs {
+    inner: Mutex<Inner>,
+    /// Whose hooks lead the node's own calls: those meet no device.
+    kernel: Arc<Kernel>,
+}
 
 struct Inner {
     packets: Packets,
+    /// Ports of the node, and the pods' addresses that they lead to.
+    ports: Vec<(PortMapping, Vec<IpAddr>)>,
+    /// The node's addresses.
+    addresses: Vec<IpAddr>,
 }
 
 impl Programs {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere leaves the kernel consistent; going on is better than ending.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a mapping says, for each family.
-fn host_ports(port: &PortMapping, addresses: &[IpAddr]) -> Vec<HostPort> {
+/// The name under which the hooks' tables have a port of the node.
+fn name_of(port: &PortMapping) -> ObjectName {
+    let at = port.host_ip.map_or(String::new(), |ip| format!("{ip}:"));
+    host_port_name(&format!("{at}{}.{}", port.host_port, protocol_of(port).as_str().to_lowercase()))
+}
+
+/// What a mapping says to the node's own processes: at the addresses of the node, and at its loopback.
+fn for_sockets(port: &PortMapping, addresses: &[IpAddr], own: &[IpAddr]) -> Vec<PortPlan> {
+    let protocol = protocol_of(port);
+    if protocol == Protocol::Sctp {
+        return Vec::new();
+    }
     let host_ip = port.host_ip.filter(|ip| !ip.is_unspecified());
-    // "0.0.0.0" is all of IPv4 alone.
+    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     let is_of = |pod: &&IpAddr| port.host_ip.is_none_or(|ip| ip.is_ipv4() == pod.is_ipv4());
-    let protocol = match port.protocol {
+    let plan = |pod: &IpAddr| {
+        let mut at: Vec<IpAddr> = match host_ip {
+            Some(ip) => vec![ip],
+            None => own.iter().chain(&loopback).copied().collect(),
+        };
+        at.retain(|ip| ip.is_ipv4() == pod.is_ipv4());
+        at.sort_unstable();
+        at.dedup();
+        let at: Vec<SocketAddr> = at.into_iter().map(|ip| SocketAddr::new(ip, port.host_port)).collect();
+        host_port(protocol, &at, SocketAddr::new(*pod, port.container_port))
+    };
+    addresses.iter().filter(is_of).map(plan).filter(|plan| !plan.frontends.is_empty()).collect()
+}
+
+fn protocol_of(port: &PortMapping) -> Protocol {
+    match port.protocol {
         bowline_cni_protocol::Protocol::Tcp => Protocol::Tcp,
         bowline_cni_protocol::Protocol::Udp => Protocol::Udp,
         bowline_cni_protocol::Protocol::Sctp => Protocol::Sctp,
-    };
+    }
+}
+
+/// What a mapping says to packets, for each family. The loopback's don't come over any link.
+fn host_ports(port: &PortMapping, addresses: &[IpAddr]) -> Vec<HostPort> {
+    let host_ip = port.host_ip.filter(|ip| !ip.is_unspecified());
+    if host_ip.is_some_and(|ip| ip.is_loopback()) {
+        return Vec::new();
+    }
+    // "0.0.0.0" is all of IPv4 alone.
+    let is_of = |pod: &&IpAddr| port.host_ip.is_none_or(|ip| ip.is_ipv4() == pod.is_ipv4());
+    let protocol = protocol_of(port);
     let of =
         |pod: &IpAddr| HostPort { host_ip, port: port.host_port, protocol, pod: *pod, pod_port: port.container_port };
     addresses.iter().filter(is_of).map(of).collect()
@@ -266,6 +312,9 @@ impl Datapath for Programs {
         for one in host_ports(port, addresses) {
             inner.packets.put_host_port(&one).map_err(|error| error.to_string())?;
         }
+        self.kernel.set_host_port(&name_of(port), for_sockets(port, addresses, &inner.addresses))?;
+        inner.ports.retain(|(one, _)| one != port);
+        inner.ports.push((port.clone(), addresses.to_vec()));
         Ok(())
     }
 
@@ -274,6 +323,13 @@ impl Datapath for Programs {
         for one in host_ports(port, addresses) {
             if let Err(error) = inner.packets.remove_host_port(&one) {
                 tracing::warn!(port = one.port, %error, "a port of the node still leads to a pod that is gone");
+            }
+        }
+        let is_it = |(one, to): &(PortMapping, Vec<IpAddr>)| one == port && to == addresses;
+        if inner.ports.iter().any(is_it) {
+            inner.ports.retain(|one| !is_it(one));
+            if let Err(error) = self.kernel.set_host_port(&name_of(port), Vec::new()) {
+                tracing::warn!(port = port.host_port, %error, "a port of the node still leads to a pod that is gone");
             }
         }
     }
@@ -288,6 +344,14 @@ impl Datapath for Programs {
             }
         }
         let own: Vec<IpAddr> = wanted.iter().flat_map(|link| link.masquerade).flatten().collect();
+        if inner.addresses != own {
+            inner.addresses.clone_from(&own);
+            for (port, to) in &inner.ports {
+                if let Err(error) = self.kernel.set_host_port(&name_of(port), for_sockets(port, to, &own)) {
+                    tracing::warn!(port = port.host_port, %error, "a port of the node is not had by its own processes");
+                }
+            }
+        }
         if let Err(error) = inner.packets.set_node_addresses(&own) {
             tracing::error!(%error, "the node's addresses in the map of pods' packets");
         }

@@ -217,6 +217,24 @@ pub fn monotonic() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
+/// The cookie of this thread's network namespace (SO_NETNS_COOKIE), which programs read by bpf_get_netns_cookie().
+///
+/// # Errors
+/// There is no socket to be had, or the kernel (before 5.14) tells none.
+pub fn netns_cookie() -> io::Result<u64> {
+    const SO_NETNS_COOKIE: libc::c_int = 71;
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut cookie = 0_u64;
+    let mut length = mem::size_of::<u64>() as libc::socklen_t;
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    let (value, room) = ((&raw mut cookie).cast(), &raw mut length);
+    // SAFETY: `cookie` takes the 8 bytes that `length` says.
+    match unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, SO_NETNS_COOKIE, value, room) } {
+        0 => Ok(cookie),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Makes all threads share one heap. The agent allocates little once it runs; several heaps would each
 /// keep their own free memory. Called before there are threads.
 pub fn one_heap() {
