@@ -6,6 +6,7 @@ mod errors;
 mod ground;
 mod host_ports;
 mod masquerade;
+mod sums;
 mod ways;
 
 use std::process::Command;
