@@ -7,6 +7,7 @@ mod ground;
 mod host_ports;
 mod masquerade;
 mod sums;
+mod tunnel;
 mod ways;
 
 use std::process::Command;
