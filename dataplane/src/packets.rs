@@ -19,6 +19,7 @@ mod object;
 mod pods;
 mod sizes;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,16 @@ pub use links::{Link, LinkKind};
 use object::{PROGRAMS, Program, Programs};
 pub use pods::PodWire;
 pub use sizes::PacketSizes;
+
+/// Loads the programs over small maps that are pinned in a folder, and attaches nothing. Returns how many instructions the
+/// verifier went through for each.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn try_programs(folder: &Folder) -> Result<BTreeMap<&'static str, u32>, KernelError> {
+    let sizes = PacketSizes { pods: 16, local: 16, inside: 16, host_ports: 16, flows: 16, fragments: 16 };
+    Ok(Programs::load(folder, &sizes)?.verified().collect())
+}
 
 /// The programs and maps for packets, of this thread's network namespace: `open` and all that attaches are called in it.
 #[derive(Debug)]

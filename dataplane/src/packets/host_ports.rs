@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use bowline_cluster::object::Protocol;
 use bowline_ebpf::packet::flow::Made;
-use bowline_ebpf::packet::header::UDP;
+use bowline_ebpf::packet::header::{SCTP, TCP, UDP};
 use bowline_ebpf::packet::layout::{Address, HostPortKey, Target, any};
 
 use super::pods::{address, ip};
@@ -71,9 +71,9 @@ pub enum HostPortError {
 
 fn number(protocol: Protocol) -> u8 {
     match protocol {
-        Protocol::Tcp => 6,
+        Protocol::Tcp => TCP,
         Protocol::Udp => UDP,
-        Protocol::Sctp => 132,
+        Protocol::Sctp => SCTP,
     }
 }
 

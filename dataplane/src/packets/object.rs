@@ -46,9 +46,18 @@ const MAPS: [(&str, u32, usize, usize); 8] = [
     ("packet_verdicts", 6, 4, 8),
 ];
 
+/// A program in the kernel.
+#[derive(Debug)]
+struct Loaded {
+    program: Program,
+    fd: OwnedFd,
+    /// How many instructions the verifier went through.
+    verified: u32,
+}
+
 /// The programs, loaded.
 #[derive(Debug)]
-pub(super) struct Programs(Vec<(Program, OwnedFd)>);
+pub(super) struct Programs(Vec<Loaded>);
 
 impl Programs {
     /// Makes the maps in a folder, or takes those that are there, and loads the programs over them.
@@ -83,20 +92,23 @@ impl Programs {
             let in_object: &mut SchedClassifier =
                 object.program_mut(program.name).and_then(|found| found.try_into().ok()).ok_or_else(missing)?;
             in_object.load().map_err(|error| refused(explain(program.name, &error)))?;
-            if let Some(count) = in_object.info().ok().and_then(|info| info.verified_instruction_count()) {
-                tracing::debug!(program = program.name, instructions = count, "the verifier went through");
-            }
+            let verified = in_object.info().ok().and_then(|info| info.verified_instruction_count()).unwrap_or(0);
             let fd = in_object.fd().map_err(|error| refused(error.to_string()))?;
             let fd = fd.as_fd().try_clone_to_owned().map_err(|error| refused(error.to_string()))?;
-            loaded.push((program, fd));
+            loaded.push(Loaded { program, fd, verified });
         }
         Ok(Programs(loaded))
     }
 
     /// One of them.
     pub(super) fn of(&self, program: Program) -> Result<BorrowedFd<'_>, KernelError> {
-        let found = self.0.iter().find(|(one, _)| *one == program);
+        let found = self.0.iter().find(|loaded| loaded.program == program);
         let missing = || KernelError::Program { hook: program.name, what: "the object has no such program".into() };
-        Ok(found.ok_or_else(missing)?.1.as_fd())
+        Ok(found.ok_or_else(missing)?.fd.as_fd())
+    }
+
+    /// How many instructions the verifier went through for each.
+    pub(super) fn verified(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        self.0.iter().map(|loaded| (loaded.program.name, loaded.verified))
     }
 }

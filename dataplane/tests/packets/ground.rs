@@ -120,7 +120,7 @@ impl Ground {
 }
 
 /// Index and Ethernet address of a device.
-fn device_of(host: &Host, device: &str) -> (u32, [u8; 6]) {
+pub(crate) fn device_of(host: &Host, device: &str) -> (u32, [u8; 6]) {
     let line = ip(host, &format!("-o link show {device}"));
     let index = line.split(':').next().unwrap().trim().parse().unwrap();
     let mac = line.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap();

@@ -6,6 +6,8 @@ mod errors;
 mod ground;
 mod host_ports;
 mod masquerade;
+mod sums;
+mod tunnel;
 mod ways;
 
 use std::process::Command;

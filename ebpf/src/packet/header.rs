@@ -122,7 +122,8 @@ impl Packet {
         into.tuple.protocol = (third >> 16 & 0xff) as u8;
         into.ttl = (third >> 24) as u8;
         into.part = part(offset != 0, more);
-        version == 4 && words_long >= 5 && into.length >= words_long * 4
+        // One that will be cut into segments may be longer than its header can tell, and then tells 0 (BIG TCP).
+        version == 4 && words_long >= 5 && (into.length == 0 || into.length >= words_long * 4)
     }
 
     /// Of an IPv6 header. False: it is none. [`Packet::extension`] goes on from there.

@@ -42,6 +42,14 @@ pub fn of_packet(veth: &Veth, ethernet: &Ethernet, packet: &Packet) -> Source {
     if is_on_link || asks_neighbour { Source::Link } else { Source::Wrong }
 }
 
+/// Whether an ICMPv6 message of this type is one that a pod may send from an address of the link: about itself as a neighbour or
+/// a listener, or an echo. A pod is no router: what it advertised as one would change the node's routes (CVE-2020-10749).
+#[inline(always)]
+pub fn is_of_host(kind: u8) -> bool {
+    // Echo; listeners (RFC 2710, 3810); who asks for routers; neighbours.
+    matches!(kind, 128..=133 | 135 | 136 | 143)
+}
+
 #[inline(always)]
 fn is_unspecified(address: &Address) -> bool {
     same(address, &[0; 4])

@@ -17,6 +17,10 @@
 //! to the node's network stack: TCX_NEXT, as if there were none of them.
 #![no_std]
 #![no_main]
+#![allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a key given by value is copied on the kernel's stack of 512 bytes"
+)]
 
 mod deliver;
 mod errors;
@@ -66,7 +70,10 @@ fn from_pod(ctx: TcContext) -> i32 {
     }
     match source::of_packet(veth, &ethernet, packet) {
         Source::Own => {}
-        Source::Link => return to_node(),
+        Source::Link => {
+            let Ok(kind) = ctx.load::<u8>(packet.behind as usize) else { return drop(PacketVerdict::Malformed) };
+            return if source::is_of_host(kind) { to_node() } else { drop(PacketVerdict::Spoofed) };
+        }
         Source::Wrong => return drop(PacketVerdict::Spoofed),
     }
     if stays_on_link(&packet.tuple.destination) {

@@ -26,6 +26,7 @@ fn an_ipv4_header_is_read() {
     let (is_whole, with_options) = v4(0x47, 1000, 0);
     assert!(is_whole);
     assert_eq!(with_options.behind, 42);
+    assert!(v4(0x45, 0, 0).0, "it is longer than can be told");
     assert_eq!(v4(0x45, 1000, 0x2000).1.part, Part::First);
     assert_eq!(v4(0x45, 1000, 0x2010).1.part, Part::Later);
     assert_eq!(v4(0x45, 1000, 0x0010).1.part, Part::Later, "the last");

@@ -74,3 +74,14 @@ fn arp_is_for_the_own_address() {
     assert_eq!(arp(MAC, [1, 2, 4], [10, 1, 0, 2]), Source::Wrong);
     assert_eq!(arp([1, 2, 4], MAC, [10, 1, 0, 2]), Source::Wrong);
 }
+
+#[test]
+fn a_pod_is_no_router() {
+    for kind in [133, 135, 136, 143] {
+        assert!(is_of_host(kind), "{kind}");
+    }
+    // Advertises itself as a router, redirects, renumbers.
+    for kind in [134, 137, 138, 1, 2] {
+        assert!(!is_of_host(kind), "{kind}");
+    }
+}
