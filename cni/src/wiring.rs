@@ -124,6 +124,9 @@ pub(crate) fn make(
     let pod = pod.and_then(|pod| pod).map_err(system("entering the container's network namespace"))?;
     settle_host(net, attachment, wire.index, sources)?;
     attach(&wire).map_err(WireError::Datapath)?;
+    // What the node's end sends is what the pod receives.
+    let bandwidth = attachment.bandwidth.as_ref().map(|all| (all.ingress_rate, all.ingress_burst));
+    shape(net, wire.index, bandwidth)?;
     settle_pod(&pod, attachment, host_mac)?;
     Ok(wire)
 }
@@ -178,11 +181,21 @@ pub(crate) fn routes_to(attachment: &Attachment, index: u32, sources: &[IpAddr])
     attachment.addresses.iter().map(route).collect()
 }
 
+/// A rate of 0 is none.
+fn shape(net: &Net, device: u32, bandwidth: Option<(u64, u64)>) -> Result<(), WireError> {
+    match bandwidth.filter(|(rate, _)| *rate > 0) {
+        Some((rate, burst)) => net.put_shaper(device, rate, burst).map_err(kernel("limiting the bandwidth")),
+        None => Ok(()),
+    }
+}
+
 /// The pod's end.
 fn settle_pod(pod: &Net, attachment: &Attachment, host_mac: Mac) -> Result<(), WireError> {
     let link = pod.link(&attachment.key.ifname).map_err(kernel("finding the container's interface"))?;
     let device = link.ok_or_else(|| WireError::Differs("the container's interface was removed".into()))?.index;
     pod.add_addresses(device, &attachment.addresses).map_err(kernel("the container's addresses"))?;
+    let bandwidth = attachment.bandwidth.as_ref().map(|all| (all.egress_rate, all.egress_burst));
+    shape(pod, device, bandwidth)?;
     pod.set_up(device, "").map_err(kernel("taking the container's interface up"))?;
     let (neighbours, routes) = of_pod(attachment, device, host_mac);
     pod.put_neighbours(&neighbours).map_err(kernel("the container's neighbour entries"))?;

@@ -186,3 +186,47 @@ fn ports_of_the_node() {
         assert_eq!(crate::common::tcp1(&two.node, to), "web-2");
     }
 }
+
+#[test]
+fn bandwidth_is_what_was_asked_for() {
+    let lab = Lab::new("pods-bandwidth").unwrap();
+    let mut site = Site::new(&lab, "one", &["--pod-cidr", "10.244.1.0/24"]);
+    site.agent.start();
+    // As containerd's library spells it; a burst below a packet is made as large as one.
+    let limits = serde_json::json!({"runtimeConfig": {"bandwidth":
+        {"IngressRate": 80_000_000, "IngressBurst": 8_000, "EgressRate": 16_000_000_000_u64, "EgressBurst": 80_000_000}}});
+    let pod = site.container_with("slow", &limits);
+    let link = pod.result["interfaces"][0]["name"].as_str().unwrap();
+    let said = site.node.output("tc", &["qdisc", "show", "dev", link]).unwrap();
+    assert!(said.contains("tbf") && said.contains("rate 80Mbit") && said.contains("burst 64K"), "{said}");
+    let mut shown = pod.command("tc");
+    let said = run(shown.args(["qdisc", "show", "dev", "eth0"])).ok();
+    assert!(said.contains("tbf") && said.contains("rate 16Gbit") && said.contains("burst 10000000b"), "{said}");
+    // Several megabytes to the pod take their time, and arrive.
+    let address = std::net::SocketAddr::new(pod.addresses[0], 9000);
+    let into = fs::File::open(pod.netns()).unwrap();
+    let node = fs::File::open(site.node.netns()).unwrap();
+    let listener = in_netns(&into, move || std::net::TcpListener::bind(address).unwrap());
+    let reads = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap()
+    });
+    let begun = std::time::Instant::now();
+    let mut stream = in_netns(&node, move || std::net::TcpStream::connect(address).unwrap());
+    std::io::Write::write_all(&mut stream, &vec![7; 5_000_000]).unwrap();
+    drop(stream);
+    assert_eq!(reads.join().unwrap(), 5_000_000);
+    // 40 Mbit at 80 Mbit/s.
+    assert!(begun.elapsed().as_millis() > 350, "{:?}", begun.elapsed());
+}
+
+/// On a thread in a network namespace.
+fn in_netns<T: Send + 'static>(netns: &fs::File, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let netns = netns.try_clone().unwrap();
+    let inside = std::thread::spawn(move || {
+        let kind = rustix::thread::LinkNameSpaceType::Network;
+        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&netns), Some(kind)).unwrap();
+        work()
+    });
+    inside.join().unwrap()
+}
