@@ -12,6 +12,7 @@
 
 pub mod addresses;
 pub mod attachment;
+pub mod check;
 pub mod cleanup;
 pub mod datapath;
 pub mod install;

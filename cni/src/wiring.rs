@@ -22,6 +22,7 @@ use ipnet::IpNet;
 
 use crate::attachment::Attachment;
 use crate::datapath::PodWire;
+use crate::sysctls;
 
 /// The next hop of pods, on every wire.
 pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
@@ -265,7 +266,7 @@ pub(crate) fn check(net: &Net, netns: BorrowedFd<'_>, attachment: &Attachment) -
 /// Writes settings of the network namespace of this thread. A kernel without IPv6 has none of its.
 fn set(folder: &str, settings: &[(&str, &str)]) -> io::Result<()> {
     for (name, value) in settings {
-        let path = format!("/proc/sys/{folder}/{name}");
+        let path = format!("{}/{folder}/{name}", sysctls::folder());
         match fs::write(&path, value) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && folder.contains("ipv6") => {}
             Err(error) => return Err(io::Error::new(error.kind(), format!("{path}: {error}"))),
