@@ -21,6 +21,7 @@ use ipnet::IpNet;
 use crate::addresses::{AddressError, Pool, Wanted};
 use crate::attachment::{Attachment, Key, PREFIX};
 use crate::datapath::{Datapath, PodWire};
+use crate::host_local;
 use crate::log::{Attached, Log, Stage};
 use crate::ready::Ready;
 use crate::wiring::{self, WireError};
@@ -39,6 +40,8 @@ pub type Listener = Box<dyn Fn(&Attachment, bool) + Send + Sync>;
 pub struct Place {
     /// The folder of the log.
     pub folder: PathBuf,
+    /// Where the network before this one has its addresses ([`crate::host_local`]).
+    pub host_local: PathBuf,
 }
 
 /// What an ADD asks for.
@@ -61,6 +64,7 @@ pub struct Pods {
     datapath: Arc<dyn Datapath>,
     ready: Arc<Ready>,
     listener: Listener,
+    host_local: PathBuf,
 }
 
 struct State {
@@ -144,6 +148,7 @@ impl Pods {
             sources: Vec::new(),
             ended: false,
         };
+        state.pool.set_others(host_local::held(&place.host_local));
         let links = net.links().map_err(std::io::Error::other)?;
         state.adopt(&links)?;
         let known: Vec<u32> = state.indices.values().copied().collect();
@@ -162,6 +167,7 @@ impl Pods {
             datapath,
             ready,
             listener,
+            host_local: place.host_local.clone(),
         })
     }
 
@@ -333,7 +339,14 @@ impl Pods {
     pub fn del(&self, key: &Key, deadline: Instant) -> Result<(), CniError> {
         let _busy = self.busy(key, deadline, true)?;
         let found = self.lock().attached.get(key).cloned();
-        let Some((attachment, Stage::Held)) = found else { return Ok(()) };
+        let Some((attachment, Stage::Held)) = found else {
+            let had = host_local::give_back(&self.host_local, &key.container);
+            if !had.is_empty() {
+                tracing::info!(container = %key.container, addresses = ?had, "a pod of the network before this one has ended");
+                self.lock().pool.set_others(host_local::held(&self.host_local));
+            }
+            return Ok(());
+        };
         {
             let mut state = self.lock();
             if let Err(error) = state.log.going(key) {
@@ -497,8 +510,10 @@ impl Pods {
         let now = Instant::now();
         let mut gone = Vec::new();
         {
+            let others = host_local::held(&self.host_local);
             let mut state = self.lock();
             let state = &mut *state;
+            state.pool.set_others(others);
             for (key, (_, stage)) in &state.attached {
                 let is_away = *stage == Stage::Held && !state.busy.contains(key) && !names.contains(&key.link());
                 if !is_away {
@@ -694,7 +709,7 @@ fn of_wire(error: &WireError) -> CniError {
 fn of_address(error: AddressError) -> CniError {
     let code = match error {
         AddressError::NoNetwork | AddressError::Full { .. } => CniError::TRY_AGAIN_LATER,
-        AddressError::Held { .. } => CniError::FAILED,
+        AddressError::Held { .. } | AddressError::Others(_) => CniError::FAILED,
         AddressError::Outside(..) => CniError::INVALID_CONFIG,
     };
     CniError::new(code, error.to_string())
