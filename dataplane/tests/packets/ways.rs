@@ -87,6 +87,25 @@ fn a_pod_cannot_send_as_another() {
 }
 
 #[test]
+fn the_world_cannot_send_as_a_pod_of_the_node() {
+    let ground = Ground::new("fake");
+    let packets = ground.served();
+    ground.forbid_forwarding();
+    for ((pod, other), world) in
+        addresses(&ground.a).into_iter().zip(addresses(&ground.b)).zip(addresses(&ground.outside))
+    {
+        let prefix = if pod.is_ipv4() { "/32" } else { "/128 nodad" };
+        ip(&ground.outside, &format!("addr add {other}{prefix} dev lo"));
+        let server = udp(&ground.a, pod, 0);
+        let to = server.local_addr().unwrap();
+        let before = count(&packets, V::ToPod);
+        udp(&ground.outside, other, 0).send_to(b"I am a pod", to).unwrap();
+        ask_udp(&udp(&ground.outside, world, 0), to, &server, b"?");
+        assert_eq!(count(&packets, V::ToPod), before + 1);
+    }
+}
+
+#[test]
 fn a_pod_is_no_router_to_its_node() {
     use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with, sockopt};
     let ground = Ground::new("router");
