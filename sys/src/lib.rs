@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-pub use link::{LinkInfo, link_create, link_info, link_update, programs_at};
+pub use link::{LinkInfo, link_create, link_detach, link_info, link_update, programs_at};
 pub use map::{Cursor, Map};
 pub use mapped::Mapped;
 

@@ -116,27 +116,28 @@ impl Packets {
         let write = self.in_map("veths", "writing");
         self.veths.put(&pod.index.to_ne_bytes(), &veth.to_bytes()).map_err(write)?;
         let kept: Vec<Address> = addresses(&veth).collect();
-        for gone in before.iter().flat_map(addresses).filter(|address| !kept.contains(address)) {
-            self.forget_address(pod.index, gone)?;
-        }
-        Ok(())
+        let gone = before.iter().flat_map(addresses).filter(|address| !kept.contains(address));
+        self.forget_addresses(pod.index, gone)
     }
 
     /// Takes out of the maps what they say of the pod behind a device.
     pub(super) fn forget_pod(&self, index: u32) -> Result<(), KernelError> {
         let Some(veth) = self.veth(index)? else { return Ok(()) };
-        for address in addresses(&veth) {
-            self.forget_address(index, address)?;
-        }
-        self.veths.remove(&index.to_ne_bytes()).map_err(self.in_map("veths", "writing"))?;
-        Ok(())
+        self.forget_addresses(index, addresses(&veth))?;
+        self.veths.remove(&index.to_ne_bytes()).map_err(self.in_map("veths", "writing")).map(drop)
     }
 
-    /// Forgets an address and its flows, if it is still behind this device: another pod may have it by now.
-    fn forget_address(&self, index: u32, address: Address) -> Result<(), KernelError> {
-        if self.local_at(address)?.is_some_and(|local| local.index == index) {
-            self.local.remove(&bytes(address)).map_err(self.in_map("local", "writing"))?;
-            self.forget_flows(|flow| flow.has_pod(&address))?;
+    /// Forgets addresses and their flows, as far as they are still behind this device: another pod may have one by now.
+    fn forget_addresses(&self, index: u32, all: impl Iterator<Item = Address>) -> Result<(), KernelError> {
+        let mut gone = Vec::new();
+        for address in all {
+            if self.local_at(address)?.is_some_and(|local| local.index == index) {
+                self.local.remove(&bytes(address)).map_err(self.in_map("local", "writing"))?;
+                gone.push(address);
+            }
+        }
+        if !gone.is_empty() {
+            self.forget_flows(|flow| gone.iter().any(|address| flow.has_pod(address)))?;
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ fn a_closed_port_refuses() {
             [&*ground.a, &*ground.b, &*ground.node, &*ground.outside].map(|host| addresses(host)[family]);
         // Masqueraded, from two pods with one port: only one keeps it.
         for (host, from) in [(&*ground.a, a), (&*ground.b, b)] {
-            let client = inside(host, || UdpSocket::bind((from, 45_000)).unwrap());
+            let client = udp(host, from, 45_000);
             client.connect((world, 9)).unwrap();
             wait_for("the world refuses", PATIENCE, || is_refused(&client)).unwrap();
         }

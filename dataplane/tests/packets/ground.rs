@@ -1,7 +1,7 @@
 //! A node with two pods, another node that stands for the world, and sockets in all of them.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::thread;
@@ -132,9 +132,25 @@ pub(crate) fn count(packets: &Packets, verdict: PacketVerdict) -> u64 {
     packets.counts().into_iter().find(|(one, _)| *one == verdict).unwrap().1
 }
 
+/// Binds in a host. A port that was just given up may be in use for a moment: a process that another test starts has it, too,
+/// until it is another program.
+fn bound<T: Send>(host: &Host, bind: impl Fn() -> io::Result<T> + Sync) -> T {
+    let mut socket = None;
+    wait_for("the port is free", PATIENCE, || {
+        socket = match inside(host, &bind) {
+            Ok(socket) => Some(socket),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+            Err(error) => panic!("{error}"),
+        };
+        socket.is_some()
+    })
+    .unwrap();
+    socket.unwrap()
+}
+
 /// A socket in a host, at one of its addresses or wherever it may be.
 pub(crate) fn udp(host: &Host, at: IpAddr, port: u16) -> UdpSocket {
-    let socket = inside(host, || UdpSocket::bind((at, port)).unwrap());
+    let socket = bound(host, || UdpSocket::bind((at, port)));
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
@@ -183,7 +199,7 @@ pub(crate) fn ask_ping(socket: &UdpSocket, to: IpAddr, bytes: usize) {
 
 /// A server of TCP in a host.
 pub(crate) fn listen(host: &Host, at: IpAddr, port: u16) -> TcpListener {
-    inside(host, || TcpListener::bind((at, port)).unwrap())
+    bound(host, || TcpListener::bind((at, port)))
 }
 
 /// A connection from a host to a server: both ends.

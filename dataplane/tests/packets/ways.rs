@@ -87,6 +87,25 @@ fn a_pod_cannot_send_as_another() {
 }
 
 #[test]
+fn the_world_cannot_send_as_a_pod_of_the_node() {
+    let ground = Ground::new("fake");
+    let packets = ground.served();
+    ground.forbid_forwarding();
+    for ((pod, other), world) in
+        addresses(&ground.a).into_iter().zip(addresses(&ground.b)).zip(addresses(&ground.outside))
+    {
+        let prefix = if pod.is_ipv4() { "/32" } else { "/128 nodad" };
+        ip(&ground.outside, &format!("addr add {other}{prefix} dev lo"));
+        let server = udp(&ground.a, pod, 0);
+        let to = server.local_addr().unwrap();
+        let before = count(&packets, V::ToPod);
+        udp(&ground.outside, other, 0).send_to(b"I am a pod", to).unwrap();
+        ask_udp(&udp(&ground.outside, world, 0), to, &server, b"?");
+        assert_eq!(count(&packets, V::ToPod), before + 1);
+    }
+}
+
+#[test]
 fn a_pod_is_no_router_to_its_node() {
     use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with, sockopt};
     let ground = Ground::new("router");
@@ -172,9 +191,29 @@ fn a_pod_that_is_removed_is_forgotten_and_another_may_have_its_address() {
     assert_eq!((left.index, left.v4, left.mtu), (b.index, a.v4, 1500), "its entry is not a's any more");
     packets.remove_pod(b.index).unwrap();
     assert_eq!(packets.pods().unwrap(), []);
+    // And back at once.
+    packets.put_pod(&b).unwrap();
+    packets.remove_pod(b.index).unwrap();
     let pins: Vec<_> =
         std::fs::read_dir(ground.node.bpf_root().join("links")).into_iter().flatten().flatten().collect();
     assert!(pins.iter().all(|pin| !pin.file_name().to_string_lossy().starts_with("from_pod")), "{pins:?}");
+}
+
+#[test]
+fn a_wire_that_was_prepared_lets_nothing_through_until_its_pod_is_there() {
+    let ground = Ground::new("ready");
+    let mut packets = ground.packets(PacketSizes::default());
+    packets.set_node_addresses(&addresses(&ground.node)).unwrap();
+    let wire = ground.wire_a();
+    packets.prepare_wire(wire.index).unwrap();
+    // So that the datagram doesn't wait in the pod for an answer to ARP, which is dropped, too.
+    let mac = wire.host_mac.map(|byte| format!("{byte:02x}")).join(":");
+    ip(&ground.a, &format!("neigh replace 10.1.0.1 lladdr {mac} dev eth0 nud permanent"));
+    let (client, server) = (udp(&ground.a, ground.a.v4().into(), 0), udp(&ground.node, ground.node.v4().into(), 0));
+    client.send_to(b"too early", server.local_addr().unwrap()).unwrap();
+    wait_for_count(&packets, V::UnknownPod, 0);
+    packets.put_pod(&wire).unwrap();
+    ask_udp(&client, server.local_addr().unwrap(), &server, b"in time");
 }
 
 #[test]

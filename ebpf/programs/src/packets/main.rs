@@ -174,6 +174,11 @@ fn from_link(ctx: TcContext) -> i32 {
     if local.index == 0 {
         return for_node(&ctx, packet, inner, to);
     }
+    // Nobody out there has an address of this node or of its pods, nor one of another link: whether such a packet is let in is
+    // for the network stack to say, by its filter of sources (rp_filter).
+    if stays_on_link(&packet.tuple.source) || maps::local(&packet.tuple.source).is_some() {
+        return NEXT;
+    }
     if !maps::is_inside(&packet.tuple.source)
         && let Some(link) = maps::link(skb::device(&ctx))
         && outside_address(link, &packet.tuple.source).is_some()
