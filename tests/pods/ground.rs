@@ -90,6 +90,7 @@ impl Site {
     #[track_caller]
     pub(crate) fn container_with<'a>(&'a self, pod: &str, more: &Value) -> Container<'a> {
         let mut container = Container::new(self, pod);
+        container.take_lo_up();
         let mut config = self.config();
         for (key, value) in more.as_object().into_iter().flatten() {
             config[key] = value.clone();
@@ -136,7 +137,19 @@ impl<'a> Container<'a> {
         Container { site, id, name, addresses: Vec::new(), result: Value::Null }
     }
 
-    fn take(&mut self, result: &Value) {
+    /// As a runtime does first, by the plugin `loopback` that was put in place.
+    fn take_lo_up(&self) {
+        let mut plugin = Command::new(self.site.folder.join("bin/loopback"));
+        plugin.env_clear().env("CNI_COMMAND", "ADD").env("CNI_CONTAINERID", &self.id).env("CNI_IFNAME", "lo");
+        plugin.env("CNI_NETNS", self.netns()).env("CNI_PATH", self.site.folder.join("bin"));
+        let mut child = plugin.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let config = json!({"cniVersion": "1.0.0", "name": "lo", "type": "loopback"});
+        serde_json::to_writer(child.stdin.take().unwrap(), &config).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// Takes its addresses from the result of an ADD.
+    pub(crate) fn take(&mut self, result: &Value) {
         let ips = result["ips"].as_array().unwrap().iter();
         let address = |ip: &Value| ip["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap();
         self.addresses = ips.map(address).collect();
@@ -173,7 +186,7 @@ impl<'a> Container<'a> {
 
     /// Who answers a connection from it, or how that failed.
     pub(crate) fn ask(&self, to: SocketAddr) -> String {
-        self.asking("tcp", to)
+        self.asking("connect", to)
     }
 
     /// The same for a datagram.
@@ -181,9 +194,9 @@ impl<'a> Container<'a> {
         self.asking("udp", to)
     }
 
-    fn asking(&self, mode: &str, to: SocketAddr) -> String {
+    fn asking(&self, how: &str, to: SocketAddr) -> String {
         let mut command = self.command(lab_net().unwrap());
-        command.args(["connect", "--mode", mode, "--target", &to.to_string()]);
+        command.args([how, "--target", &to.to_string()]);
         let out = command.stdin(Stdio::null()).output().unwrap();
         let said: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
         match (said["name"].as_str(), said["errno"].as_str()) {
