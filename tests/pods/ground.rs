@@ -148,7 +148,8 @@ impl<'a> Container<'a> {
         assert!(child.wait().unwrap().success());
     }
 
-    fn take(&mut self, result: &Value) {
+    /// Takes its addresses from the result of an ADD.
+    pub(crate) fn take(&mut self, result: &Value) {
         let ips = result["ips"].as_array().unwrap().iter();
         let address = |ip: &Value| ip["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap();
         self.addresses = ips.map(address).collect();

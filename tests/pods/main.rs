@@ -4,6 +4,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod containerd;
 mod faults;
 mod ground;
+mod libcni;
 mod nodes;
