@@ -60,16 +60,34 @@ pub struct Packets {
     verdicts: Map,
     /// How far [`Packets::expire`] has come.
     walk: Cursor,
+    /// The maps that this start has made, which nothing uses yet.
+    unserved: Unserved,
+}
+
+/// Maps that go again when this is dropped, unless they are taken out of it.
+#[derive(Debug)]
+struct Unserved(Option<Folder>);
+
+impl Drop for Unserved {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0.take().filter(|folder| folder.0.exists())
+            && let Err(error) = folder.remove()
+        {
+            tracing::warn!(%error, "maps that nothing uses stay; `bowline cleanup` takes them away");
+        }
+    }
 }
 
 impl Packets {
     /// Makes the maps below `bpf_root`, which is there, or takes over those that are, and loads the programs. What is attached
-    /// goes on with the programs that it has, until its device is put again.
+    /// goes on with the programs that it has, until its device is put again. Maps that were made go with this value, unless
+    /// something was attached.
     ///
     /// # Errors
-    /// The kernel refuses, or maps that are there have another shape.
+    /// The kernel refuses, or maps that are there have another shape. Then nothing is left of what was made.
     pub fn open(bpf_root: &Path, sizes: PacketSizes) -> Result<Packets, KernelError> {
         let folder = Folder(bpf_root.join(sizes.folder()));
+        let unserved = Unserved((!folder.0.exists()).then(|| folder.clone()));
         let programs = Programs::load(&folder, &sizes)?;
         sweep(bpf_root, &PROGRAMS.map(|program| program.name))?;
         Ok(Packets {
@@ -82,6 +100,7 @@ impl Packets {
             flows: folder.map("flows")?,
             verdicts: folder.map("packet_verdicts")?,
             walk: Cursor::default(),
+            unserved,
             folder,
             programs,
         })
@@ -148,8 +167,10 @@ impl Packets {
         move |error| path_error(&path, what)(error)
     }
 
-    fn attach(&self, program: Program, index: u32) -> Result<(), KernelError> {
+    fn attach(&mut self, program: Program, index: u32) -> Result<(), KernelError> {
         let point = AttachPoint::Device { index, hook: program.hook };
-        attach(&self.root, &[Attachment { name: program.name, point, program: self.programs.of(program)? }])
+        attach(&self.root, &[Attachment { name: program.name, point, program: self.programs.of(program)? }])?;
+        self.unserved.0 = None;
+        Ok(())
     }
 }

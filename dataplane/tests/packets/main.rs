@@ -12,11 +12,13 @@ mod ways;
 
 use std::process::Command;
 
-/// All tests of this file, on a kernel that pretends to be older than tcx.
+/// All tests of this file, on a kernel that pretends to be older than tcx. One that is has shown it already.
 #[test]
 fn the_same_by_filters() {
     const VERSION: &str = "BOWLINE_KERNEL_VERSION";
-    if std::env::var_os(VERSION).is_some() {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let version: Vec<u32> = release.split('.').take(2).map(|number| number.parse().unwrap()).collect();
+    if std::env::var_os(VERSION).is_some() || version < vec![6, 6] {
         return;
     }
     let mut tests = Command::new(std::env::current_exe().unwrap());

@@ -1,11 +1,11 @@
 //! Pods' packets leave the cluster under the node's address, each flow under a port of its own.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use bowline_dataplane::packets::{PacketSizes, PacketVerdict as V, now};
 use bowline_lab::{Host, wait_for};
-use rustix::net::{AddressFamily, SocketType, bind, connect as connect_socket, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect as connect_socket, socket, socket_with};
 
 use crate::ground::{
     Ground, PATIENCE, addresses, ask_ping, ask_udp, connect, count, exchange, inside, listen, ping, udp, wait_for_count,
@@ -208,4 +208,38 @@ fn a_masqueraded_connection_outlives_the_agent() {
     ground.serve(&mut packets, true);
     assert_eq!(packets.links().unwrap(), [ground.uplink(true).index]);
     exchange(&mut ends, 1 << 16);
+}
+
+/// A socket for packets of a protocol without ports that we know.
+fn raw(host: &Host, protocol: u32) -> UdpSocket {
+    let protocol = rustix::net::Protocol::from_raw(protocol.try_into().unwrap());
+    let socket = inside(host, || {
+        UdpSocket::from(
+            socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol)).unwrap(),
+        )
+    });
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+#[test]
+fn what_has_no_ports_is_masqueraded_once_a_peer_or_not_at_all() {
+    const EXPERIMENTAL: u32 = 253;
+    const UDPLITE: u32 = 136;
+    let ground = Ground::new("other");
+    let packets = ground.masqueraded(PacketSizes::default());
+    let (client, server) = (raw(&ground.a, EXPERIMENTAL), raw(&ground.outside, EXPERIMENTAL));
+    let mut room = [0; 100];
+    client.send_to(b"question", ground.outside.address(0)).unwrap();
+    let (length, from) = server.recv_from(&mut room).unwrap();
+    assert_eq!((&room[20..length], from.ip()), (&b"question"[..], ground.node.v4().into()));
+    server.send_to(b"answer", from).unwrap();
+    let (length, from) = client.recv_from(&mut room).unwrap();
+    assert_eq!((&room[20..length], from.ip()), (&b"answer"[..], ground.outside.v4().into()));
+    // Another pod's answers could not be told from those.
+    raw(&ground.b, EXPERIMENTAL).send_to(b"question", ground.outside.address(0)).unwrap();
+    wait_for_count(&packets, V::NoPort, 0);
+    // Its sum is over the addresses, and not where we could follow it.
+    raw(&ground.a, UDPLITE).send_to(b"12345678", ground.outside.address(0)).unwrap();
+    wait_for_count(&packets, V::Untranslatable, 0);
 }

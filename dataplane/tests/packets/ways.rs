@@ -223,6 +223,10 @@ fn a_wire_that_is_not_there_leaves_nothing() {
     let nowhere = PodWire { index: u32::MAX >> 1, ..ground.wire_a() };
     packets.put_pod(&nowhere).unwrap_err();
     assert_eq!(packets.pods().unwrap(), []);
+    // Nor does a start that never came to attach anything.
+    drop(packets);
+    let left = std::fs::read_dir(ground.node.bpf_root()).unwrap().flatten();
+    assert_eq!(left.filter(|entry| entry.file_name() != "links").count(), 0);
 }
 
 #[test]

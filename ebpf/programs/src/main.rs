@@ -1,5 +1,5 @@
-//! The programs in the kernel: each hook reads its context, asks [`bowline_ebpf::decide`], writes the
-//! answer back and counts the verdict. All unsafe code of the kernel side is here, in `maps.rs` and in `other.rs`.
+//! The programs for sockets; those for packets are in `packets/`. Each hook reads its context, asks [`bowline_ebpf::decide`],
+//! writes the answer back and counts the verdict. All unsafe code is here, in `maps.rs` and in `other.rs`.
 //!
 //! ```text
 //! connect4, connect6            which backend; remembered under the socket's cookie

@@ -164,6 +164,13 @@ impl Packet {
         self.tuple.protocol = (first >> 24) as u8;
     }
 
+    /// Whether [`Packet::transport`] is to be told the first 8 bytes behind the IP headers, which are always there. Other
+    /// protocols may have less, and nothing is read of them.
+    #[inline(always)]
+    pub fn has_transport(&self) -> bool {
+        matches!(self.tuple.protocol, TCP | UDP | SCTP | ICMP | ICMPV6)
+    }
+
     /// Reads what tells flows apart, of the first 8 bytes behind the IP headers. Not of a later fragment.
     #[inline(always)]
     pub fn transport(&mut self, halves: &[u16; 4]) {

@@ -14,11 +14,12 @@ const HEADER: u32 = 8;
 #[inline(never)]
 pub fn translate(ctx: &TcContext, packet: &mut Packet, inner: &mut Packet, to: &mut Tuple) -> bool {
     let at = packet.behind + HEADER;
-    if !skb::read_at(ctx, at, packet.is_v4(), inner) || matches!(inner.part, Part::Later) {
+    if !skb::read_at(ctx, at, packet.is_v4(), inner)
+        || matches!(inner.part, Part::Later)
+        || !skb::read_first(ctx, inner)
+    {
         return false;
     }
-    let Ok(halves) = ctx.load::<[u16; 4]>(inner.behind as usize) else { return false };
-    inner.transport(&halves);
     // The flow is found by what an answer to that packet would be.
     let answer = inner.tuple.reversed();
     if matches!(inner.kind, Behind::Error)

@@ -89,71 +89,102 @@ pub fn open(packet: &Packet, to: &Tuple, made: Made) -> u32 {
 /// `is_at_node` come to an address of the node, where no socket may wait for them.
 #[inline(never)]
 pub fn begin(ctx: &TcContext, packet: &Packet, to: &mut Tuple, made: Made, is_at_node: bool) -> PacketVerdict {
-    let own = to.source_port;
-    for turn in 0..TRIES {
-        if turn > 0 && !packet.has_ports() {
-            break;
-        }
-        // SAFETY: a helper without arguments.
-        to.source_port = candidate(turn, own, unsafe { bpf_get_prandom_u32() });
-        // The node's own flow has its port already: it is another that it needs.
-        if matches!(made, Made::Moved) && turn == 0 || is_at_node && has_socket(ctx, to) {
-            continue;
-        }
-        match open(packet, to, made) {
-            OPENED => {
-                return match made {
-                    Made::Masquerade => PacketVerdict::Masqueraded,
-                    Made::Moved => PacketVerdict::Moved,
-                    Made::Direct => PacketVerdict::Direct,
-                    Made::HostPort => PacketVerdict::HostPort,
-                };
-            }
-            FULL => return PacketVerdict::FlowsFull,
-            THERE => {
-                return if find(packet, to) != 0 { PacketVerdict::ToLink } else { PacketVerdict::NoPort };
-            }
-            _ => {}
-        }
+    if !choose_port(ctx, packet, to, matches!(made, Made::Moved), is_at_node) {
+        return PacketVerdict::NoPort;
     }
-    PacketVerdict::NoPort
+    match open(packet, to, made) {
+        OPENED => match made {
+            Made::Masquerade => PacketVerdict::Masqueraded,
+            Made::Moved => PacketVerdict::Moved,
+            Made::Direct => PacketVerdict::Direct,
+            Made::HostPort => PacketVerdict::HostPort,
+        },
+        FULL => PacketVerdict::FlowsFull,
+        THERE if find(packet, to) != 0 => PacketVerdict::ToLink,
+        // Another CPU was quicker, with this port or with the end of this flow. Whoever sends will send again.
+        _ => PacketVerdict::NoPort,
+    }
 }
 
-/// Whether a socket of the node would get the answers to this.
+/// Finds a port, in `to`, under which no answers come to another flow or to a socket of the node. False: there is none. What is
+/// done at each try is little, since the verifier goes through each.
 #[inline(never)]
-fn has_socket(ctx: &TcContext, to: &Tuple) -> bool {
-    // SAFETY: all bytes zero are a value of it.
-    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
-    let length = if is_v4(&to.source) {
-        // SAFETY: fields of plain numbers.
-        let v4 = unsafe { &mut tuple.__bindgen_anon_1.ipv4 };
-        v4.saddr = to.destination[3];
-        v4.daddr = to.source[3];
-        v4.sport = to.destination_port;
-        v4.dport = to.source_port;
-        12
-    } else {
-        // SAFETY: as above.
-        let v6 = unsafe { &mut tuple.__bindgen_anon_1.ipv6 };
-        v6.saddr = to.destination;
-        v6.daddr = to.source;
-        v6.sport = to.destination_port;
-        v6.dport = to.source_port;
-        36
-    };
-    /// BPF_F_CURRENT_NETNS.
-    const HERE: u64 = -1_i64 as u64;
-    // SAFETY: the tuple is valid and as long as said; the reference to a socket is given back at once.
-    unsafe {
-        let socket = match to.protocol {
-            TCP => bpf_sk_lookup_tcp(ctx.as_ptr(), &raw mut tuple, length, HERE, 0),
-            UDP => bpf_sk_lookup_udp(ctx.as_ptr(), &raw mut tuple, length, HERE, 0),
-            _ => return false,
-        };
-        if socket.is_null() {
+fn choose_port(ctx: &TcContext, packet: &Packet, to: &mut Tuple, is_moved: bool, is_at_node: bool) -> bool {
+    let own = to.source_port;
+    let has_ports = packet.has_ports();
+    let mut back = to.reversed();
+    let mut answers = Answers::to(to);
+    // The node's own flow has its port already: it is another that it needs.
+    let first = if is_moved { 1 } else { 0 };
+    for turn in 0..TRIES {
+        // SAFETY: a helper without arguments.
+        let port = candidate(turn + first, own, unsafe { bpf_get_prandom_u32() });
+        back.destination_port = port;
+        if FLOWS.get_ptr(&back).is_none() && !(is_at_node && answers.have_socket(ctx, port)) {
+            to.source_port = port;
+            return true;
+        }
+        if !has_ports {
             return false;
         }
-        bpf_sk_release(socket.cast());
-        true
+    }
+    false
+}
+
+/// The answers to a flow, as sockets of the node would get them.
+struct Answers {
+    tuple: bpf_sock_tuple,
+    length: u32,
+    protocol: u8,
+}
+
+impl Answers {
+    /// Of packets with this tuple, whatever its source's port.
+    #[inline(always)]
+    fn to(of: &Tuple) -> Answers {
+        // SAFETY: all bytes zero are a value of it.
+        let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+        let length = if is_v4(&of.source) {
+            // SAFETY: fields of plain numbers.
+            let v4 = unsafe { &mut tuple.__bindgen_anon_1.ipv4 };
+            v4.saddr = of.destination[3];
+            v4.daddr = of.source[3];
+            v4.sport = of.destination_port;
+            12
+        } else {
+            // SAFETY: as above.
+            let v6 = unsafe { &mut tuple.__bindgen_anon_1.ipv6 };
+            v6.saddr = of.destination;
+            v6.daddr = of.source;
+            v6.sport = of.destination_port;
+            36
+        };
+        Answers { tuple, length, protocol: of.protocol }
+    }
+
+    /// Whether a socket of the node would get those to this port.
+    #[inline(always)]
+    fn have_socket(&mut self, ctx: &TcContext, port: u16) -> bool {
+        /// BPF_F_CURRENT_NETNS.
+        const HERE: u64 = -1_i64 as u64;
+        // SAFETY: the tuple is valid and as long as said; the reference to a socket is given back at once.
+        unsafe {
+            if self.length == 12 {
+                self.tuple.__bindgen_anon_1.ipv4.dport = port;
+            } else {
+                self.tuple.__bindgen_anon_1.ipv6.dport = port;
+            }
+            let tuple = &raw mut self.tuple;
+            let socket = match self.protocol {
+                TCP => bpf_sk_lookup_tcp(ctx.as_ptr(), tuple, self.length, HERE, 0),
+                UDP => bpf_sk_lookup_udp(ctx.as_ptr(), tuple, self.length, HERE, 0),
+                _ => return false,
+            };
+            if socket.is_null() {
+                return false;
+            }
+            bpf_sk_release(socket.cast());
+            true
+        }
     }
 }

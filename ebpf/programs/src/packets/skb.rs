@@ -83,8 +83,9 @@ pub fn read_transport(ctx: &TcContext, packet: &mut Packet) -> bool {
         }
         return true;
     }
-    let Ok(halves) = ctx.load::<[u16; 4]>(packet.behind as usize) else { return false };
-    packet.transport(&halves);
+    if !read_first(ctx, packet) {
+        return false;
+    }
     if packet.tuple.protocol == TCP {
         let Ok(flags) = ctx.load::<u8>(packet.behind as usize + 13) else { return false };
         packet.tcp = flags;
@@ -92,6 +93,18 @@ pub fn read_transport(ctx: &TcContext, packet: &mut Packet) -> bool {
     if let Part::First = packet.part {
         let ports = Ports { source: packet.tuple.source_port, destination: packet.tuple.destination_port };
         let _ = FRAGMENTS.insert(&datagram(packet), &ports, 0);
+    }
+    true
+}
+
+/// Reads what the first bytes behind the IP headers say of flows. False: they are not there.
+#[inline(always)]
+pub fn read_first(ctx: &TcContext, packet: &mut Packet) -> bool {
+    if packet.has_transport() {
+        let Ok(halves) = ctx.load::<[u16; 4]>(packet.behind as usize) else { return false };
+        packet.transport(&halves);
+    } else {
+        packet.transport(&[0; 4]);
     }
     true
 }
