@@ -14,4 +14,5 @@ mod basics;
 mod dns;
 mod ground;
 mod load;
+mod pods;
 mod rollouts;

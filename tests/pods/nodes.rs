@@ -9,21 +9,15 @@ use bowline_lab::{Lab, wait_for};
 use crate::common::{bowline_in, run};
 use crate::ground::{Container, PATIENCE, Site};
 
-fn node(site: &Site, number: u8) -> String {
-    format!(
-        "apiVersion: v1\nkind: Node\nmetadata: {{name: {}}}\nspec: {{podCIDRs: [10.244.{number}.0/24, 'fd44:0:0:{number}::/64']}}\n\
-         status: {{addresses: [{{type: InternalIP, address: {}}}, {{type: InternalIP, address: '{}'}}]}}\n---\n",
-        site.node.name(),
-        site.node.v4(),
-        site.node.v6()
-    )
-}
-
-const WEB: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n\
-    spec: {clusterIP: 10.96.0.80, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}\n---\n\
-    apiVersion: v1\nkind: Pod\nmetadata: {name: web-1, labels: {app: web}}\n\
-    spec: {containers: [{name: web, image: web}]}\n";
+/// Two nodes, a Service, and a Pod of its that has no address yet.
+const EXAMPLE: &str = include_str!("../../examples/pods/web.yaml");
 const VIP: &str = "10.96.0.80:80";
+
+/// The example's objects of these kinds.
+fn objects(kinds: &[&str]) -> String {
+    let is_of = |text: &&str| kinds.iter().any(|kind| text.contains(&format!("kind: {kind}\n")));
+    EXAMPLE.split("---\n").filter(is_of).collect::<Vec<_>>().join("---\n")
+}
 
 /// Whatever the way between the nodes, and the state.
 fn pods_reach_each_other(one: &Site, two: &Site, link: &str) {
@@ -77,16 +71,16 @@ fn clean(site: &mut Site) {
 
 fn two_nodes_by_a_folder(tag: &str, flags: &[&str], link: &str) {
     let lab = Lab::new(tag).unwrap();
-    let (mut one, mut two) = (Site::new(&lab, "one", flags), Site::new(&lab, "two", flags));
+    let (mut one, mut two) = (Site::new(&lab, "worker-1", flags), Site::new(&lab, "worker-2", flags));
     let folder = lab.folder("state").unwrap();
-    fs::write(folder.join("all.yaml"), node(&one, 1) + &node(&two, 2) + WEB).unwrap();
+    fs::write(folder.join("web.yaml"), EXAMPLE).unwrap();
     for site in [&mut one, &mut two] {
         site.agent.state(&format!("files:{}", folder.display()));
         site.agent.start();
     }
     pods_reach_each_other(&one, &two, link);
-    let told = fs::read_to_string(folder.join("status/two.yaml")).unwrap();
-    assert!(told.starts_with("# Pods of the node two") && !told.contains("web-1"), "{told}");
+    let told = fs::read_to_string(folder.join("status/worker-2.yaml")).unwrap();
+    assert!(told.starts_with("# Pods of the node worker-2") && !told.contains("web-1"), "{told}");
     clean(&mut one);
     clean(&mut two);
 }
@@ -104,11 +98,11 @@ fn by_tunnels_where_they_are_behind_routers() {
 #[test]
 fn nodes_that_have_an_etcd_and_nothing_else() {
     let lab = Lab::new("pods-etcd").unwrap();
-    let (mut one, mut two) = (Site::new(&lab, "one", &[]), Site::new(&lab, "two", &[]));
+    let (mut one, mut two) = (Site::new(&lab, "worker-1", &[]), Site::new(&lab, "worker-2", &[]));
     let etcd = Etcd::start(&Place::host(&lab, &one.node).unwrap(), &EtcdOptions::default()).unwrap();
     let state = format!("etcd:{}", etcd.urls().join(","));
     let file = lab.folder("manifests").unwrap().join("web.yaml");
-    fs::write(&file, WEB).unwrap();
+    fs::write(&file, objects(&["Service", "Pod"])).unwrap();
     let bowline = |args: &[&str]| {
         let mut command = one.node.in_netns(env!("CARGO_BIN_EXE_bowline"));
         run(command.args(args).args(["--state", &state])).ok()
@@ -125,9 +119,9 @@ fn nodes_that_have_an_etcd_and_nothing_else() {
 #[test]
 fn ports_of_the_node() {
     let lab = Lab::new("pods-ports").unwrap();
-    let (mut one, mut two) = (Site::new(&lab, "one", &[]), Site::new(&lab, "two", &[]));
+    let (mut one, mut two) = (Site::new(&lab, "worker-1", &[]), Site::new(&lab, "worker-2", &[]));
     let folder = lab.folder("state").unwrap();
-    fs::write(folder.join("all.yaml"), node(&one, 1) + &node(&two, 2)).unwrap();
+    fs::write(folder.join("nodes.yaml"), objects(&["Node"])).unwrap();
     for site in [&mut one, &mut two] {
         site.agent.state(&format!("files:{}", folder.display()));
         site.agent.start();
