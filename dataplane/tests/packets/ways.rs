@@ -133,6 +133,33 @@ fn a_pod_is_no_router_to_its_node() {
 }
 
 #[test]
+fn the_node_is_a_router_on_the_way() {
+    use rustix::net::sockopt::{set_ip_ttl, set_ipv6_unicast_hops};
+    let ground = Ground::new("ttl");
+    let _packets = ground.served();
+    for to in [&*ground.b, &*ground.outside] {
+        for (from, at) in addresses(&ground.a).into_iter().zip(addresses(to)) {
+            let (client, server) = (udp(&ground.a, from, 0), udp(to, at, 0));
+            let set = |hops: u8| {
+                let done = if at.is_ipv4() {
+                    set_ip_ttl(&client, hops.into())
+                } else {
+                    set_ipv6_unicast_hops(&client, Some(hops))
+                };
+                done.unwrap();
+            };
+            set(1);
+            client.send_to(b"it ends at the node", server.local_addr().unwrap()).unwrap();
+            set(2);
+            client.send_to(b"it gets there", server.local_addr().unwrap()).unwrap();
+            let mut room = [0; 100];
+            let (length, _) = server.recv_from(&mut room).unwrap();
+            assert_eq!(&room[..length], b"it gets there");
+        }
+    }
+}
+
+#[test]
 fn what_is_too_large_for_a_pods_wire_is_answered() {
     let ground = Ground::new("large");
     let mut packets = ground.served();
