@@ -37,6 +37,7 @@ fn a_narrow_link_further_on_is_told_to_the_pod() {
     let packets = ground.masqueraded(PacketSizes::default());
     let far = ground.outside.pod("far").unwrap();
     ip(&ground.outside, "link set pod2 mtu 1300");
+    ip(&far, "link set eth0 mtu 1300");
     for (pod, world) in addresses(&ground.a).into_iter().zip(addresses(&far)) {
         let server = udp(&far, world, 0);
         let client = connected(&ground.a, pod, server.local_addr().unwrap());
@@ -80,7 +81,9 @@ fn a_closed_port_refuses() {
 fn what_is_too_large_for_the_pods_wire_is_told_in_the_clients_words() {
     let ground = Ground::new("words");
     let mut packets = ground.masqueraded(PacketSizes::default());
+    // Both ends: what is larger than the other end's is dropped without a word.
     ip(&ground.node, "link set pod2 mtu 1300");
+    ip(&ground.a, "link set eth0 mtu 1300");
     packets.put_pod(&bowline_dataplane::packets::PodWire { mtu: 1300, ..ground.wire_a() }).unwrap();
     for family in [0, 1] {
         let [pod, node, world] = [&*ground.a, &*ground.node, &*ground.outside].map(|host| addresses(host)[family]);

@@ -164,6 +164,7 @@ fn what_is_too_large_for_a_pods_wire_is_answered() {
     let ground = Ground::new("large");
     let mut packets = ground.served();
     ip(&ground.node, "link set pod3 mtu 1400");
+    ip(&ground.b, "link set eth0 mtu 1400");
     let small = PodWire { mtu: 1400, ..ground.wire_b() };
     packets.put_pod(&small).unwrap();
     for (a, b) in addresses(&ground.a).into_iter().zip(addresses(&ground.b)) {
