@@ -86,7 +86,7 @@ pub(crate) fn everything(address: &IpAddr) -> IpNet {
 /// Makes a wire. `attach` is called when the node's end is there, before the pod can send anything.
 ///
 /// # Errors
-/// Then what there is of it has to be removed ([`remove`]).
+/// Then what there is of it has to be removed (by its link).
 pub(crate) fn make(
     net: &Net,
     netns: BorrowedFd<'_>,
