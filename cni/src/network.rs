@@ -19,8 +19,8 @@ use crate::server::Server;
 
 /// How long a change waits for the kernel.
 const LONG: Duration = Duration::from_secs(10);
-/// How often is looked after what nobody says.
-const TEND: Duration = Duration::from_secs(1);
+/// How often is looked after what nobody says; what the kernel tells is looked at when it does.
+const TEND: Duration = Duration::from_secs(5);
 /// How long is waited for more, when something has changed: a storm of changes is looked at a few times a second.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -115,6 +115,11 @@ impl Network {
         Ok(Network { shared, server, threads })
     }
 
+    /// How many calls of the plugin are at work.
+    pub fn calls(&self) -> usize {
+        self.server.as_ref().map_or(0, Server::calls)
+    }
+
     /// What follows the cluster for it.
     pub fn handle(&self) -> Handle {
         Handle(self.shared.clone())
@@ -123,6 +128,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
+        self.shared.pods.end_waits();
         drop(self.server.take());
         self.shared.stop.store(true, Ordering::Release);
         self.shared.waker.wake();
@@ -182,7 +188,7 @@ impl Shared {
         drop(self.brought_up.wait_timeout_while(known, LONG, is_open));
     }
 
-    /// Looks after it until the end: whenever somebody or the kernel tells of a change, and every second.
+    /// Looks after it until the end: whenever somebody or the kernel tells of a change, and from time to time.
     fn tend(&self, net: &Net, watch: &mut Watch) {
         let mut tended = Instant::now();
         while !self.stop.load(Ordering::Acquire) {

@@ -566,6 +566,11 @@ impl Pods {
         }
     }
 
+    /// Nobody that asks waits any more for pods to be allowed.
+    pub(crate) fn end_waits(&self) {
+        self.ready.end();
+    }
+
     /// Lets [`Pods::reap`] return once it has done what it has.
     pub fn end(&self) {
         self.lock().ended = true;

@@ -1,6 +1,7 @@
 //! Whether pods may start: not before the first whole read of the cluster is in the kernel (kubernetes#75890), since a pod
 //! that starts earlier finds no Service.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -8,13 +9,15 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Ready {
     why_not: Mutex<Option<String>>,
+    /// Nobody waits any more.
+    ended: AtomicBool,
     changed: Condvar,
 }
 
 impl Default for Ready {
     fn default() -> Ready {
         let why = "the first whole read of the cluster is not in the kernel yet".to_owned();
-        Ready { why_not: Mutex::new(Some(why)), changed: Condvar::new() }
+        Ready { why_not: Mutex::new(Some(why)), ended: AtomicBool::new(false), changed: Condvar::new() }
     }
 }
 
@@ -22,6 +25,13 @@ impl Ready {
     /// Pods may start, or, for the reason given, not.
     pub fn set(&self, why_not: Option<String>) {
         *self.why_not.lock().unwrap_or_else(PoisonError::into_inner) = why_not;
+        self.changed.notify_all();
+    }
+
+    /// The agent ends: those that wait go away with what they waited for.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        drop(self.why_not.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
     }
 
@@ -41,7 +51,7 @@ impl Ready {
         let mut why_not = self.why_not.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(why) = &*why_not {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || self.ended.load(Ordering::Acquire) {
                 return Err(why.clone());
             }
             why_not = self.changed.wait_timeout(why_not, left).unwrap_or_else(PoisonError::into_inner).0;

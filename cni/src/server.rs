@@ -76,6 +76,13 @@ impl Server {
     }
 }
 
+impl Server {
+    /// How many calls are at work.
+    pub(crate) fn calls(&self) -> usize {
+        self.inner.calls.load(Ordering::Acquire)
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.inner.stop.store(true, Ordering::Release);

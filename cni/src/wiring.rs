@@ -118,8 +118,11 @@ pub(crate) fn make(
         mtu: attachment.mtu,
     };
     let pod = inside(netns, || {
-        let settings = [("disable_ipv6", "0"), ("accept_dad", "0"), ("accept_ra", "0")];
-        set(&format!("net/ipv6/conf/{ifname}"), &settings)?;
+        // Where it has no address of that family, the runtime's word counts.
+        if attachment.addresses.iter().any(IpAddr::is_ipv6) {
+            let settings = [("disable_ipv6", "0"), ("accept_dad", "0"), ("accept_ra", "0")];
+            set(&format!("net/ipv6/conf/{ifname}"), &settings)?;
+        }
         Net::open()
     });
     let pod = pod.and_then(|pod| pod).map_err(system("entering the container's network namespace"))?;

@@ -292,6 +292,19 @@ fn nothing_is_left_of_an_add_that_fails() {
     let error = ground.call_with(Command::Add, ("a", "eth0"), Some(&one), short).unwrap_err();
     assert_eq!((error.code, error.msg.as_str()), (CniError::TRY_AGAIN_LATER, "not yet"));
     assert_eq!(ground.call(Command::Status, ("", ""), None).unwrap_err().code, CniError::NOT_AVAILABLE);
+    // An agent that ends lets nobody wait.
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| ground.call(Command::Add, ("a", "eth0"), Some(&one)));
+        // It waits by then.
+        wait_for("a call", PATIENCE, || ground.network.as_ref().unwrap().calls() > 0).unwrap();
+        ground.ready.end();
+        assert_eq!(waits.join().unwrap().unwrap_err().code, CniError::TRY_AGAIN_LATER);
+    });
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    let mut ground = ground;
+    ground.ready = Arc::new(Ready::default());
+    ground.restart();
     std::thread::scope(|scope| {
         let adding = scope.spawn(|| ground.add("a", &one));
         ground.ready.set(None);

@@ -106,16 +106,6 @@ impl Packets {
         })
     }
 
-    /// Attaches the program to a wire that a pod will get: until [`Packets::put_pod`] says who it is, all that comes from there is
-    /// dropped. To attach takes some milliseconds, since the kernel waits for every CPU; with a wire that was prepared
-    /// `put_pod` takes a fraction of one.
-    ///
-    /// # Errors
-    /// The device is gone, or the kernel's.
-    pub fn prepare_wire(&mut self, index: u32) -> Result<(), KernelError> {
-        self.attach(Program::FROM_POD, index)
-    }
-
     /// Says where a pod is, and attaches the program for what it sends. Again with the same index: what it says of that now
     /// holds instead.
     ///

@@ -1,4 +1,4 @@
-//! Programs for packets on a kernel without tcx: filters of the device. A filter has no pin; it is told by its name, which
+//! Programs for packets as filters of a device: on a kernel without tcx, and where to attach must be quick. A filter has no pin; it is told by its name, which
 //! is the path where a link would be pinned, and goes with its device.
 
 use std::io;
@@ -26,15 +26,20 @@ fn io_error(error: NetError) -> io::Error {
 impl FilterPoint {
     /// The id of the program that is there.
     pub(super) fn program(&self) -> io::Result<Option<u32>> {
-        let filters = Net::open()?.filters(self.device, self.direction).map_err(io_error)?;
+        self.program_by(&Net::open()?)
+    }
+
+    fn program_by(&self, net: &Net) -> io::Result<Option<u32>> {
+        let filters = net.filters(self.device, self.direction).map_err(io_error)?;
         Ok(filters.into_iter().find(|filter| Path::new(&filter.name) == self.name).map(|filter| filter.program))
     }
 
     /// Puts a program there, in one step; returns the one that was there.
     pub(super) fn put(&self, program: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
-        let before = self.program()?.map(sys::program).transpose()?;
+        let net = Net::open()?;
+        let before = self.program_by(&net)?.map(sys::program).transpose()?;
         let name = self.name.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
-        Net::open()?.put_filter(self.device, self.direction, name, program).map_err(io_error)?;
+        net.put_filter(self.device, self.direction, name, program).map_err(io_error)?;
         Ok(before)
     }
 

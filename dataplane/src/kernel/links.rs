@@ -85,6 +85,9 @@ pub enum DeviceHook {
     TcxIngress = 46,
     /// About to be sent, as a socket buffer. Before Linux 6.6 a filter.
     TcxEgress = 47,
+    /// Received, as a socket buffer; a filter on every kernel. To attach by tcx waits until no CPU can still see what was
+    /// there before, 6 to 15 ms: too long for a device that is made anew for each pod.
+    FilterIngress = 0,
 }
 
 impl AttachPoint<'_> {
@@ -141,7 +144,7 @@ impl Attachment<'_> {
         }
     }
 
-    /// The filter that it is where the kernel has no tcx; None where it is a link.
+    /// The filter that it is, where it is no link.
     fn filter(&self, root: &Path) -> Option<FilterPoint> {
         match self.point {
             AttachPoint::Device { index, hook } => filter_of(index, hook, &self.pin(root)),
@@ -169,14 +172,15 @@ fn device_pin(root: &Path, name: &str, index: u32) -> PathBuf {
     pin_of(root, &format!("{name}@{index}"))
 }
 
-/// The filter that a program of a device is where the kernel has no tcx; None where it is a link.
+/// The filter that a program of a device is, where it is no link.
 fn filter_of(device: u32, hook: DeviceHook, pin: &Path) -> Option<FilterPoint> {
-    let direction = match hook {
-        DeviceHook::TcxIngress => Direction::Ingress,
-        DeviceHook::TcxEgress => Direction::Egress,
+    let (direction, is_filter) = match hook {
+        DeviceHook::FilterIngress => (Direction::Ingress, true),
+        DeviceHook::TcxIngress => (Direction::Ingress, !has_tcx()),
+        DeviceHook::TcxEgress => (Direction::Egress, !has_tcx()),
         DeviceHook::Xdp => return None,
     };
-    (!has_tcx()).then(|| FilterPoint { device, direction, name: pin.to_owned() })
+    is_filter.then(|| FilterPoint { device, direction, name: pin.to_owned() })
 }
 
 /// A link that is pinned.
@@ -299,13 +303,11 @@ pub(crate) fn detach_all(root: &Path, mut note: impl FnMut(&Path, Result<(), Ker
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => note(&folder, Err(path_error(&folder, "listing")(error))),
     }
-    if !has_tcx() {
-        match filters::below(&folder) {
-            Ok(found) => found.iter().for_each(|filter| {
-                note(&filter.name, filter.remove().map_err(path_error(&filter.name, "removing the filter")));
-            }),
-            Err(error) => note(&folder, Err(path_error(&folder, "looking for filters of devices")(error))),
-        }
+    match filters::below(&folder) {
+        Ok(found) => found.iter().for_each(|filter| {
+            note(&filter.name, filter.remove().map_err(path_error(&filter.name, "removing the filter")));
+        }),
+        Err(error) => note(&folder, Err(path_error(&folder, "looking for filters of devices")(error))),
     }
     // Others' pins keep it.
     let _ = fs::remove_dir(&folder);

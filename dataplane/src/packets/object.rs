@@ -24,7 +24,7 @@ pub(super) struct Program {
 
 impl Program {
     /// What a pod sends.
-    pub(super) const FROM_POD: Program = Program { name: "from_pod", hook: DeviceHook::TcxIngress };
+    pub(super) const FROM_POD: Program = Program { name: "from_pod", hook: DeviceHook::FilterIngress };
     /// What comes over a link of the node.
     pub(super) const FROM_LINK: Program = Program { name: "from_link", hook: DeviceHook::TcxIngress };
     /// What leaves over a link to the world.
