@@ -243,7 +243,7 @@ impl Dataplane {
     }
 
     /// Leads calls of the node's own processes to one of its ports to a pod, in place of what was said of this name;
-    /// nothing leads there any more where there are no ports. The names are [`host_port_name`]'s.
+    /// nothing leads there any more where there are no ports. The names are [`crate::plan::host_port_name`]'s.
     ///
     /// # Errors
     /// A map is full: what of it could not be written.
