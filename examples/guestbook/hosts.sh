@@ -11,7 +11,6 @@ cgroup=$unified/$lab
 bpf=/sys/fs/bpf/$lab
 work=${TMPDIR:-/tmp}/$lab
 declare -A node_of # by pod
-nodes=()
 
 # Everything that is made here hangs below these four names.
 make_lab() {
@@ -22,49 +21,46 @@ make_lab() {
     ip -n "$lab.LAN" link add lan up type bridge
 }
 
-# make_node NAME NUMBER: the node's address is 192.168.0.NUMBER, its pods' are in 10.NUMBER.0.0/16.
+# make_node NAME NUMBER: the node's address is 192.168.0.NUMBER. It has no network for pods, and no way to those of others.
 make_node() {
-    local netns=$lab.$1 other
+    local netns=$lab.$1
     mkdir "$cgroup/$1"
     ip netns add "$netns"
-    nsenter --net="/run/netns/$netns" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
     ip -n "$netns" -batch - <<END
 link set lo up
 link add eth0 type veth peer name node$2 netns $lab.LAN
 addr add 192.168.0.$2/24 dev eth0
 link set eth0 up
-addr add 10.$2.0.1/32 dev lo
 END
     ip -n "$lab.LAN" link set "node$2" master lan up
-    for other in "${nodes[@]}"; do
-        ip -n "$netns" route add "10.${other#*:}.0.0/16" via "192.168.0.${other#*:}"
-        ip -n "$lab.${other%:*}" route add "10.$2.0.0/16" via "192.168.0.$2"
-    done
-    nodes+=("$1:$2")
 }
 
-# make_pod NAME NODE ADDRESS: a pod with a wire to its node, and routes to the pods of all nodes made so far;
-# to nowhere else, so that a Service's address leads nowhere without Bowline.
+# make_pod NAME NODE: a pod without a network, as a runtime makes it before it asks the CNI plugin.
 make_pod() {
-    local netns=$lab.$1 gateway=${3%.*}.1 node
     node_of[$1]=$2
     mkdir "$cgroup/$2/$1"
-    ip netns add "$netns"
-    ip -n "$lab.$2" -batch - <<END
-link add pod${3##*.} type veth peer name eth0 netns $netns
-link set pod${3##*.} up
-route add $3 dev pod${3##*.}
-END
-    ip -n "$netns" -batch - <<END
-link set lo up
-addr add $3/32 dev eth0
-link set eth0 up
-route add $gateway dev eth0
-END
-    for node in "${nodes[@]}"; do
-        ip -n "$netns" route add "10.${node#*:}.0.0/16" via "$gateway" dev eth0
-    done
+    ip netns add "$lab.$1"
 }
+
+# add_pod NAME ADDRESS: what a container runtime does next, by the plugins and the configuration that its node's agent has put
+# in place: the loopback, then the network, here with the address that the pod's manifest names. Prints the plugin's answer.
+add_pod() {
+    local cni=$work/${node_of[$1]}-cni
+    export CNI_COMMAND=ADD CNI_CONTAINERID="$1-container" CNI_NETNS="/run/netns/$lab.$1" CNI_PATH="$cni/bin"
+    CNI_IFNAME=lo "$cni/bin/loopback" <<<'{"cniVersion": "1.0.0", "name": "lo", "type": "loopback"}' >/dev/null || return 1
+    CNI_IFNAME=eth0 CNI_ARGS="K8S_POD_NAMESPACE=default;K8S_POD_NAME=$1" "$cni/bin/bowline-cni" < <(
+        python3 - "$cni/net.d/05-bowline.conflist" "$2" <<'END'
+import json, sys
+network = json.load(open(sys.argv[1]))
+print(json.dumps(network["plugins"][0] | {
+    "cniVersion": "1.0.0", "name": network["name"], "runtimeConfig": {"ips": [sys.argv[2]]},
+}))
+END
+    )
+}
+
+# in_netns NODE COMMAND...: runs a command of the machine's own in the node's network namespace.
+in_netns() { nsenter --net="/run/netns/$lab.$1" -- "${@:2}"; }
 
 # in_host NODE|POD COMMAND...: runs a command there: in its cgroup and its network namespace.
 in_host() (become "$@")
