@@ -77,9 +77,14 @@ pub(crate) struct Agent<'a> {
 impl<'a> Agent<'a> {
     /// Starts an agent of a build in the node's cgroup, on a folder of manifests. Its log has every change.
     pub(crate) fn start(node: &'a Node, state: &Path, build: &Path) -> Result<Agent<'a>> {
+        Agent::with(node, state, build, &["-v2".to_owned()])
+    }
+
+    /// The same with these flags, and no more in its log than usually.
+    pub(crate) fn with(node: &'a Node, state: &Path, build: &Path, flags: &[String]) -> Result<Agent<'a>> {
         let mut command = node.command(build);
         command.arg("node").arg(format!("--state=files:{}", state.display()));
-        place(&mut command, node).args(["--log-format=json", "-v2", "--hostname-override", node.name()]);
+        place(&mut command, node).args(["--log-format=json", "--hostname-override", node.name()]).args(flags);
         command.args(["--metrics-bind-address", METRICS, "--healthz-bind-address", ""]);
         let spawned = Instant::now();
         let mut process = node.spawn(command.stdin(Stdio::null()).stderr(Stdio::piped()))?;
