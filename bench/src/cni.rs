@@ -57,6 +57,7 @@ pub(crate) fn measure(bench: &Bench, args: &CniArgs, lab: &Lab, table: &mut Tabl
     }
     if !args.calls {
         flows::measure(bench, lab, table).context("what passes through")?;
+        flows::translated(bench, lab, table).context("translated flows")?;
     }
     Ok(())
 }
@@ -69,7 +70,7 @@ fn calls(bench: &Bench, args: &CniArgs, lab: &Lab, table: &mut Table) -> Result<
     fs::write(state.join("nodes.yaml"), node_object(&ours) + &node_object(&ours_far))?;
     let (ours, ours_far) = (Ours::start(lab, &ours, &state, &[])?, Ours::start(lab, &ours_far, &state, &[])?);
     let alone = ours.agent.status_kb("VmRSS")?;
-    let mut sides = vec![Side::ours(&ours, &ours_far, false)?];
+    let mut sides = vec![Side::ours(&ours, &ours_far, false)?, Side::ours(&ours, &ours_far, true)?];
     sides.push(Side::reference(lab, &bridge, &far, false)?);
     sides.push(Side::reference(lab, &chain, &far, true)?);
     sides.push(Side::floor(&floor, &far)?);

@@ -1,14 +1,16 @@
 //! What passes between pods, beside the same between namespaces that are wired by hand: on one node, over a link that both
-//! nodes are on, and by VXLAN. In turns, by one client.
+//! nodes are on, and by VXLAN; and flows whose addresses are translated, beside iptables'. In turns, by one client.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use bowline_lab::{Host, Lab, Node};
+use bowline_lab::{Host, Lab, Node, Process};
 
-use super::side::{Ours, node_object};
+use serde_json::json;
+
+use super::side::{Ours, Pod, bridge, node_object, portmap, reference};
 use crate::Bench;
 use crate::report::{Row, Table};
 use crate::stats::median;
@@ -16,8 +18,11 @@ use crate::traffic::{ClientArgs, Listen, Mode, ServeArgs, StreamArgs};
 
 /// Of what is wired by hand.
 const GOAL: f64 = 0.98;
+/// Where servers answer; streams are received at the port beside.
 const ASK: u16 = 7100;
-const SINK: u16 = 7200;
+const SINK: u16 = ASK + 1;
+/// The node's port that leads to a pod's.
+const PORT: u16 = 20_000;
 
 /// A client's place and a server's.
 struct Way {
@@ -31,9 +36,11 @@ impl Way {
         Way { name, client: Listen { address: server.address, ..client }, server }
     }
 
-    /// The same to another port.
-    fn to(&self, port: u16) -> (Listen, Listen) {
-        let at = |place: &Listen| Listen { address: (place.address.ip(), port).into(), ..place.clone() };
+    /// The same for a stream, at the port beside.
+    fn stream(&self) -> (Listen, Listen) {
+        let at = |place: &Listen| {
+            Listen { address: (place.address.ip(), place.address.port() + 1).into(), ..place.clone() }
+        };
         (at(&self.client), at(&self.server))
     }
 }
@@ -69,39 +76,76 @@ pub(super) fn measure(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<()>
         Way::of("by VXLAN", far[0].at(tunnel1, ASK), far[1].at(tunnel2, ASK)),
         hand("", 3, 4),
     ];
-    let servers: Vec<Listen> = ways.iter().map(|way| way.server.clone()).fold(Vec::new(), |mut all, one| {
-        if !all.iter().any(|other: &Listen| other.to_string() == one.to_string()) {
-            all.push(one);
+    let _serves = serve(bench, routed1, ways.iter().map(|way| &way.server))?;
+    compare(bench, routed1, &ways, "of the same by hand", GOAL, table)
+}
+
+/// Flows whose addresses are translated, beside iptables' masquerade and portmap: what a pod asks of a host that is no
+/// node's, and what such a host asks of a node's port.
+pub(super) fn translated(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<()> {
+    let [ours, theirs, world] = ["ours-nat", "iptables", "world"].map(|name| lab.node(name));
+    let (ours, theirs, world) = (ours?, theirs?, world?);
+    let state = lab.folder("nat-nodes")?;
+    fs::write(state.join("nodes.yaml"), node_object(&ours))?;
+    let agent = Ours::start(lab, &ours, &state, &[])?;
+    let ports = json!({"portMappings": [
+        {"hostPort": PORT, "containerPort": ASK, "protocol": "tcp"},
+        {"hostPort": PORT, "containerPort": ASK, "protocol": "udp"},
+        {"hostPort": PORT + 1, "containerPort": SINK, "protocol": "tcp"},
+    ]});
+    let chain = reference(&[bridge(lab, &theirs, true)?, portmap()])?;
+    let pods = [Pod::new(&ours, "nat", &agent.runtime()?.asking(&ports))?, Pod::new(&theirs, "nat", &chain.asking(&ports))?];
+    let [our, their] = [pods[0].at(&ours, ASK), pods[1].at(&theirs, ASK)];
+    let beyond = Listen { netns: Some(world.netns()), ..Listen::at(&world, world.address(ASK)) };
+    let port = |node: &Node, server: &Listen| {
+        let client = Listen { address: node.address(PORT), ..beyond.clone() };
+        Way { name: "to a node's port (hostPort)", client, server: server.clone() }
+    };
+    let ways = [
+        Way::of("masqueraded", our.clone(), beyond.clone()),
+        Way::of("", their.clone(), beyond.clone()),
+        port(&ours, &our),
+        port(&theirs, &their),
+    ];
+    let _serves = serve(bench, &world, ways.iter().map(|way| &way.server))?;
+    compare(bench, &world, &ways, "of iptables'", 1.0, table)
+}
+
+/// One server for all ways.
+fn serve<'w>(bench: &Bench, host: &Host, places: impl Iterator<Item = &'w Listen>) -> Result<Process> {
+    let mut servers: Vec<Listen> = Vec::new();
+    for place in places {
+        if !servers.iter().any(|other| other.to_string() == place.to_string()) {
+            servers.push(place.clone());
         }
-        all
-    });
-    let _serves = ServeArgs::start(routed1, 1, bench.server_cpu, &servers)?;
+    }
+    ServeArgs::start(host, 1, bench.server_cpu, &servers)
+}
+
+/// Ours and the other's in turns, two ways at a time.
+fn compare(bench: &Bench, host: &Host, ways: &[Way], of: &str, goal: f64, table: &mut Table) -> Result<()> {
     let modes = [(Mode::Udp, "UDP request, response", 400), (Mode::Tcp, "TCP connect, request, close", 200)];
     for (mode, what, exchanges) in modes {
-        bench.go_on(what)?;
+        bench.go_on(&format!("{what}, {of}"))?;
         let way = ways.iter().map(|way| way.client.clone()).collect();
         let rounds = bench.pick(300, 5);
         let args = ClientArgs { mode, way, rounds, exchanges: bench.pick(exchanges, 50), limit: bench.pick(60, 10) };
+        let rounds = args.run(host)?;
         // Of times the reference's over ours, so that more is better.
-        let rounds = args.run(routed1)?;
-        rows(
-            what,
-            &ways,
-            &rounds,
-            |times, ours| times[ours + 1] / times[ours],
-            |time| format!("{:.2} µs", time / 1e3),
-            table,
-        )?;
+        let ratio = |times: &[f64], ours: usize| times[ours + 1] / times[ours];
+        let text = |time| format!("{:.2} µs", time / 1e3);
+        rows((what, of, goal), ways, &rounds, ratio, text, table)?;
     }
-    bench.go_on("TCP stream")?;
-    let (from, to) = ways.iter().map(|way| way.to(SINK)).unzip();
-    let rounds = StreamArgs { from, to, rounds: bench.pick(60, 3), time: bench.pick(150, 50) }.run(routed1)?;
+    bench.go_on(&format!("TCP stream, {of}"))?;
+    let (from, to) = ways.iter().map(Way::stream).unzip();
+    let rounds = StreamArgs { from, to, rounds: bench.pick(60, 3), time: bench.pick(150, 50) }.run(host)?;
     let text = |speed| format!("{:.2} GB/s", speed / 1e9);
-    rows("TCP stream", &ways, &rounds, |speeds, ours| speeds[ours] / speeds[ours + 1], text, table)
+    let ratio = |speeds: &[f64], ours: usize| speeds[ours] / speeds[ours + 1];
+    rows(("TCP stream", of, goal), ways, &rounds, ratio, text, table)
 }
 
 fn rows(
-    what: &str,
+    (what, of, goal): (&str, &str, f64),
     ways: &[Way],
     rounds: &[Vec<f64>],
     ratio: impl Fn(&[f64], usize) -> f64,
@@ -110,14 +154,14 @@ fn rows(
 ) -> Result<()> {
     for ours in (0..ways.len()).step_by(2) {
         let ratios: Vec<f64> = rounds.iter().map(|round| ratio(round, ours)).collect();
-        let of = |way: usize| median(&rounds.iter().map(|round| round[way]).collect::<Vec<_>>()).context("no rounds");
-        let (spread, this, that) = (median(&ratios).context("no rounds")?, of(ours)?, of(ours + 1)?);
+        let middle = |way: usize| median(&rounds.iter().map(|round| round[way]).collect::<Vec<_>>()).context("no rounds");
+        let (spread, this, that) = (median(&ratios).context("no rounds")?, middle(ours)?, middle(ours + 1)?);
         let row = Row::plain(
-            format!("{what}, {}, of the same by hand", ways[ours].name),
+            format!("{what}, {}, {of}", ways[ours].name),
             format!("{:.3} ({:.3} to {:.3}), {}", spread.value, spread.low, spread.high, text(this.value)),
             text(that.value),
         );
-        table.add(row.goal(format!(">= {GOAL}"), spread.value >= GOAL));
+        table.add(row.goal(format!(">= {goal}"), spread.value >= goal));
     }
     Ok(())
 }
@@ -138,7 +182,7 @@ fn vxlan(node: &Node, other: &Node) -> Result<()> {
     ip(node, &format!("link set vx address {} mtu 1450 up", mac(node)))?;
     let far = format!("10.{number}.0.0");
     ip(node, &format!("neigh add {far} lladdr {} dev vx nud permanent", mac(other)))?;
-    bridge(node, &format!("fdb add {} dev vx dst {others}", mac(other)))?;
+    run(node, "bridge", &format!("fdb add {} dev vx dst {others}", mac(other)))?;
     ip(node, &format!("route replace {far}/16 via {far} dev vx onlink"))
 }
 
@@ -149,10 +193,6 @@ fn mac(node: &Node) -> String {
 
 fn ip(host: &Host, words: &str) -> Result<()> {
     run(host, "ip", words)
-}
-
-fn bridge(host: &Host, words: &str) -> Result<()> {
-    run(host, "bridge", words)
 }
 
 fn run(host: &Host, program: impl AsRef<Path>, words: &str) -> Result<()> {

@@ -116,12 +116,7 @@ impl<'a> Ours<'a> {
 
     /// A container of this node, attached, with its address.
     pub(super) fn pod(&self, name: &str) -> Result<Pod> {
-        let netns = Netns::new(self.node, name)?;
-        let runtime = self.runtime()?;
-        let container = Container { id: name, netns: &netns.path, args: "" };
-        let result = inside(self.node, || runtime.add(&container))?;
-        let address = result["ips"][0]["address"].as_str().and_then(|cidr| cidr.split('/').next());
-        Ok(Pod { netns, address: address.context("a result without an address")?.parse()? })
+        Pod::new(self.node, name, &self.runtime()?)
     }
 }
 
@@ -132,6 +127,15 @@ pub(super) struct Pod {
 }
 
 impl Pod {
+    /// Has a runtime attach it.
+    pub(super) fn new(node: &Node, name: &str, runtime: &Runtime) -> Result<Pod> {
+        let netns = Netns::new(node, name)?;
+        let container = Container { id: name, netns: &netns.path, args: "" };
+        let result = inside(node, || runtime.add(&container))?;
+        let address = result["ips"][0]["address"].as_str().and_then(|cidr| cidr.split('/').next());
+        Ok(Pod { netns, address: address.context("a result without an address")?.parse()? })
+    }
+
     /// As somebody's place to serve at, or to ask from.
     pub(super) fn at(&self, host: &Host, port: u16) -> Listen {
         Listen {
@@ -152,6 +156,28 @@ pub(super) fn inside<T: Send>(node: &Node, run: impl FnOnce() -> Result<T> + Sen
         });
         thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked")))
     })
+}
+
+/// The reference plugins, as a runtime calls them.
+pub(super) fn reference(plugins: &[Value]) -> Result<Runtime> {
+    Runtime::new("reference", plugins, &REFERENCE.map(PathBuf::from))
+}
+
+/// The reference's bridge on a node; with masquerade, if asked for.
+pub(super) fn bridge(lab: &Lab, node: &Node, masquerades: bool) -> Result<Value> {
+    let number = number(node);
+    Ok(json!({
+        "type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "ipMasq": masquerades, "hairpinMode": true,
+        "ipam": {
+            "type": "host-local", "dataDir": lab.folder(&format!("{}-host-local", node.name()))?,
+            "ranges": [[{"subnet": format!("10.{number}.16.0/20")}]],
+        },
+    }))
+}
+
+/// The reference's plugin for ports of the node.
+pub(super) fn portmap() -> Value {
+    json!({"type": "portmap", "capabilities": {"portMappings": true}})
 }
 
 /// What is asked for beside addresses. Each container has a port of the node of its own.
@@ -180,23 +206,15 @@ impl<'a> Side<'a> {
 
     /// The reference plugins; the server is a pod of another node of the lab, which routes to this node's.
     pub(super) fn reference(lab: &Lab, node: &'a Node, far: &Node, is_whole: bool) -> Result<Side<'a>> {
-        let folders = REFERENCE.map(PathBuf::from);
-        let number = number(node);
-        let mut plugins = vec![json!({
-            "type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "ipMasq": is_whole, "hairpinMode": true,
-            "ipam": {
-                "type": "host-local", "dataDir": lab.folder(&format!("{}-host-local", node.name()))?,
-                "ranges": [[{"subnet": format!("10.{number}.16.0/20")}]],
-            },
-        })];
+        let mut plugins = vec![bridge(lab, node, is_whole)?];
         let name = if is_whole {
-            plugins.push(json!({"type": "portmap", "capabilities": {"portMappings": true}}));
+            plugins.push(portmap());
             plugins.push(json!({"type": "bandwidth", "capabilities": {"bandwidth": true}}));
             "bridge + ipMasq + portmap + bandwidth"
         } else {
             "bridge + host-local"
         };
-        let runtime = Runtime::new("reference", &plugins, &folders)?;
+        let runtime = reference(&plugins)?;
         Ok(Side { has_features: is_whole, ..Side::beside(name, node, far, runtime, false)? })
     }
 
