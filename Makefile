@@ -13,7 +13,7 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 APART := $(wildcard ebpf/programs/Cargo.toml sources/fuzz/Cargo.toml dns/fuzz/Cargo.toml cni/protocol/fuzz/Cargo.toml)
 
 # Tests that run in other kernels too: what they need of the machine is a kernel, and few programs beside Bowline's.
-KERNEL_TESTS := sockets services endpoints full agent commands devices
+KERNEL_TESTS := sockets services endpoints full agent commands devices packets
 
 .PHONY: help setup build test test-long demo cluster cluster-down kernels kernels-short bench bench-sources bench-dns bench-cni bench-rollouts fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help

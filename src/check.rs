@@ -7,7 +7,7 @@ use anyhow::Context;
 use bowline_agent::reading::read_once;
 use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::Problem;
-use bowline_dataplane::check::{Fitness, check};
+use bowline_dataplane::check::{Finding, Fitness, check};
 use bowline_dataplane::plan::not_served;
 use bowline_sources::kubernetes::Wanted;
 use bowline_sources::state_ref::StateRef;
@@ -34,7 +34,15 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn machine(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let findings = check(args.cgroup_root.as_deref());
+    let mut findings = check(args.cgroup_root.as_deref());
+    if args.pod_network {
+        findings.extend(bowline_cni::check::check(&args.cni_conf_dir).into_iter().map(|remark| Finding {
+            what: remark.what,
+            fitness: if remark.is_well { Fitness::Ok } else { Fitness::Warn },
+            found: remark.found,
+            todo: remark.todo,
+        }));
+    }
     let mark = |fitness| match fitness {
         Fitness::Ok => "ok",
         Fitness::Warn => "note",

@@ -250,6 +250,12 @@ pub(crate) struct CheckArgs {
     /// The cgroup that will be served; the unified hierarchy by default
     #[arg(long, value_name = "DIR")]
     pub(crate) cgroup_root: Option<PathBuf>,
+    /// Also says whether this node is fit for pods' network
+    #[arg(long)]
+    pub(crate) pod_network: bool,
+    /// Folder in which the container runtime looks for networks
+    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d", requires = "pod_network")]
+    pub(crate) cni_conf_dir: PathBuf,
     /// Also says what of this state would not be served.
     #[command(flatten)]
     pub(crate) states: StateArgs,

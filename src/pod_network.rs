@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use bowline_agent::pod_network::PodNetworkConfig;
+use bowline_cni::host_local;
 use bowline_cni::install::{Install, PLUGIN};
 use bowline_cni::network::Config;
 use bowline_cni::peers::Tunnels;
@@ -110,6 +111,7 @@ impl PodNetworkArgs {
                 folder: folder.clone(),
                 socket: self.cni_socket.clone(),
                 tombstones: DEFAULT_TOMBSTONES.into(),
+                host_local: host_local::FOLDER.into(),
                 tunnels: Tunnels { id: self.vxlan_id, port: self.vxlan_port, always },
                 non_masquerade_cidrs: self.non_masquerade_cidrs.clone(),
                 pod_cidrs: self.pod_cidr.clone(),

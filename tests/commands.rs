@@ -165,7 +165,7 @@ fn check_says_whether_this_machine_is_fit_and_what_to_do() {
         let line = text.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} in {text}"));
         assert!(line.starts_with("ok") || line.starts_with("note"), "{line}");
     }
-    assert!(text.contains("all 9 pass the verifier") && text.ends_with("This machine is fit.\n"), "{text}");
+    assert!(text.contains("all 12 pass the verifier") && text.ends_with("This machine is fit.\n"), "{text}");
     // The unified hierarchy is found wherever it is mounted.
     let at = ground.lab.cgroup().parent().unwrap().display().to_string();
     assert!(text.contains(&format!("unified hierarchy at {at}")), "{text}");

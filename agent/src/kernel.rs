@@ -11,6 +11,7 @@ use bowline_cluster::snapshot::Snapshot;
 use bowline_cluster::source::Triggered;
 use bowline_cluster::span::exact;
 use bowline_dataplane::node::{Applied, Dataplane};
+use bowline_dataplane::plan::PortPlan;
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
@@ -90,6 +91,18 @@ impl Kernel {
     /// snapshot on disk.
     pub(crate) fn is_serving(&self) -> bool {
         self.lock().dataplane.usage().services.0 > 0
+    }
+
+    /// Leads the node's own calls to one of its ports to a pod; nowhere any more, where there are no ports.
+    ///
+    /// # Errors
+    /// A map is full.
+    pub(crate) fn set_host_port(&self, name: &ObjectName, ports: Vec<PortPlan>) -> Result<(), String> {
+        let mut inner = self.lock();
+        if inner.ended {
+            return Ok(());
+        }
+        inner.dataplane.set_host_port(name, ports).map_err(|error| error.to_string())
     }
 
     /// Brings the metrics up to what the kernel says; returns how many remarks stand.

@@ -291,6 +291,12 @@ impl Agent {
         if let Some(why) = self.dns.as_ref().and_then(node_local::Handle::why_not) {
             said.push(format!("its DNS server takes no questions: {why}"));
         }
+        if let Some(why) = self.pods.as_ref().and_then(PodNetworkHandle::why_not)
+            && ready
+        {
+            ready = false;
+            said.push(why.to_owned());
+        }
         if let Some(why) = self.kernel.detached() {
             return (false, format!("not attached: {why}"));
         }

@@ -2,25 +2,31 @@
 //! once the Services are in the kernel.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use bowline_cluster::follow::{Follower, Told};
+use bowline_cluster::object::{ObjectName, Protocol};
 use bowline_cni::attachment::Attachment;
 use bowline_cni::datapath::{Datapath, NodeLink, PodWire};
 use bowline_cni::install::Install;
 use bowline_cni::network::{self, Handle, Network};
 use bowline_cni::ready::Ready;
 use bowline_cni_protocol::PortMapping;
-use bowline_dataplane::packets::{self, LinkKind, PacketSizes, PacketVerdict, Packets};
+use bowline_dataplane::packets::{self, HostPort, LinkKind, PacketSizes, PacketVerdict, Packets};
+use bowline_dataplane::plan::{PortPlan, host_port, host_port_name};
 use bowline_sources::state_ref::StateRef;
 use ipnet::IpNet;
 
 use crate::kernel::Kernel;
 use crate::tell_pods::TellPods;
+
+/// Why no pod has a network yet.
+const NO_NETWORK: &str = "this node's Node object has no podCIDRs yet; who gives them: kube-controller-manager's \
+    --allocate-node-cidrs, the Node's manifest, or --pod-cidr here";
 
 /// How pods' network is made on this node.
 #[derive(Clone, Debug)]
@@ -45,6 +51,8 @@ struct Shared {
     ready: Arc<Ready>,
     install: Option<Install>,
     installed: AtomicBool,
+    /// One at a time puts things in place.
+    installing: Mutex<()>,
     programs: Arc<Programs>,
     kernel: Arc<Kernel>,
 }
@@ -71,7 +79,8 @@ impl PodNetwork {
             );
         }
         let packets = Packets::open(bpf_root, sizes).context("the programs for pods' packets")?;
-        let programs = Arc::new(Programs(Mutex::new(Inner { packets, links: BTreeSet::new() })));
+        let inner = Inner { packets, ports: Vec::new(), addresses: Vec::new() };
+        let programs = Arc::new(Programs { inner: Mutex::new(inner), kernel: kernel.clone() });
         let ready = Arc::new(Ready::default());
         let folder = config.folder.clone();
         let (tell, pods) = TellPods::start(state, &config.node)?.unzip();
@@ -84,12 +93,16 @@ impl PodNetwork {
             tracing::warn!(%error, "maps for packets of another version are left");
         }
         let handle = network.handle();
-        let installed = AtomicBool::new(false);
-        Ok(PodNetwork {
-            network,
-            _tell: tell,
-            shared: Arc::new(Shared { handle, ready, install, installed, programs, kernel }),
-        })
+        let shared = Shared {
+            handle,
+            ready,
+            install,
+            installed: AtomicBool::new(false),
+            installing: Mutex::default(),
+            programs,
+            kernel,
+        };
+        Ok(PodNetwork { network, _tell: tell, shared: Arc::new(shared) })
     }
 
     /// What follows the cluster, and is asked.
@@ -103,6 +116,20 @@ impl PodNetworkHandle {
     /// Looks after what no change brings about.
     pub(crate) fn tend(&self) {
         self.open();
+        if let Err(error) = self.0.programs.lock().packets.expire(packets::now()) {
+            tracing::warn!(%error, "flows whose time is over can't be forgotten");
+        }
+    }
+
+    /// Why pods can't start here yet, once Services are served.
+    pub(crate) fn why_not(&self) -> Option<&'static str> {
+        if self.0.installed.load(Ordering::Acquire) {
+            None
+        } else if !self.0.handle.has_networks() {
+            Some(NO_NETWORK)
+        } else {
+            Some("the CNI plugin and its configuration are not in place")
+        }
     }
 
     /// How often each verdict was given to a packet.
@@ -121,6 +148,13 @@ impl PodNetworkHandle {
         let shared = &self.0;
         if !shared.kernel.is_ready() || shared.installed.load(Ordering::Acquire) {
             return;
+        }
+        let _alone = shared.installing.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.installed.load(Ordering::Acquire) {
+            return;
+        }
+        if !shared.handle.has_networks() {
+            return shared.ready.set(Some(NO_NETWORK.to_owned()));
         }
         shared.ready.set(None);
         let Some(install) = &shared.install else {
@@ -151,19 +185,76 @@ impl Follower for PodNetworkHandle {
 }
 
 /// The dataplane's programs for packets.
-struct Programs(Mutex<Inner>);
+struct Programs {
+    inner: Mutex<Inner>,
+    /// Whose hooks lead the node's own calls: those meet no device.
+    kernel: Arc<Kernel>,
+}
 
 struct Inner {
     packets: Packets,
-    /// Those that were told last.
-    links: BTreeSet<NodeLink>,
+    /// Ports of the node, and the pods' addresses that they lead to.
+    ports: Vec<(PortMapping, Vec<IpAddr>)>,
+    /// The node's addresses.
+    addresses: Vec<IpAddr>,
 }
 
 impl Programs {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere leaves the kernel consistent; going on is better than ending.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The name under which the hooks' tables have a port of the node.
+fn name_of(port: &PortMapping) -> ObjectName {
+    let at = port.host_ip.map_or(String::new(), |ip| format!("{ip}:"));
+    host_port_name(&format!("{at}{}.{}", port.host_port, protocol_of(port).as_str().to_lowercase()))
+}
+
+/// What a mapping says to the node's own processes: at the addresses of the node, and at its loopback.
+fn for_sockets(port: &PortMapping, addresses: &[IpAddr], own: &[IpAddr]) -> Vec<PortPlan> {
+    let protocol = protocol_of(port);
+    if protocol == Protocol::Sctp {
+        return Vec::new();
+    }
+    let host_ip = port.host_ip.filter(|ip| !ip.is_unspecified());
+    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let is_of = |pod: &&IpAddr| port.host_ip.is_none_or(|ip| ip.is_ipv4() == pod.is_ipv4());
+    let plan = |pod: &IpAddr| {
+        let mut at: Vec<IpAddr> = match host_ip {
+            Some(ip) => vec![ip],
+            None => own.iter().chain(&loopback).copied().collect(),
+        };
+        at.retain(|ip| ip.is_ipv4() == pod.is_ipv4());
+        at.sort_unstable();
+        at.dedup();
+        let at: Vec<SocketAddr> = at.into_iter().map(|ip| SocketAddr::new(ip, port.host_port)).collect();
+        host_port(protocol, &at, SocketAddr::new(*pod, port.container_port))
+    };
+    addresses.iter().filter(is_of).map(plan).filter(|plan| !plan.frontends.is_empty()).collect()
+}
+
+fn protocol_of(port: &PortMapping) -> Protocol {
+    match port.protocol {
+        bowline_cni_protocol::Protocol::Tcp => Protocol::Tcp,
+        bowline_cni_protocol::Protocol::Udp => Protocol::Udp,
+        bowline_cni_protocol::Protocol::Sctp => Protocol::Sctp,
+    }
+}
+
+/// What a mapping says to packets, for each family. The loopback's don't come over any link.
+fn host_ports(port: &PortMapping, addresses: &[IpAddr]) -> Vec<HostPort> {
+    let host_ip = port.host_ip.filter(|ip| !ip.is_unspecified());
+    if host_ip.is_some_and(|ip| ip.is_loopback()) {
+        return Vec::new();
+    }
+    // "0.0.0.0" is all of IPv4 alone.
+    let is_of = |pod: &&IpAddr| port.host_ip.is_none_or(|ip| ip.is_ipv4() == pod.is_ipv4());
+    let protocol = protocol_of(port);
+    let of =
+        |pod: &IpAddr| HostPort { host_ip, port: port.host_port, protocol, pod: *pod, pod_port: port.container_port };
+    addresses.iter().filter(is_of).map(of).collect()
 }
 
 /// Of a family, the address.
@@ -203,25 +294,64 @@ impl Datapath for Programs {
                 tracing::warn!(index = pod.index, %error, "the programs of a pod that is gone");
             }
         }
+        let kept: Vec<IpAddr> = known
+            .iter()
+            .filter(|pod| indices.contains(&pod.index))
+            .flat_map(|pod| [pod.v4.map(IpAddr::from), pod.v6.map(IpAddr::from)])
+            .flatten()
+            .collect();
+        for port in inner.packets.host_ports().unwrap_or_default().iter().filter(|port| !kept.contains(&port.pod)) {
+            if let Err(error) = inner.packets.remove_host_port(port) {
+                tracing::warn!(port = port.port, %error, "a port of the node still leads to a pod that is gone");
+            }
+        }
     }
 
-    fn put_port(&self, _port: &PortMapping, _addresses: &[IpAddr]) -> Result<(), String> {
-        Err("not yet".into())
+    fn put_port(&self, port: &PortMapping, addresses: &[IpAddr]) -> Result<(), String> {
+        let mut inner = self.lock();
+        for one in host_ports(port, addresses) {
+            inner.packets.put_host_port(&one).map_err(|error| error.to_string())?;
+        }
+        self.kernel.set_host_port(&name_of(port), for_sockets(port, addresses, &inner.addresses))?;
+        inner.ports.retain(|(one, _)| one != port);
+        inner.ports.push((port.clone(), addresses.to_vec()));
+        Ok(())
     }
 
-    fn remove_port(&self, _port: &PortMapping, _addresses: &[IpAddr]) {}
+    fn remove_port(&self, port: &PortMapping, addresses: &[IpAddr]) {
+        let mut inner = self.lock();
+        for one in host_ports(port, addresses) {
+            if let Err(error) = inner.packets.remove_host_port(&one) {
+                tracing::warn!(port = one.port, %error, "a port of the node still leads to a pod that is gone");
+            }
+        }
+        let is_it = |(one, to): &(PortMapping, Vec<IpAddr>)| one == port && to == addresses;
+        if inner.ports.iter().any(is_it) {
+            inner.ports.retain(|one| !is_it(one));
+            if let Err(error) = self.kernel.set_host_port(&name_of(port), Vec::new()) {
+                tracing::warn!(port = port.host_port, %error, "a port of the node still leads to a pod that is gone");
+            }
+        }
+    }
 
     fn set_links(&self, links: &[NodeLink]) {
         let mut inner = self.lock();
         let wanted: BTreeSet<NodeLink> = links.iter().copied().collect();
-        for gone in inner.links.difference(&wanted).copied().collect::<Vec<_>>() {
-            if !wanted.iter().any(|link| link.index == gone.index)
-                && let Err(error) = inner.packets.remove_link(gone.index)
-            {
-                tracing::debug!(index = gone.index, %error, "the programs of a link that is gone");
+        let there = inner.packets.links().unwrap_or_default();
+        for index in there.into_iter().filter(|index| !wanted.iter().any(|link| link.index == *index)) {
+            if let Err(error) = inner.packets.remove_link(index) {
+                tracing::debug!(index, %error, "the programs of a link that is gone");
             }
         }
         let own: Vec<IpAddr> = wanted.iter().flat_map(|link| link.masquerade).flatten().collect();
+        if inner.addresses != own {
+            inner.addresses.clone_from(&own);
+            for (port, to) in &inner.ports {
+                if let Err(error) = self.kernel.set_host_port(&name_of(port), for_sockets(port, to, &own)) {
+                    tracing::warn!(port = port.host_port, %error, "a port of the node is not had by its own processes");
+                }
+            }
+        }
         if let Err(error) = inner.packets.set_node_addresses(&own) {
             tracing::error!(%error, "the node's addresses in the map of pods' packets");
         }
@@ -234,10 +364,13 @@ impl Datapath for Programs {
                 tracing::error!(index = link.index, %error, "a link without programs for pods' packets");
             }
         }
-        inner.links = wanted;
     }
 
-    fn set_inside(&self, _networks: &[IpNet]) {}
+    fn set_inside(&self, networks: &[IpNet]) {
+        if let Err(error) = self.lock().packets.set_inside(networks) {
+            tracing::error!(%error, "which networks pods' packets go to as they are");
+        }
+    }
 }
 
 /// The folder of what is attached, below the agent's own.

@@ -39,6 +39,9 @@ pub enum AddressError {
         /// By whom.
         by: Key,
     },
+    /// The same, by a pod of another network.
+    #[error("{0} is asked for, and a pod of the network before this one has it ({FOLDER})", FOLDER = crate::host_local::FOLDER)]
+    Others(IpAddr),
     /// The address that is asked for is in none of the node's networks.
     #[error("{0} is asked for, and is in none of the node's networks for pods ({1})")]
     Outside(String, String),
@@ -94,6 +97,8 @@ pub struct Wanted {
 pub struct Pool {
     networks: Vec<IpNet>,
     held: HashMap<IpAddr, Key>,
+    /// Those that pods of another network have.
+    others: HashSet<IpAddr>,
     resting: HashSet<IpAddr>,
     /// In the order in which they were given back.
     rests: VecDeque<(Instant, IpAddr)>,
@@ -110,6 +115,11 @@ impl Pool {
     /// The networks.
     pub fn networks(&self) -> &[IpNet] {
         &self.networks
+    }
+
+    /// Pods of another network have these; not those that are held here.
+    pub fn set_others(&mut self, others: HashSet<IpAddr>) {
+        self.others = others;
     }
 
     /// How many are held.
@@ -204,6 +214,7 @@ impl Pool {
         }
         match self.held.get(&address) {
             Some(by) => Err(AddressError::Held { address, by: by.clone() }),
+            None if self.others.contains(&address) => Err(AddressError::Others(address)),
             None => Ok(address),
         }
     }
@@ -243,7 +254,7 @@ impl Pool {
                 })
             };
             let mut resting = self.rests.iter().map(|(_, address)| *address);
-            resting.find(is_in)
+            resting.find(|address| is_in(address) && !self.others.contains(address))
         })
     }
 
@@ -254,11 +265,12 @@ impl Pool {
         let begin = self.last.get(network).map_or(first, |last| number(*last).saturating_add(1));
         let begin = if (first..=last).contains(&begin) { begin } else { first };
         let room = (last - first).saturating_add(1);
-        let looked_at = room.min((self.held.len() + self.resting.len()) as u128 + 1);
-        (0..looked_at)
-            .map(|step| first + (begin - first + step) % room)
-            .map(|number| address(number, is_v4))
-            .find(|address| !self.held.contains_key(address) && !self.resting.contains(address))
+        let looked_at = room.min((self.held.len() + self.resting.len() + self.others.len()) as u128 + 1);
+        (0..looked_at).map(|step| first + (begin - first + step) % room).map(|number| address(number, is_v4)).find(
+            |address| {
+                !self.held.contains_key(address) && !self.resting.contains(address) && !self.others.contains(address)
+            },
+        )
     }
 }
 

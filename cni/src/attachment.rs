@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use bowline_cni_protocol::PortMapping;
+use bowline_cni_protocol::{Bandwidth, PortMapping};
 use bowline_net::Mac;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,9 @@ pub struct Attachment {
     /// Ports of the node that lead to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortMapping>,
+    /// How fast it may receive and send; None: as fast as it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
     /// Whether its addresses are another plugin's to give back (delegated IPAM).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub delegated: bool,
@@ -115,7 +118,18 @@ impl Attachment {
         let addresses = words.next()?.split(',').filter_map(|one| one.parse().ok()).collect();
         let mac = key.macs().1;
         let (network, netns) = (String::new(), String::new());
-        Some(Attachment { key, network, netns, addresses, mac, mtu: 0, pod: None, ports: Vec::new(), delegated: false })
+        Some(Attachment {
+            key,
+            network,
+            netns,
+            addresses,
+            mac,
+            mtu: 0,
+            pod: None,
+            ports: Vec::new(),
+            bandwidth: None,
+            delegated: false,
+        })
     }
 }
 
@@ -153,6 +167,7 @@ mod tests {
             mtu: 1450,
             pod: Some(PodName { namespace: "default".into(), name: "web-0".into(), uid: String::new() }),
             ports: Vec::new(),
+            bandwidth: None,
             delegated: false,
         };
         let note = attachment.note();

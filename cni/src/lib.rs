@@ -12,8 +12,10 @@
 
 pub mod addresses;
 pub mod attachment;
+pub mod check;
 pub mod cleanup;
 pub mod datapath;
+pub mod host_local;
 pub mod install;
 mod log;
 pub mod network;

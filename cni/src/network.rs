@@ -35,6 +35,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// The folder in which the plugin leaves what was deleted while no agent was there.
     pub tombstones: PathBuf,
+    /// Where the network before this one has its addresses.
+    pub host_local: PathBuf,
     /// Tunnels to nodes that are behind a router.
     pub tunnels: Tunnels,
     /// Networks beside those of nodes and pods to which pods' packets go as they are.
@@ -89,7 +91,7 @@ impl Network {
         listener: Listener,
     ) -> io::Result<Network> {
         crate::sysctls::set(&config.folder)?;
-        let place = Place { folder: config.folder.clone() };
+        let place = Place { folder: config.folder.clone(), host_local: config.host_local.clone() };
         let pods = Arc::new(Pods::open(&place, datapath.clone(), ready, listener)?);
         pods.set_networks(&config.pod_cidrs);
         let mut watch = Watch::open()?;
@@ -135,6 +137,11 @@ impl Handle {
     /// The pods.
     pub fn pods(&self) -> &Arc<Pods> {
         &self.0.pods
+    }
+
+    /// Whether there are addresses for pods.
+    pub fn has_networks(&self) -> bool {
+        !self.0.pods.usage().1.is_empty()
     }
 
     /// How things stood when it was last looked.

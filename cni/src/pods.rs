@@ -22,6 +22,7 @@ use ipnet::IpNet;
 use crate::addresses::{AddressError, Pool, Wanted};
 use crate::attachment::{Attachment, Key, PREFIX};
 use crate::datapath::{Datapath, PodWire};
+use crate::host_local;
 use crate::log::{Attached, Log, Stage, Written};
 use crate::ready::Ready;
 use crate::wiring::{self, WireError};
@@ -40,6 +41,8 @@ pub type Listener = Box<dyn Fn(&Attachment, bool) + Send + Sync>;
 pub struct Place {
     /// The folder of the log.
     pub folder: PathBuf,
+    /// Where the network before this one has its addresses ([`crate::host_local`]).
+    pub host_local: PathBuf,
 }
 
 /// What an ADD asks for.
@@ -62,6 +65,7 @@ pub struct Pods {
     datapath: Arc<dyn Datapath>,
     ready: Arc<Ready>,
     listener: Listener,
+    host_local: PathBuf,
 }
 
 struct State {
@@ -145,6 +149,7 @@ impl Pods {
             sources: Vec::new(),
             ended: false,
         };
+        state.pool.set_others(host_local::held(&place.host_local));
         let links = net.links().map_err(std::io::Error::other)?;
         state.adopt(&links)?;
         let known: Vec<u32> = state.indices.values().copied().collect();
@@ -163,6 +168,7 @@ impl Pods {
             datapath,
             ready,
             listener,
+            host_local: place.host_local.clone(),
         })
     }
 
@@ -345,7 +351,14 @@ impl Pods {
     pub fn del(&self, key: &Key, deadline: Instant) -> Result<(), CniError> {
         let _busy = self.busy(key, deadline, None)?;
         let found = self.lock().attached.get(key).cloned();
-        let Some((attachment, Stage::Held)) = found else { return Ok(()) };
+        let Some((attachment, Stage::Held)) = found else {
+            let had = host_local::give_back(&self.host_local, &key.container);
+            if !had.is_empty() {
+                tracing::info!(container = %key.container, addresses = ?had, "a pod of the network before this one has ended");
+                self.lock().pool.set_others(host_local::held(&self.host_local));
+            }
+            return Ok(());
+        };
         {
             let mut state = self.lock();
             if let Err(error) = state.log.going(key) {
@@ -509,8 +522,10 @@ impl Pods {
         let now = Instant::now();
         let mut gone = Vec::new();
         {
+            let others = host_local::held(&self.host_local);
             let mut state = self.lock();
             let state = &mut *state;
+            state.pool.set_others(others);
             for (key, (_, stage)) in &state.attached {
                 let is_away = *stage == Stage::Held && !state.busy.contains(key) && !names.contains(&key.link());
                 if !is_away {
@@ -712,7 +727,7 @@ fn of_wire(error: &WireError) -> CniError {
 fn of_address(error: AddressError) -> CniError {
     let code = match error {
         AddressError::NoNetwork | AddressError::Full { .. } => CniError::TRY_AGAIN_LATER,
-        AddressError::Held { .. } => CniError::FAILED,
+        AddressError::Held { .. } | AddressError::Others(_) => CniError::FAILED,
         AddressError::Outside(..) => CniError::INVALID_CONFIG,
     };
     CniError::new(code, error.to_string())

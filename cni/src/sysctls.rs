@@ -11,8 +11,15 @@ fn record(folder: &Path) -> PathBuf {
     folder.join("sysctls.json")
 }
 
+/// Where settings are: of the network namespace of the thread that looks, wherever they are mounted. In a container its own
+/// /proc/sys is read-only, so that the host's is mounted beside (deploy/components/pod-network).
+pub(crate) fn folder() -> &'static str {
+    const BESIDE: &str = "/host/proc/sys";
+    if Path::new(BESIDE).join("net").exists() { BESIDE } else { "/proc/sys" }
+}
+
 fn file(name: &str) -> PathBuf {
-    Path::new("/proc/sys").join(name)
+    Path::new(folder()).join(name)
 }
 
 fn read(name: &str) -> Option<String> {
@@ -36,7 +43,7 @@ pub(crate) fn set(folder: &Path) -> io::Result<()> {
     // A node that forwards no longer listens to routers, unless it is told so: it would lose its own way out.
     let is_forwarding = read(FORWARDING[1]).is_none_or(|value| value == "1");
     if !is_forwarding {
-        for entry in fs::read_dir("/proc/sys/net/ipv6/conf").into_iter().flatten().flatten() {
+        for entry in fs::read_dir(file("net/ipv6/conf")).into_iter().flatten().flatten() {
             let name = format!("net/ipv6/conf/{}/accept_ra", entry.file_name().to_string_lossy());
             if read(&name).as_deref() == Some("1") {
                 wanted.push((name, "2"));

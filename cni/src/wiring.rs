@@ -22,6 +22,7 @@ use ipnet::IpNet;
 
 use crate::attachment::Attachment;
 use crate::datapath::PodWire;
+use crate::sysctls;
 
 /// The next hop of pods, on every wire.
 pub const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
@@ -124,6 +125,9 @@ pub(crate) fn make(
     let pod = pod.and_then(|pod| pod).map_err(system("entering the container's network namespace"))?;
     settle_host(net, attachment, wire.index, sources)?;
     attach(&wire).map_err(WireError::Datapath)?;
+    // What the node's end sends is what the pod receives.
+    let bandwidth = attachment.bandwidth.as_ref().map(|all| (all.ingress_rate, all.ingress_burst));
+    shape(net, wire.index, bandwidth)?;
     settle_pod(&pod, attachment, host_mac)?;
     wait_until_it_carries(net, &name)?;
     Ok(wire)
@@ -193,11 +197,21 @@ pub(crate) fn routes_to(attachment: &Attachment, index: u32, sources: &[IpAddr])
     attachment.addresses.iter().map(route).collect()
 }
 
+/// A rate of 0 is none.
+fn shape(net: &Net, device: u32, bandwidth: Option<(u64, u64)>) -> Result<(), WireError> {
+    match bandwidth.filter(|(rate, _)| *rate > 0) {
+        Some((rate, burst)) => net.put_shaper(device, rate, burst).map_err(kernel("limiting the bandwidth")),
+        None => Ok(()),
+    }
+}
+
 /// The pod's end.
 fn settle_pod(pod: &Net, attachment: &Attachment, host_mac: Mac) -> Result<(), WireError> {
     let link = pod.link(&attachment.key.ifname).map_err(kernel("finding the container's interface"))?;
     let device = link.ok_or_else(|| WireError::Differs("the container's interface was removed".into()))?.index;
     pod.add_addresses(device, &attachment.addresses).map_err(kernel("the container's addresses"))?;
+    let bandwidth = attachment.bandwidth.as_ref().map(|all| (all.egress_rate, all.egress_burst));
+    shape(pod, device, bandwidth)?;
     pod.set_up(device, "").map_err(kernel("taking the container's interface up"))?;
     let (neighbours, routes) = of_pod(attachment, device, host_mac);
     pod.put_neighbours(&neighbours).map_err(kernel("the container's neighbour entries"))?;
@@ -267,7 +281,7 @@ pub(crate) fn check(net: &Net, netns: BorrowedFd<'_>, attachment: &Attachment) -
 /// Writes settings of the network namespace of this thread. A kernel without IPv6 has none of its.
 fn set(folder: &str, settings: &[(&str, &str)]) -> io::Result<()> {
     for (name, value) in settings {
-        let path = format!("/proc/sys/{folder}/{name}");
+        let path = format!("{}/{folder}/{name}", sysctls::folder());
         match fs::write(&path, value) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && folder.contains("ipv6") => {}
             Err(error) => return Err(io::Error::new(error.kind(), format!("{path}: {error}"))),

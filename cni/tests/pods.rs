@@ -94,6 +94,7 @@ impl Ground {
             folder: self.folder.clone(),
             socket: self.folder.join("cni.sock"),
             tombstones: self.folder.join("tombstones"),
+            host_local: self.folder.join("networks"),
             tunnels: Default::default(),
             non_masquerade_cidrs: Vec::new(),
             pod_cidrs: ["10.244.1.0/24", "fd44:0:0:1::/64"].map(|one| one.parse().unwrap()).to_vec(),
@@ -405,6 +406,24 @@ fn many_at_once_are_gone_within_a_second() {
     ground.wait_for_links(0);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     wait_for("all addresses", PATIENCE, || ground.held() == 0).unwrap();
+}
+
+#[test]
+fn pods_of_the_network_before_keep_their_addresses_until_they_end() {
+    let mut ground = Ground::new("cni-before");
+    let file = ground.folder.join("networks/cbr0/10.244.1.2");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "4f0c\r\neth0").unwrap();
+    ground.restart();
+    let (one, two) = (ground.container("a"), ground.container("b"));
+    let given = addresses(&ground.add("a", &one));
+    assert_eq!(given[0], "10.244.1.3".parse::<IpAddr>().unwrap());
+    // The runtime tells its end to the network that there is by then.
+    ground.call(Command::Del, ("4f0c", "eth0"), None).unwrap();
+    assert!(!file.exists());
+    let wanted = json!({"runtimeConfig": {"ips": ["10.244.1.2"]}});
+    let given = ground.call_with(Command::Add, ("b", "eth0"), Some(&two), wanted).unwrap().unwrap();
+    assert_eq!(addresses(&given)[0], "10.244.1.2".parse::<IpAddr>().unwrap());
 }
 
 fn node_object(name: &str, addresses: &[&str], networks: &[&str]) -> NodeObject {

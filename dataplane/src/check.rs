@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::features::{FEATURES, features, kernel_version};
-use crate::kernel::{Folder, HOOKS, KernelError, Sizes, load_programs, make_maps, path_error, verified_instructions};
+use crate::kernel::{Folder, KernelError, Sizes, load_programs, make_maps, path_error, verified_instructions};
+use crate::packets::try_programs;
 use crate::place::{BPFFS, Nowhere, find_cgroup_root, is_bpffs, is_cgroup};
 use crate::records::OURS;
 
@@ -163,10 +164,10 @@ fn cgroups(given: Option<&Path>) -> Finding {
 }
 
 /// Loads all that an agent ever loads, attaches nothing, and pins where nothing stays: the programs, and those
-/// of a migration, which read the maps of another layout too. Returns how much the verifier went through.
+/// of a migration, which read the maps of another layout too, and those for packets. Returns how much the verifier went through.
 fn load_all() -> Result<BTreeMap<&'static str, u32>, KernelError> {
     let place = Nowhere::new().map_err(path_error(Path::new("a bpf file system"), "making one"))?;
-    let [maps, elsewhere] = ["maps", "elsewhere"].map(|name| Folder(place.path().join(name)));
+    let [maps, elsewhere, packets] = ["maps", "elsewhere", "packets"].map(|name| Folder(place.path().join(name)));
     let sizes = Sizes { frontends: 16, services: 16, backends: 16, slots: 1024, sockets: 16, affinity: 16 };
     make_maps(&maps, &sizes)?;
     make_maps(&elsewhere, &sizes)?;
@@ -176,6 +177,7 @@ fn load_all() -> Result<BTreeMap<&'static str, u32>, KernelError> {
     for (hook, count) in verified_instructions(&alone) {
         counts.entry(hook).and_modify(|most| *most = count.max(*most)).or_insert(count);
     }
+    counts.extend(try_programs(&packets)?);
     Ok(counts)
 }
 
@@ -185,7 +187,7 @@ fn programs(tried: &Result<BTreeMap<&'static str, u32>, KernelError>, version: (
         Ok(counts) => {
             let most = counts.iter().max_by_key(|(_, n)| **n);
             let most = most.map_or(String::new(), |(hook, n)| format!("; most for {hook}: {n} of 1,000,000"));
-            let found = format!("all {} pass the verifier, those of a migration too{most}", HOOKS.len());
+            let found = format!("all {} pass the verifier, those of a migration too{most}", counts.len());
             finding(WHAT, Fitness::Ok, found, "")
         }
         Err(error) => {

@@ -15,7 +15,7 @@ use crate::kernel::{
 };
 use crate::migrate::{Previous, readable, switch};
 use crate::place::{Lock, LockError, Made, make_root};
-use crate::plan::plan;
+use crate::plan::{HostPorts, PortPlan, plan};
 use crate::records::OURS;
 use crate::stand_in::{self, Pulse, StandIn};
 use crate::table::{Found, Store, Table, TableError, Usage};
@@ -105,6 +105,8 @@ pub struct Dataplane {
     programs: Option<aya::Ebpf>,
     /// Whether a whole snapshot has come.
     complete: bool,
+    /// Ports of the node that lead to its pods.
+    host_ports: HostPorts,
     /// What has come, and what is gone of it is still there.
     coming: Applied,
     /// What goes again if it ends before it has served; in this order.
@@ -176,6 +178,7 @@ impl Dataplane {
             others,
             programs: None,
             complete: false,
+            host_ports: HostPorts::new(),
             coming: Applied::default(),
             unserved: Some(unserved),
             lock: Some(lock),
@@ -211,8 +214,11 @@ impl Dataplane {
     }
 
     fn put(&mut self, snapshot: &Snapshot, names: BTreeSet<ObjectName>) {
-        let (coming, stand_ins) = (&mut self.coming, &self.config.stand_ins);
+        let (coming, stand_ins, host_ports) = (&mut self.coming, &self.config.stand_ins, &self.host_ports);
         let refused = self.table.come(&names, &mut |name| {
+            if let Some(ports) = host_ports.get(name) {
+                return ports.clone();
+            }
             let plan = plan(snapshot, name);
             coming.remarks.extend(plan.remarks.into_iter().map(|remark| (name.clone(), remark)));
             let mut ports = plan.ports;
@@ -224,13 +230,35 @@ impl Dataplane {
     }
 
     fn take_away(&mut self, snapshot: &Snapshot, applied: &mut Applied) {
-        let stand_ins = &self.config.stand_ins;
+        let (stand_ins, host_ports) = (&self.config.stand_ins, &self.host_ports);
         let refused = self.table.go(&applied.tried, &mut |name| {
+            if let Some(ports) = host_ports.get(name) {
+                return ports.clone();
+            }
             let mut ports = plan(snapshot, name).ports;
             stand_in::put(stand_ins, name, &mut ports);
             ports
         });
         applied.refuse(refused);
+    }
+
+    /// Leads calls of the node's own processes to one of its ports to a pod, in place of what was said of this name;
+    /// nothing leads there any more where there are no ports. The names are [`host_port_name`]'s.
+    ///
+    /// # Errors
+    /// A map is full: what of it could not be written.
+    pub fn set_host_port(&mut self, name: &ObjectName, ports: Vec<PortPlan>) -> Result<(), TableError> {
+        let there =
+            if ports.is_empty() { self.host_ports.remove(name) } else { self.host_ports.insert(name.clone(), ports) };
+        if there.is_none() && !self.host_ports.contains_key(name) {
+            return Ok(());
+        }
+        let names = BTreeSet::from([name.clone()]);
+        let host_ports = &self.host_ports;
+        let mut plan = |name: &ObjectName| host_ports.get(name).cloned().unwrap_or_default();
+        let mut refused = self.table.come(&names, &mut plan);
+        refused.extend(self.table.go(&names, &mut plan));
+        refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Whether changes were refused that are tried again once there is room.

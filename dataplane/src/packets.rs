@@ -5,47 +5,44 @@
 //! sizes    how many entries the maps have
 //! object   the object: maps and programs, where they are pinned    <bpf-root>/packets-<version>-<sizes>/<map>
 //! pods     what the maps say of a pod, written and read
+//! links    what they say of the node's links and addresses, and of where pods keep their own
+//! host_ports   what they say of ports of the node that pods have
+//! flows    flows that are over are forgotten
 //! ```
 //!
 //! All of it works without an agent. The next one adopts what is there; it flushes nothing.
 
+mod flows;
+mod host_ports;
+mod links;
 mod object;
 mod pods;
 mod sizes;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use bowline_ebpf::packet::layout::{Address, Local};
 pub use bowline_ebpf::packet::verdict::PacketVerdict;
-use bowline_sys::Map;
+use bowline_sys::{Cursor, Map};
 
 use crate::kernel::links::{AttachPoint, Attachment, DeviceHook, attach, detach, sweep};
 use crate::kernel::{Folder, KernelError, PACKETS, folders_of, path_error};
+pub use flows::now;
+pub use host_ports::{HostPort, HostPortError};
+pub use links::{Link, LinkKind};
 use object::{PROGRAMS, Program, Programs};
 pub use pods::PodWire;
 pub use sizes::PacketSizes;
 
-/// A link of the node, over which pods' packets come and go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Its index in the node's network namespace.
-    pub index: u32,
-    /// Which kind.
-    pub kind: LinkKind,
-    /// The address that pods' packets get which leave the cluster here; None: they keep their own.
-    pub v4: Option<Ipv4Addr>,
-    /// The same for IPv6.
-    pub v6: Option<Ipv6Addr>,
-}
-
-/// What is at the other end of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkKind {
-    /// The world, and other nodes.
-    Uplink,
-    /// Other nodes alone, by a tunnel (VXLAN).
-    Tunnel,
+/// Loads the programs over small maps that are pinned in a folder, and attaches nothing. Returns how many instructions the
+/// verifier went through for each.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn try_programs(folder: &Folder) -> Result<BTreeMap<&'static str, u32>, KernelError> {
+    let sizes = PacketSizes { pods: 16, local: 16, inside: 16, host_ports: 16, flows: 16, fragments: 16 };
+    Ok(Programs::load(folder, &sizes)?.verified().collect())
 }
 
 /// The programs and maps for packets, of this thread's network namespace: `open` and all that attaches are called in it.
@@ -56,7 +53,13 @@ pub struct Packets {
     programs: Programs,
     veths: Map,
     local: Map,
+    links: Map,
+    inside: Map,
+    host_ports: Map,
+    flows: Map,
     verdicts: Map,
+    /// How far [`Packets::expire`] has come.
+    walk: Cursor,
 }
 
 impl Packets {
@@ -73,10 +76,25 @@ impl Packets {
             root: bpf_root.to_owned(),
             veths: folder.map("veths")?,
             local: folder.map("local")?,
+            links: folder.map("links")?,
+            inside: folder.map("inside")?,
+            host_ports: folder.map("host_ports")?,
+            flows: folder.map("flows")?,
             verdicts: folder.map("packet_verdicts")?,
+            walk: Cursor::default(),
             folder,
             programs,
         })
+    }
+
+    /// Attaches the program to a wire that a pod will get: until [`Packets::put_pod`] says who it is, all that comes from there is
+    /// dropped. To attach takes some milliseconds, since the kernel waits for every CPU; with a wire that was prepared
+    /// `put_pod` takes a fraction of one.
+    ///
+    /// # Errors
+    /// The device is gone, or the kernel's.
+    pub fn prepare_wire(&mut self, index: u32) -> Result<(), KernelError> {
+        self.attach(Program::FROM_POD, index)
     }
 
     /// Says where a pod is, and attaches the program for what it sends. Again with the same index: what it says of that now
@@ -92,50 +110,14 @@ impl Packets {
         put
     }
 
-    /// Forgets the pod behind a device, and takes the program away from it; nothing, where there is none. What the device
-    /// still sends is dropped before.
+    /// Forgets the pod behind a device and its flows, and takes the program away from it; nothing, where there is none. What the
+    /// device still sends is dropped before. Quick where the device is gone already; else it waits for every CPU.
     ///
     /// # Errors
     /// The kernel's.
     pub fn remove_pod(&mut self, index: u32) -> Result<(), KernelError> {
         self.forget_pod(index)?;
         detach(&self.root, Program::FROM_POD.name, index, Program::FROM_POD.hook)
-    }
-
-    /// Says which addresses are the node's own: no pod has them, and what is for them goes to the node itself. What was said
-    /// before and isn't any more no longer holds.
-    ///
-    /// # Errors
-    /// The map is full, or the kernel's.
-    pub fn set_node_addresses(&mut self, addresses: &[IpAddr]) -> Result<(), KernelError> {
-        let write = |error| path_error(&self.folder.0.join("local"), "writing")(error);
-        let wanted: Vec<_> = addresses.iter().map(|address| pods::bytes(pods::address(*address))).collect();
-        for key in &wanted {
-            self.local.put(key, &Local::default().to_bytes()).map_err(write)?;
-        }
-        for (key, value) in self.local.entries().map_err(write)? {
-            let is_node = Local::from_bytes(&value).index == 0;
-            if is_node && !wanted.iter().any(|wanted| wanted[..] == key[..]) {
-                self.local.remove(&key).map_err(write)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Attaches the programs for what comes over a link of the node.
-    ///
-    /// # Errors
-    /// The device is gone, or the kernel's.
-    pub fn put_link(&mut self, link: &Link) -> Result<(), KernelError> {
-        self.attach(Program::FROM_LINK, link.index)
-    }
-
-    /// Takes them away.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn remove_link(&mut self, index: u32) -> Result<(), KernelError> {
-        detach(&self.root, Program::FROM_LINK.name, index, Program::FROM_LINK.hook)
     }
 
     /// Removes maps of other versions and sizes: to be called once every pod and link has been put again, so that no program
@@ -158,6 +140,12 @@ impl Packets {
             all.chunks_exact(8).map(|count| count.try_into().map_or(0, u64::from_ne_bytes)).sum()
         };
         PacketVerdict::ALL.into_iter().map(|verdict| (verdict, count(verdict))).collect()
+    }
+
+    /// An error at a map.
+    fn in_map(&self, name: &str, what: &'static str) -> impl Fn(io::Error) -> KernelError + use<> {
+        let path = self.folder.0.join(name);
+        move |error| path_error(&path, what)(error)
     }
 
     fn attach(&self, program: Program, index: u32) -> Result<(), KernelError> {

@@ -1,7 +1,8 @@
 //! What each port of a Service needs in the kernel, by kube-proxy's rules. Pure: a function of the
 //! Service and its slices.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use bowline_cluster::object::{
     EndpointSlice, Family, ObjectName, Protocol, Scheduler, Service, ServicePort, ServiceType, Str,
@@ -28,6 +29,28 @@ pub struct PortPlan {
     pub affinity: Option<u32>,
     /// What takes its traffic while it is well.
     pub stand_in: Option<Endpoint>,
+}
+
+/// Ports of the node that lead to pods, by the names under which the tables have them.
+pub type HostPorts = BTreeMap<ObjectName, Vec<PortPlan>>;
+
+/// The name under which the tables have a port of the node; no Service has such a namespace.
+pub fn host_port_name(at: &str) -> ObjectName {
+    ObjectName { namespace: Str::from("hostPort"), name: Str::from(at) }
+}
+
+/// A port of the node that leads to one of a pod, for the node's own processes. All addresses are of one family.
+pub fn host_port(protocol: Protocol, at: &[SocketAddr], pod: SocketAddr) -> PortPlan {
+    PortPlan {
+        port: Str::default(),
+        protocol,
+        family: Family::of(&pod.ip()),
+        frontends: at.iter().map(|at| endpoint(at.ip(), at.port())).collect(),
+        backends: vec![endpoint(pod.ip(), pod.port())],
+        scheduler: Scheduler::Rr,
+        affinity: None,
+        stand_in: None,
+    }
 }
 
 /// What a Service needs, and what of it can't be had.

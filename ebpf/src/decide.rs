@@ -128,6 +128,9 @@ pub struct Ask {
     pub client: u64,
     /// `IPPROTO_*`.
     pub protocol: u8,
+    /// Under which protocol front ends are looked up: the same, or 0, which none has, where the address is the loopback of
+    /// a network namespace that is not the node's: a port of the node is no port of a pod.
+    pub looked_up: u8,
     /// The socket's close will not be told, so nothing of it may be remembered.
     pub untold: bool,
     /// It may be a send without an address: of an IPv6 socket that is connected to an IPv4 address the kernel tells

@@ -5,9 +5,11 @@
 //! layout    what stands in the maps
 //! header    bytes of a packet ─> Packet
 //! source    may this pod send that?
+//! flow      who is translated how, and for how long
 //! verdict   how it ended, counted
 //! ```
 
+pub mod flow;
 pub mod header;
 pub mod layout;
 pub mod source;

@@ -5,6 +5,7 @@
 //! links        interfaces: made, changed, removed     addresses   theirs
 //! routes       where packets go                        neighbours  who is at the other end of a link
 //! filter       programs at a device's clsact           watch       tells that something has changed
+//! shaper       how fast an interface sends
 //! ```
 //!
 //! The library speaks asynchronously; those who use this don't. Each [`Net`] has a socket and a runtime of its own, on the
@@ -28,6 +29,7 @@ mod filter;
 mod links;
 mod neighbours;
 mod routes;
+mod shaper;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -17,8 +17,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-pub use link::{LinkInfo, link_create, link_info, link_update, programs_at};
-pub use map::Map;
+pub use link::{LinkInfo, link_create, link_detach, link_info, link_update, programs_at};
+pub use map::{Cursor, Map};
 pub use mapped::Mapped;
 
 const BPF_MAP_CREATE: libc::c_int = 0;
@@ -215,6 +215,24 @@ pub fn monotonic() -> u64 {
     // SAFETY: `now` is valid for writing. It fails for no clock that exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+/// The cookie of this thread's network namespace (SO_NETNS_COOKIE), which programs read by bpf_get_netns_cookie().
+///
+/// # Errors
+/// There is no socket to be had, or the kernel (before 5.14) tells none.
+pub fn netns_cookie() -> io::Result<u64> {
+    const SO_NETNS_COOKIE: libc::c_int = 71;
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut cookie = 0_u64;
+    let mut length = mem::size_of::<u64>() as libc::socklen_t;
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    let (value, room) = ((&raw mut cookie).cast(), &raw mut length);
+    // SAFETY: `cookie` takes the 8 bytes that `length` says.
+    match unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, SO_NETNS_COOKIE, value, room) } {
+        0 => Ok(cookie),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Makes all threads share one heap. The agent allocates little once it runs; several heaps would each

@@ -9,6 +9,7 @@ use super::{bpf, info, program_info};
 const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_LINK_DETACH: libc::c_int = 34;
 
 // `enum bpf_link_type` and `enum bpf_attach_type` (linux/bpf.h).
 const TYPE_CGROUP: u32 = 3;
@@ -86,6 +87,17 @@ pub fn link_update(link: impl AsFd, program: impl AsFd) -> io::Result<()> {
     let mut attr =
         Attr { link: link.as_fd().as_raw_fd() as u32, program: program.as_fd().as_raw_fd() as u32, flags: 0, old: 0 };
     bpf(BPF_LINK_UPDATE, &mut attr)?;
+    Ok(())
+}
+
+/// Takes a link's program away at once (BPF_LINK_DETACH). Closing or unpinning the last of a link does the same some time
+/// later.
+pub fn link_detach(link: impl AsFd) -> io::Result<()> {
+    #[repr(C)]
+    struct Attr {
+        link: u32,
+    }
+    bpf(BPF_LINK_DETACH, &mut Attr { link: link.as_fd().as_raw_fd() as u32 })?;
     Ok(())
 }
 

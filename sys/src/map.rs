@@ -11,7 +11,19 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 const BPF_NOEXIST: u64 = 1;
+
+/// How far a walk through a map has come ([`Map::batch`]); at first, and at the end of the map, at its beginning.
+#[derive(Debug, Default)]
+pub struct Cursor(Option<u32>);
+
+impl Cursor {
+    /// Whether the next batch is the first.
+    pub fn is_at_beginning(&self) -> bool {
+        self.0.is_none()
+    }
+}
 
 #[repr(C)]
 #[derive(Default)]
@@ -194,6 +206,49 @@ impl Map {
             }
             at.get_or_insert_with(|| next.clone()).copy_from_slice(&next);
         }
+        Ok(())
+    }
+
+    /// Hands the next entries to `each`, up to so many, of a hash in which a bucket has fewer. One that comes or goes meanwhile
+    /// may be told or not; the others are told once in a walk.
+    ///
+    /// # Errors
+    /// ENOSPC: a bucket has more than `most`.
+    pub fn batch(&self, cursor: &mut Cursor, most: u32, mut each: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+        #[repr(C)]
+        struct BatchAttr {
+            from: u64,
+            to: u64,
+            keys: u64,
+            values: u64,
+            count: u32,
+            map: u32,
+            element_flags: u64,
+            flags: u64,
+        }
+        if self.is_per_cpu() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let mut keys = vec![0u8; self.key_size * most as usize];
+        let mut values = vec![0u8; self.value_size * most as usize];
+        let (mut from, mut to) = (cursor.0.unwrap_or_default(), 0_u32);
+        let mut attr = BatchAttr {
+            from: if cursor.0.is_some() { std::ptr::from_mut(&mut from) as u64 } else { 0 },
+            to: std::ptr::from_mut(&mut to) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: most,
+            map: self.fd.as_raw_fd() as u32,
+            element_flags: 0,
+            flags: 0,
+        };
+        *cursor = match bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) {
+            Ok(_) => Cursor(Some(to)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Cursor::default(),
+            Err(error) => return Err(error),
+        };
+        let entries = keys.chunks_exact(self.key_size).zip(values.chunks_exact(self.value_size));
+        entries.take(attr.count as usize).for_each(|(key, value)| each(key, value));
         Ok(())
     }
 

@@ -1,5 +1,5 @@
 //! Maps of the real kernel: these tests need root, as all that bpf(2) does.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where its ground is missing")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where its ground is missing")]
 
 use super::*;
 use std::os::fd::AsFd;
@@ -33,6 +33,37 @@ fn a_hash_keeps_what_is_put_and_refuses_what_does_not_fit() {
     assert_eq!(m.get(&[1; 4]).unwrap(), None);
     assert!(m.put(&[1; 5], &[1; 8]).is_err(), "a key of another size is refused before the kernel reads it");
     assert!(m.put(&[1; 4], &[1; 7]).is_err());
+}
+
+#[test]
+fn a_walk_tells_every_entry_once_and_ends_at_the_beginning() {
+    let m = map(1, 4, 8, 5000, 1);
+    let mut cursor = Cursor::default();
+    m.batch(&mut cursor, 64, |_, _| panic!("it is empty")).unwrap();
+    assert!(cursor.is_at_beginning());
+    for key in 0..3000_u32 {
+        m.put(&key.to_ne_bytes(), &(u64::from(key) * 7).to_ne_bytes()).unwrap();
+    }
+    let mut told = Vec::new();
+    for walk in 1..=2 {
+        let mut batches = 0;
+        loop {
+            m.batch(&mut cursor, 64, |key, value| {
+                let key = u32::from_ne_bytes(key.try_into().unwrap());
+                assert_eq!(value, (u64::from(key) * 7).to_ne_bytes());
+                told.push(key);
+            })
+            .unwrap();
+            batches += 1;
+            if cursor.is_at_beginning() {
+                break;
+            }
+        }
+        assert!(batches > 40, "{batches}");
+        told.sort_unstable();
+        assert!(told.chunks(walk).map(|same| same[0]).eq(0..3000), "walk {walk}");
+    }
+    assert!(Map::array(8, 4).unwrap().batch(&mut cursor, 4, |_, _| {}).is_ok());
 }
 
 #[test]

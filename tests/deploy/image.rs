@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bowline_lab::Lab;
 use bowline_lab::kubernetes::Image;
+use bowline_lab::{Lab, cni_plugin};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bowline");
 /// Its name in the cluster.
@@ -27,6 +27,7 @@ pub(crate) fn build(lab: &Lab) -> PathBuf {
     let context = folder.join("context");
     fs::create_dir(&context).unwrap();
     fs::copy(PROGRAM, context.join("bowline")).unwrap();
+    fs::copy(cni_plugin().unwrap(), context.join("bowline-cni")).unwrap();
     let buildah = |args: &[&str]| {
         let mut command = Command::new("buildah");
         command.arg("--root").arg(folder.join("storage")).arg("--runroot").arg(folder.join("run"));

@@ -15,3 +15,4 @@ mod image;
 mod manifests;
 mod overlay;
 mod permissions;
+mod pod_network;

@@ -10,8 +10,12 @@ const FOLDERS: [&str; 6] = ["base", "overlays/beside-kube-proxy", "overlays/alon
 const AGENT: [&str; 6] =
     ["get", "daemonset", "bowline", "--namespace=kube-system", "--output=json", "--ignore-not-found"];
 /// Each component of deploy/, with what it changes.
-const COMPONENTS: [(&str, &str); 3] =
-    [("coredns-corefile", "dns"), ("verified-pods", "dns"), ("node-local-dns", "overlays/alone")];
+const COMPONENTS: [(&str, &str); 4] = [
+    ("coredns-corefile", "dns"),
+    ("verified-pods", "dns"),
+    ("pod-network", "overlays/alone"),
+    ("node-local-dns", "overlays/alone"),
+];
 
 /// Each is taken as it is, without a warning or an unknown field; and the ports of its probes are the agent's.
 #[test]

@@ -7,7 +7,7 @@ use bowline_lab::kubernetes::{Etcd, EtcdOptions, Place};
 use bowline_lab::{Lab, wait_for};
 
 use crate::common::{bowline_in, run};
-use crate::ground::{PATIENCE, Site};
+use crate::ground::{Container, PATIENCE, Site};
 
 fn node(site: &Site, number: u8) -> String {
     format!(
@@ -67,7 +67,10 @@ fn clean(site: &mut Site) {
     assert_eq!(fs::read_dir(site.folder.join("net.d")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(site.folder.join("bin")).unwrap().count(), 0);
     let routes = site.node.output("ip", &["route"]).unwrap();
-    assert!(!routes.contains("10.244.") && !site.node.output("ip", &["link"]).unwrap().contains("bow"), "{routes}");
+    assert!(
+        !routes.contains("10.244.") && !site.node.output("ip", &["link"]).unwrap().contains("bowline-vxlan"),
+        "{routes}"
+    );
     let again = bowline_in(&site.node, &["cleanup", "--cni-state-dir", state.to_str().unwrap()]).ok();
     assert!(again.contains("nothing was installed"), "{again}");
 }
@@ -116,4 +119,114 @@ fn nodes_that_have_an_etcd_and_nothing_else() {
         site.agent.start();
     }
     pods_reach_each_other(&one, &two, "direct");
+}
+
+/// A port of the node leads to a pod: from another node, from pods, the pod itself, and the node, also by its loopback.
+#[test]
+fn ports_of_the_node() {
+    let lab = Lab::new("pods-ports").unwrap();
+    let (mut one, mut two) = (Site::new(&lab, "one", &[]), Site::new(&lab, "two", &[]));
+    let folder = lab.folder("state").unwrap();
+    fs::write(folder.join("all.yaml"), node(&one, 1) + &node(&two, 2)).unwrap();
+    for site in [&mut one, &mut two] {
+        site.agent.state(&format!("files:{}", folder.display()));
+        site.agent.start();
+    }
+    // As containerd's library spells it.
+    let ports = |list: serde_json::Value| serde_json::json!({"runtimeConfig": {"portMappings": list}});
+    let both = ports(serde_json::json!([
+        {"HostPort": 8888, "ContainerPort": 8080, "Protocol": "tcp", "HostIP": ""},
+        {"HostPort": 8888, "ContainerPort": 8080, "Protocol": "udp", "HostIP": ""},
+        {"HostPort": 9999, "ContainerPort": 8080, "Protocol": "tcp", "HostIP": "127.0.0.1"},
+    ]));
+    let web = two.container_with("web-1", &both);
+    let serves = web.serve("web-1", 8080);
+    let (near, far) = (two.container("near"), one.container("far"));
+    let at = [two.node.address(8888), two.node.address6(8888)];
+    for to in at {
+        for from in [&near, &far, &web] {
+            from.wait_for(to, "web-1");
+            assert_eq!(from.ask_udp(to), "web-1", "{to}");
+        }
+        assert_eq!(crate::common::tcp1(&one.node, to), "web-1");
+        assert_eq!(crate::common::udp1(&one.node, to), "web-1");
+        assert_eq!(crate::common::tcp1(&two.node, to), "web-1");
+        assert_eq!(crate::common::udp1(&two.node, to), "web-1");
+    }
+    for to in ["127.0.0.1:8888", "[::1]:8888", "127.0.0.1:9999"] {
+        assert_eq!(crate::common::tcp1(&two.node, to.parse().unwrap()), "web-1", "{to}");
+    }
+    assert_eq!(crate::common::udp1(&two.node, "127.0.0.1:8888".parse().unwrap()), "web-1");
+    // A pod's loopback is its own, and so is that of another node.
+    assert_eq!(near.ask("127.0.0.1:8888".parse().unwrap()), "ECONNREFUSED");
+    assert_eq!(crate::common::tcp1(&one.node, "127.0.0.1:8888".parse().unwrap()), "ECONNREFUSED");
+    // It is taken.
+    let second = Container::new(&two, "second");
+    let mut config = two.config();
+    config["runtimeConfig"] = both["runtimeConfig"].clone();
+    let refused = two.call("ADD", &second.id, &second.netns(), "", &config).unwrap_err();
+    assert!(refused["msg"].as_str().unwrap().contains("8888"), "{refused}");
+
+    // The next one has the port at once, UDP flows too.
+    web.del();
+    drop(serves);
+    drop(web);
+    let next = two.container_with("web-2", &both);
+    let _serves = next.serve("web-2", 8080);
+    for to in at {
+        assert_eq!(crate::common::udp1(&one.node, to), "web-2");
+        assert_eq!(far.ask_udp(to), "web-2");
+        assert_eq!(near.ask(to), "web-2");
+    }
+    // An agent that starts anew finds them as they are.
+    let pid = two.agent.pid();
+    run(std::process::Command::new("kill").args(["-9", &pid.to_string()])).ok();
+    for to in at {
+        assert_eq!(crate::common::tcp1(&one.node, to), "web-2");
+        assert_eq!(crate::common::tcp1(&two.node, to), "web-2");
+    }
+}
+
+#[test]
+fn bandwidth_is_what_was_asked_for() {
+    let lab = Lab::new("pods-bandwidth").unwrap();
+    let mut site = Site::new(&lab, "one", &["--pod-cidr", "10.244.1.0/24"]);
+    site.agent.start();
+    // As containerd's library spells it; a burst below a packet is made as large as one.
+    let limits = serde_json::json!({"runtimeConfig": {"bandwidth":
+        {"IngressRate": 80_000_000, "IngressBurst": 8_000, "EgressRate": 16_000_000_000_u64, "EgressBurst": 80_000_000}}});
+    let pod = site.container_with("slow", &limits);
+    let link = pod.result["interfaces"][0]["name"].as_str().unwrap();
+    let said = site.node.output("tc", &["qdisc", "show", "dev", link]).unwrap();
+    assert!(said.contains("tbf") && said.contains("rate 80Mbit") && said.contains("burst 64K"), "{said}");
+    let mut shown = pod.command("tc");
+    let said = run(shown.args(["qdisc", "show", "dev", "eth0"])).ok();
+    assert!(said.contains("tbf") && said.contains("rate 16Gbit") && said.contains("burst 10000000b"), "{said}");
+    // Several megabytes to the pod take their time, and arrive.
+    let address = std::net::SocketAddr::new(pod.addresses[0], 9000);
+    let into = fs::File::open(pod.netns()).unwrap();
+    let node = fs::File::open(site.node.netns()).unwrap();
+    let listener = in_netns(&into, move || std::net::TcpListener::bind(address).unwrap());
+    let reads = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap()
+    });
+    let begun = std::time::Instant::now();
+    let mut stream = in_netns(&node, move || std::net::TcpStream::connect(address).unwrap());
+    std::io::Write::write_all(&mut stream, &vec![7; 5_000_000]).unwrap();
+    drop(stream);
+    assert_eq!(reads.join().unwrap(), 5_000_000);
+    // 40 Mbit at 80 Mbit/s.
+    assert!(begun.elapsed().as_millis() > 350, "{:?}", begun.elapsed());
+}
+
+/// On a thread in a network namespace.
+fn in_netns<T: Send + 'static>(netns: &fs::File, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let netns = netns.try_clone().unwrap();
+    let inside = std::thread::spawn(move || {
+        let kind = rustix::thread::LinkNameSpaceType::Network;
+        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&netns), Some(kind)).unwrap();
+        work()
+    });
+    inside.join().unwrap()
 }

@@ -79,7 +79,7 @@ impl FromStr for Protocol {
 }
 
 /// Bounds of a container's traffic, seen from the container; 0: none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bandwidth {
     /// Bits a second that it may receive.

@@ -89,6 +89,21 @@ fn what_is_asked_for_is_given_or_refused() {
     assert!(matches!(ask(4, &wanted(&[], &[("10.9.0.1", "10.9.0.9")])), Err(AddressError::Outside(..))));
 }
 
+#[test]
+fn what_pods_of_another_network_have_is_not_given() {
+    let now = Instant::now();
+    let mut pool = pool(&["10.1.0.0/29"]);
+    let others: HashSet<IpAddr> = ["10.1.0.2", "10.1.0.4"].iter().map(|one| one.parse().unwrap()).collect();
+    pool.set_others(others.clone());
+    assert_eq!([give(&mut pool, 0, now), give(&mut pool, 1, now)], ["10.1.0.3", "10.1.0.5"]);
+    let wanted = Wanted { addresses: vec!["10.1.0.4".parse().unwrap()], ranges: Vec::new() };
+    assert_eq!(pool.give(&key(2), &wanted, now), Err(AddressError::Others("10.1.0.4".parse().unwrap())));
+    give(&mut pool, 3, now);
+    assert!(matches!(pool.give(&key(4), &Wanted::default(), now), Err(AddressError::Full { .. })));
+    pool.set_others(HashSet::new());
+    assert_eq!(give(&mut pool, 4, now), "10.1.0.2");
+}
+
 /// Nothing is doubled, lost or given outside, whatever is asked and given back.
 #[test]
 fn a_long_row_of_gives_and_releases_against_a_set() {

@@ -34,6 +34,7 @@ fn attachment(n: u32) -> Attachment {
         mtu: 1450,
         pod: None,
         ports: Vec::new(),
+        bandwidth: None,
         delegated: false,
     }
 }

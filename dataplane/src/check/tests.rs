@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where its ground is missing")]
 
 use super::*;
+use crate::kernel::HOOKS;
 
 fn refused() -> KernelError {
     KernelError::Program { hook: "sock_release", what: "the verifier refuses the program".into() }
@@ -43,7 +44,11 @@ fn one_below_the_floor_that_takes_everything_is_fit_with_a_word() {
 
 #[test]
 fn what_is_tried_is_everything_and_nothing_of_it_is_pinned_where_others_see_it() {
-    assert_eq!(load_all().unwrap().len(), HOOKS.len());
+    let tried = load_all().unwrap();
+    let mut wanted: Vec<&str> =
+        HOOKS.iter().map(|hook| hook.name).chain(["from_pod", "from_link", "to_link"]).collect();
+    wanted.sort_unstable();
+    assert!(tried.into_keys().eq(wanted));
     let ours = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("bowline-check");
     assert!(!fs::read_dir(BPFFS).unwrap().flatten().any(ours));
 }

@@ -237,15 +237,19 @@ pub fn is_attached(root: &Path, attachment: &Attachment<'_>) -> Result<bool, Ker
     }
 }
 
-/// Takes a program away from a device; nothing, where it isn't or the device is gone.
+/// Takes a program away from a device; nothing, where it isn't or the device is gone. Of a link this waits until no packet
+/// meets the program any more, some milliseconds.
 ///
 /// # Errors
 /// The file system's, or the kernel's.
 pub(crate) fn detach(root: &Path, name: &str, index: u32, hook: DeviceHook) -> Result<(), KernelError> {
     let pin = device_pin(root, name, index);
-    match fs::remove_file(&pin) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(path_error(&pin, "unpinning")(error)),
-        _ => {}
+    if let Some(link) = Link::open(&pin)? {
+        if !link.is_gone() {
+            // Unpinned alone, it would be there for a moment more, and the same program could not be attached.
+            sys::link_detach(&link.link).map_err(path_error(&pin, "detaching"))?;
+        }
+        fs::remove_file(&pin).map_err(path_error(&pin, "unpinning"))?;
     }
     if let Some(filter) = filter_of(index, hook, &pin) {
         match filter.remove() {

@@ -35,7 +35,7 @@ const MAPS: [&str; 11] = [
 /// The kernel refuses them, or those that are there have another shape.
 pub(crate) fn make_maps(folder: &Folder, sizes: &Sizes) -> Result<(), KernelError> {
     fs::create_dir_all(&folder.0).map_err(path_error(&folder.0, "creating"))?;
-    loader(folder, sizes, &features(), None).load(OBJECT)?;
+    loader(folder, sizes, &features(), &0, None).load(OBJECT)?;
     let wanted = [
         ("frontends", 1, OURS.at(Field::FrontendKeySize), OURS.at(Field::FrontendSize), sizes.frontends),
         ("services", 2, 4, OURS.at(Field::ServiceSize), sizes.services),
@@ -61,10 +61,12 @@ fn loader<'a>(
     folder: &Folder,
     sizes: &Sizes,
     features: &'a u32,
+    netns: &'a u64,
     previous: Option<(&'a Folder, &'a [u8])>,
 ) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.override_global("FEATURES", features, true);
+    loader.override_global("NODE_NETNS", netns, true);
     for name in MAPS {
         loader.map_pin_path(name, folder.0.join(name));
     }
@@ -92,7 +94,9 @@ pub(crate) fn load_programs(
     let description = previous.map(|(_, records)| records.description());
     let previous = previous.zip(description.as_deref()).map(|((folder, _), bytes)| (folder, bytes));
     let features = features();
-    let mut object = loader(folder, sizes, &features, previous).load(OBJECT)?;
+    // Without it, ports of the node are not had at its loopback.
+    let netns = bowline_sys::netns_cookie().unwrap_or_default();
+    let mut object = loader(folder, sizes, &features, &netns, previous).load(OBJECT)?;
     for hook in HOOKS {
         let refused = |what: String| KernelError::Program { hook: hook.name, what };
         let loaded = match object.program_mut(hook.name) {

@@ -1,11 +1,10 @@
 //! What the maps say of a pod: under its device's index who it is, under each of its addresses where it is.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bowline_ebpf::packet::layout::{Local, Mac, Veth, mapped};
+use bowline_ebpf::packet::layout::{Address, HOST_PORTS, Local, Mac, Veth, mapped};
 
-use super::{Address, KernelError, Packets, path_error};
+use super::{KernelError, Packets};
 
 /// A pod's wire: a pair of devices, one in the node, one in the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +29,12 @@ pub(super) fn address(ip: IpAddr) -> Address {
         IpAddr::V4(v4) => mapped(u32::from_ne_bytes(v4.octets())),
         IpAddr::V6(v6) => words(v6.octets()),
     }
+}
+
+/// And as people have it.
+pub(super) fn ip(address: Address) -> IpAddr {
+    let v6 = Ipv6Addr::from(bytes(address));
+    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
 }
 
 fn words(bytes: [u8; 16]) -> Address {
@@ -78,14 +83,18 @@ fn addresses(veth: &Veth) -> impl Iterator<Item = Address> + use<> {
 }
 
 impl Packets {
-    fn in_map(&self, name: &str, what: &'static str) -> impl Fn(io::Error) -> KernelError + use<> {
-        let path = self.folder.0.join(name);
-        move |error| path_error(&path, what)(error)
-    }
-
     fn veth(&self, index: u32) -> Result<Option<Veth>, KernelError> {
         let value = self.veths.get(&index.to_ne_bytes()).map_err(self.in_map("veths", "reading"))?;
         Ok(value.as_deref().map(Veth::from_bytes))
+    }
+
+    /// Says of the pod with this address, if it is there, that it has a port of the node.
+    pub(super) fn note_host_port(&self, address: Address) -> Result<(), KernelError> {
+        let Some(local) = self.local_at(address)?.filter(|local| local.index != 0) else { return Ok(()) };
+        let Some(mut veth) = self.veth(local.index)? else { return Ok(()) };
+        veth.flags |= HOST_PORTS;
+        let write = self.in_map("veths", "writing");
+        self.veths.put(&local.index.to_ne_bytes(), &veth.to_bytes()).map_err(write)
     }
 
     fn local_at(&self, address: Address) -> Result<Option<Local>, KernelError> {
@@ -96,7 +105,10 @@ impl Packets {
     /// Writes what the maps say of a pod: where it is before what it may send.
     pub(super) fn write_pod(&self, pod: &PodWire) -> Result<(), KernelError> {
         let before = self.veth(pod.index)?;
-        let veth = pod.veth(before.map_or(0, |veth| veth.flags));
+        let mut veth = pod.veth(before.map_or(0, |veth| veth.flags));
+        if veth.flags & HOST_PORTS == 0 && self.has_host_port(&addresses(&veth).collect::<Vec<_>>())? {
+            veth.flags |= HOST_PORTS;
+        }
         let local = pod.local().to_bytes();
         for address in addresses(&veth) {
             self.local.put(&bytes(address), &local).map_err(self.in_map("local", "writing"))?;
@@ -104,25 +116,28 @@ impl Packets {
         let write = self.in_map("veths", "writing");
         self.veths.put(&pod.index.to_ne_bytes(), &veth.to_bytes()).map_err(write)?;
         let kept: Vec<Address> = addresses(&veth).collect();
-        for gone in before.iter().flat_map(addresses).filter(|address| !kept.contains(address)) {
-            self.forget_address(pod.index, gone)?;
-        }
-        Ok(())
+        let gone = before.iter().flat_map(addresses).filter(|address| !kept.contains(address));
+        self.forget_addresses(pod.index, gone)
     }
 
     /// Takes out of the maps what they say of the pod behind a device.
     pub(super) fn forget_pod(&self, index: u32) -> Result<(), KernelError> {
         let Some(veth) = self.veth(index)? else { return Ok(()) };
-        for address in addresses(&veth) {
-            self.forget_address(index, address)?;
-        }
+        self.forget_addresses(index, addresses(&veth))?;
         self.veths.remove(&index.to_ne_bytes()).map_err(self.in_map("veths", "writing")).map(drop)
     }
 
-    /// Forgets an address, if it is still behind this device: another pod may have it by now.
-    fn forget_address(&self, index: u32, address: Address) -> Result<(), KernelError> {
-        if self.local_at(address)?.is_some_and(|local| local.index == index) {
-            self.local.remove(&bytes(address)).map_err(self.in_map("local", "writing"))?;
+    /// Forgets addresses and their flows, as far as they are still behind this device: another pod may have one by now.
+    fn forget_addresses(&self, index: u32, all: impl Iterator<Item = Address>) -> Result<(), KernelError> {
+        let mut gone = Vec::new();
+        for address in all {
+            if self.local_at(address)?.is_some_and(|local| local.index == index) {
+                self.local.remove(&bytes(address)).map_err(self.in_map("local", "writing"))?;
+                gone.push(address);
+            }
+        }
+        if !gone.is_empty() {
+            self.forget_flows(|flow| gone.iter().any(|address| flow.has_pod(address)))?;
         }
         Ok(())
     }

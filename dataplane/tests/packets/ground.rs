@@ -1,7 +1,7 @@
 //! A node with two pods, another node that stands for the world, and sockets in all of them.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::thread;
@@ -98,6 +98,19 @@ impl Ground {
         Link { index, kind: LinkKind::Uplink, v4, v6 }
     }
 
+    /// With pods and the uplink, where pods get the node's address; the world doesn't know the way to pods.
+    pub(crate) fn masqueraded(&self, sizes: PacketSizes) -> Packets {
+        let mut packets = self.packets(sizes);
+        self.serve(&mut packets, true);
+        self.hide_pods();
+        packets
+    }
+
+    pub(crate) fn hide_pods(&self) {
+        ip(&self.outside, "-4 route del 10.1.0.0/16");
+        ip(&self.outside, "-6 route del fd00:1::/32");
+    }
+
     /// A node whose firewall lets nothing through.
     pub(crate) fn forbid_forwarding(&self) {
         for tool in ["iptables", "ip6tables"] {
@@ -107,7 +120,7 @@ impl Ground {
 }
 
 /// Index and Ethernet address of a device.
-fn device_of(host: &Host, device: &str) -> (u32, [u8; 6]) {
+pub(crate) fn device_of(host: &Host, device: &str) -> (u32, [u8; 6]) {
     let line = ip(host, &format!("-o link show {device}"));
     let index = line.split(':').next().unwrap().trim().parse().unwrap();
     let mac = line.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap();
@@ -119,9 +132,25 @@ pub(crate) fn count(packets: &Packets, verdict: PacketVerdict) -> u64 {
     packets.counts().into_iter().find(|(one, _)| *one == verdict).unwrap().1
 }
 
+/// Binds in a host. A port that was just given up may be in use for a moment: a process that another test starts has it, too,
+/// until it is another program.
+fn bound<T: Send>(host: &Host, bind: impl Fn() -> io::Result<T> + Sync) -> T {
+    let mut socket = None;
+    wait_for("the port is free", PATIENCE, || {
+        socket = match inside(host, &bind) {
+            Ok(socket) => Some(socket),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+            Err(error) => panic!("{error}"),
+        };
+        socket.is_some()
+    })
+    .unwrap();
+    socket.unwrap()
+}
+
 /// A socket in a host, at one of its addresses or wherever it may be.
 pub(crate) fn udp(host: &Host, at: IpAddr, port: u16) -> UdpSocket {
-    let socket = inside(host, || UdpSocket::bind((at, port)).unwrap());
+    let socket = bound(host, || UdpSocket::bind((at, port)));
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
@@ -139,9 +168,38 @@ pub(crate) fn ask_udp(client: &UdpSocket, to: SocketAddr, server: &UdpSocket, qu
     from
 }
 
+/// A socket for ICMP echoes in a host, with this identifier.
+pub(crate) fn ping(host: &Host, at: IpAddr, id: u16) -> UdpSocket {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with};
+    host.output("sh", &["-c", "echo 0 2147483647 >/proc/sys/net/ipv4/ping_group_range"]).unwrap();
+    let (family, protocol) =
+        if at.is_ipv4() { (AddressFamily::INET, ipproto::ICMP) } else { (AddressFamily::INET6, ipproto::ICMPV6) };
+    let socket = inside(host, || {
+        let socket = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(protocol)).unwrap();
+        bind(&socket, &SocketAddr::new(at, id)).unwrap();
+        UdpSocket::from(socket)
+    });
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// Pings a host, with so many bytes.
+pub(crate) fn ask_ping(socket: &UdpSocket, to: IpAddr, bytes: usize) {
+    let kind = if to.is_ipv4() { 8 } else { 128 };
+    // Type, code, sum and identifier, which are the kernel's matter, a sequence number, and what is told.
+    let mut question = vec![kind, 0, 0, 0, 0, 0, 0, 1];
+    question.extend((0..bytes).map(|at| (at % 251) as u8));
+    socket.send_to(&question, (to, 0)).unwrap();
+    let mut answer = vec![0; 65536];
+    let (length, from) = socket.recv_from(&mut answer).unwrap();
+    assert_eq!(from.ip(), to);
+    assert!(answer[6..length] == question[6..], "{length} bytes of another answer");
+    assert_eq!(u16::from_be_bytes([answer[4], answer[5]]), socket.local_addr().unwrap().port(), "its own identifier");
+}
+
 /// A server of TCP in a host.
 pub(crate) fn listen(host: &Host, at: IpAddr, port: u16) -> TcpListener {
-    inside(host, || TcpListener::bind((at, port)).unwrap())
+    bound(host, || TcpListener::bind((at, port)))
 }
 
 /// A connection from a host to a server: both ends.

@@ -2,7 +2,12 @@
 //! by filters, as on a kernel without tcx.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its ground is missing")]
 
+mod errors;
 mod ground;
+mod host_ports;
+mod masquerade;
+mod sums;
+mod tunnel;
 mod ways;
 
 use std::process::Command;

@@ -1,12 +1,14 @@
 //! Which way packets go: from pod to pod, to and from the world, to and from the node, and not at all.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV6};
 
 use bowline_dataplane::cleanup::cleanup;
 use bowline_dataplane::packets::{PacketSizes, PacketVerdict as V, PodWire};
 use bowline_lab::wait_for;
 
-use crate::ground::{Ground, PATIENCE, addresses, ask_udp, connect, count, exchange, ip, listen, udp, wait_for_count};
+use crate::ground::{
+    Ground, PATIENCE, addresses, ask_udp, connect, count, exchange, inside, ip, listen, udp, wait_for_count,
+};
 
 #[test]
 fn pods_of_a_node_reach_each_other_past_its_firewall() {
@@ -85,6 +87,52 @@ fn a_pod_cannot_send_as_another() {
 }
 
 #[test]
+fn the_world_cannot_send_as_a_pod_of_the_node() {
+    let ground = Ground::new("fake");
+    let packets = ground.served();
+    ground.forbid_forwarding();
+    for ((pod, other), world) in
+        addresses(&ground.a).into_iter().zip(addresses(&ground.b)).zip(addresses(&ground.outside))
+    {
+        let prefix = if pod.is_ipv4() { "/32" } else { "/128 nodad" };
+        ip(&ground.outside, &format!("addr add {other}{prefix} dev lo"));
+        let server = udp(&ground.a, pod, 0);
+        let to = server.local_addr().unwrap();
+        let before = count(&packets, V::ToPod);
+        udp(&ground.outside, other, 0).send_to(b"I am a pod", to).unwrap();
+        ask_udp(&udp(&ground.outside, world, 0), to, &server, b"?");
+        assert_eq!(count(&packets, V::ToPod), before + 1);
+    }
+}
+
+#[test]
+fn a_pod_is_no_router_to_its_node() {
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with, sockopt};
+    let ground = Ground::new("router");
+    let packets = ground.served();
+    let send = |kind: u8| {
+        inside(&ground.a, || {
+            let socket =
+                socket_with(AddressFamily::INET6, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::ICMPV6));
+            let socket = socket.unwrap();
+            sockopt::set_ipv6_unicast_hops(&socket, Some(255)).unwrap();
+            // The kernel makes the sum, and takes the link-local address.
+            let mut message = vec![kind, 0, 0, 0, 64, 0, 7, 8];
+            message.extend([0; 8]);
+            let scope = rustix::net::netdevice::name_to_index(&socket, "eth0").unwrap();
+            let node = SocketAddrV6::new("fe80::1".parse().unwrap(), 0, 0, scope);
+            sendto(&socket, &message, SendFlags::empty(), &node).unwrap();
+        });
+    };
+    let before = count(&packets, V::ToNode);
+    send(128);
+    wait_for_count(&packets, V::ToNode, before);
+    let before = count(&packets, V::Spoofed);
+    send(134);
+    wait_for_count(&packets, V::Spoofed, before);
+}
+
+#[test]
 fn what_is_too_large_for_a_pods_wire_is_answered() {
     let ground = Ground::new("large");
     let mut packets = ground.served();
@@ -143,9 +191,29 @@ fn a_pod_that_is_removed_is_forgotten_and_another_may_have_its_address() {
     assert_eq!((left.index, left.v4, left.mtu), (b.index, a.v4, 1500), "its entry is not a's any more");
     packets.remove_pod(b.index).unwrap();
     assert_eq!(packets.pods().unwrap(), []);
+    // And back at once.
+    packets.put_pod(&b).unwrap();
+    packets.remove_pod(b.index).unwrap();
     let pins: Vec<_> =
         std::fs::read_dir(ground.node.bpf_root().join("links")).into_iter().flatten().flatten().collect();
     assert!(pins.iter().all(|pin| !pin.file_name().to_string_lossy().starts_with("from_pod")), "{pins:?}");
+}
+
+#[test]
+fn a_wire_that_was_prepared_lets_nothing_through_until_its_pod_is_there() {
+    let ground = Ground::new("ready");
+    let mut packets = ground.packets(PacketSizes::default());
+    packets.set_node_addresses(&addresses(&ground.node)).unwrap();
+    let wire = ground.wire_a();
+    packets.prepare_wire(wire.index).unwrap();
+    // So that the datagram doesn't wait in the pod for an answer to ARP, which is dropped, too.
+    let mac = wire.host_mac.map(|byte| format!("{byte:02x}")).join(":");
+    ip(&ground.a, &format!("neigh replace 10.1.0.1 lladdr {mac} dev eth0 nud permanent"));
+    let (client, server) = (udp(&ground.a, ground.a.v4().into(), 0), udp(&ground.node, ground.node.v4().into(), 0));
+    client.send_to(b"too early", server.local_addr().unwrap()).unwrap();
+    wait_for_count(&packets, V::UnknownPod, 0);
+    packets.put_pod(&wire).unwrap();
+    ask_udp(&client, server.local_addr().unwrap(), &server, b"in time");
 }
 
 #[test]
@@ -155,6 +223,24 @@ fn a_wire_that_is_not_there_leaves_nothing() {
     let nowhere = PodWire { index: u32::MAX >> 1, ..ground.wire_a() };
     packets.put_pod(&nowhere).unwrap_err();
     assert_eq!(packets.pods().unwrap(), []);
+}
+
+#[test]
+fn the_links_of_wires_that_are_gone_go_with_the_next_start() {
+    let ground = Ground::new("gone");
+    let (packets, index) = (ground.served(), ground.wire_a().index);
+    let pin = ground.node.bpf_root().join(format!("links/from_pod@{index}"));
+    drop(packets);
+    ip(&ground.node, "link del pod2");
+    wait_for("nothing is pinned for it", PATIENCE, || {
+        drop(ground.packets(PacketSizes::default()));
+        !pin.exists()
+    })
+    .unwrap();
+    let mut packets = ground.packets(PacketSizes::default());
+    assert_eq!(packets.pods().unwrap().len(), 2, "that the pod is gone is for others to say");
+    packets.remove_pod(index).unwrap();
+    assert_eq!(packets.pods().unwrap().len(), 1);
 }
 
 #[test]

@@ -106,7 +106,9 @@ fn ask(ctx: &SockAddrContext, family: Family, protocol: u8) -> Ask {
     // SAFETY: the helper takes the program's own context.
     let client = unsafe { bpf_get_netns_cookie(ctx.as_ptr()) };
     let untold = is_subflow(ctx, protocol);
-    Ask { vip: address(ctx, family), cookie: cookie(ctx), client, protocol, untold, may_be_connection: false }
+    let vip = address(ctx, family);
+    let looked_up = if vip.is_loopback() && client != maps::node_netns() { 0 } else { protocol };
+    Ask { vip, cookie: cookie(ctx), client, protocol, looked_up, untold, may_be_connection: false }
 }
 
 /// Whether the socket is an IPv6 one that is connected to an IPv4 address.

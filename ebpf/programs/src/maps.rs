@@ -52,6 +52,17 @@ static LIFE: SockMap<1> = SockMap::new();
 #[unsafe(no_mangle)]
 static FEATURES: u32 = bowline_ebpf::features::ALL;
 
+/// The cookie of the node's network namespace (SO_NETNS_COOKIE). Written by the loader.
+#[unsafe(no_mangle)]
+static NODE_NETNS: u64 = 0;
+
+/// The cookie of the node's network namespace.
+#[inline(always)]
+pub fn node_netns() -> u64 {
+    // SAFETY: as in `has`.
+    unsafe { (&raw const NODE_NETNS).read_volatile() }
+}
+
 /// Whether the kernel has this feature.
 #[inline(always)]
 pub fn has(feature: u32) -> bool {

@@ -14,7 +14,7 @@ pub fn connect<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
         forget_first_way(m, ask.cookie, false);
         forget_first_way(m, ask.cookie, true);
     }
-    let Some(service) = m.frontend(&FrontendKey::of(&ask.vip, ask.protocol)) else {
+    let Some(service) = m.frontend(&FrontendKey::of(&ask.vip, ask.looked_up)) else {
         let has_chain = has_chain(m, ask);
         forget_connection(m, ask, has_chain);
         if has_chain {

@@ -10,7 +10,7 @@ use crate::verdict::Verdict;
 /// long as that is a member of the set.
 #[inline(always)]
 pub fn send<M: Tables + Sockets>(m: &M, ask: &Ask) -> Decision {
-    let Some(service) = m.frontend(&FrontendKey::of(&ask.vip, ask.protocol)) else {
+    let Some(service) = m.frontend(&FrontendKey::of(&ask.vip, ask.looked_up)) else {
         answers_itself(m, ask);
         return Decision::pass(Verdict::NotService);
     };

@@ -150,7 +150,15 @@ impl Model {
     }
 
     fn ask(service: u32, cookie: u64, protocol: u8) -> Ask {
-        Ask { vip: at(service, 80), cookie, client: 7, protocol, untold: false, may_be_connection: false }
+        Ask {
+            vip: at(service, 80),
+            cookie,
+            client: 7,
+            protocol,
+            looked_up: protocol,
+            untold: false,
+            may_be_connection: false,
+        }
     }
 
     fn close(&self, cookie: u64, protocol: u8) {

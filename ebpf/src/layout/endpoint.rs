@@ -49,7 +49,18 @@ impl Endpoint {
         let [a, b, c, _] = self.address;
         a == 0 && b == 0 && c == MAPPED
     }
+
+    /// Whether it is of the loopback network, 127.0.0.0/8 or ::1.
+    #[inline(always)]
+    pub const fn is_loopback(&self) -> bool {
+        let [a, b, c, d] = self.address;
+        a == 0 && b == 0 && (c == MAPPED && d & FIRST_BYTE == LOOPBACK || c == 0 && d == 1_u32.to_be())
+    }
 }
+
+/// The first byte of an address, and of 127.0.0.0/8.
+const FIRST_BYTE: u32 = 0xff00_0000_u32.to_be();
+const LOOPBACK: u32 = 0x7f00_0000_u32.to_be();
 
 /// The third word of an IPv4 address that is mapped into IPv6.
 pub const MAPPED: u32 = 0xffff_u32.to_be();

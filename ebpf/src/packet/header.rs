@@ -1,7 +1,7 @@
-//! What the headers of a packet say: Ethernet, IPv4 (RFC 791), IPv6 and its extension headers (RFC 8200). Headers come as
-//! words that lie as in the packet; a word's bytes are in network order.
+//! What the headers of a packet say: Ethernet, IPv4 (RFC 791), IPv6 and its extension headers (RFC 8200), and what of the
+//! protocol behind them tells flows apart. Headers come as words that lie as in the packet; a word's bytes are in network order.
 
-use super::layout::{Address, Mac, is_v4, mapped};
+use super::layout::{Address, Mac, Tuple, is_v4, mapped};
 
 /// Where the IP header is: behind that of Ethernet.
 pub const IP: u32 = 14;
@@ -21,6 +21,10 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 /// `IPPROTO_ICMPV6`.
 pub const ICMPV6: u8 = 58;
+/// `IPPROTO_SCTP`.
+pub const SCTP: u8 = 132;
+const DCCP: u8 = 33;
+const UDPLITE: u8 = 136;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -54,13 +58,34 @@ pub enum Part {
     Later = 2,
 }
 
+/// What is behind the IP header, as far as translation goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Behind {
+    /// It was not looked at.
+    #[default]
+    Unread = 0,
+    /// Ports that can be exchanged: TCP and UDP.
+    Ports = 1,
+    /// An ICMP echo that asks: its identifier is a port of the source.
+    Asks = 2,
+    /// An ICMP echo that answers: its identifier is a port of the destination.
+    Answers = 3,
+    /// An ICMP error: about a packet, whose beginning is in it.
+    Error = 4,
+    /// Nothing that can be exchanged, and nothing that depends on the addresses.
+    Fixed = 5,
+    /// Nothing that can be exchanged, and a sum over the addresses that can't be followed.
+    Sealed = 6,
+    /// It is a later fragment, whose first one is not known.
+    Lost = 7,
+}
+
 /// What is known of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packet {
-    /// Where it comes from.
-    pub source: Address,
-    /// Where it goes.
-    pub destination: Address,
+    /// Where it comes from and where it goes. Its ports are zero until they are read ([`Packet::transport`]).
+    pub tuple: Tuple,
     /// Where the header behind IP's begins, from the beginning of the packet.
     pub behind: u32,
     /// Bytes from the IP header on.
@@ -70,7 +95,9 @@ pub struct Packet {
     /// The first word of the IP header, as it lies in the packet.
     pub first: u32,
     /// What is behind the IP header.
-    pub protocol: u8,
+    pub kind: Behind,
+    /// The flags of TCP; 0 of anything else.
+    pub tcp: u8,
     /// How many routers it may still pass.
     pub ttl: u8,
     /// Which part of a datagram it is.
@@ -87,15 +114,16 @@ impl Packet {
         let third = u32::from_be(words[2]);
         let (more, offset) = (second & 0x2000 != 0, second & 0x1fff);
         into.first = words[0];
-        into.source = mapped(words[3]);
-        into.destination = mapped(words[4]);
+        into.tuple.source = mapped(words[3]);
+        into.tuple.destination = mapped(words[4]);
         into.behind = IP + words_long * 4;
         into.length = first & 0xffff;
         into.id = second >> 16;
-        into.protocol = (third >> 16 & 0xff) as u8;
+        into.tuple.protocol = (third >> 16 & 0xff) as u8;
         into.ttl = (third >> 24) as u8;
         into.part = part(offset != 0, more);
-        version == 4 && words_long >= 5 && into.length >= words_long * 4
+        // One that will be cut into segments may be longer than its header can tell, and then tells 0 (BIG TCP).
+        version == 4 && words_long >= 5 && (into.length == 0 || into.length >= words_long * 4)
     }
 
     /// Of an IPv6 header. False: it is none. [`Packet::extension`] goes on from there.
@@ -103,43 +131,86 @@ impl Packet {
     pub fn read_v6(words: &[u32; 10], into: &mut Packet) -> bool {
         let second = u32::from_be(words[1]);
         into.first = words[0];
-        into.source = [words[2], words[3], words[4], words[5]];
-        into.destination = [words[6], words[7], words[8], words[9]];
+        into.tuple.source = [words[2], words[3], words[4], words[5]];
+        into.tuple.destination = [words[6], words[7], words[8], words[9]];
         into.behind = IP + 40;
         into.length = 40 + (second >> 16);
         into.id = 0;
-        into.protocol = (second >> 8 & 0xff) as u8;
+        into.tuple.protocol = (second >> 8 & 0xff) as u8;
         into.ttl = (second & 0xff) as u8;
         into.part = Part::Whole;
         // An IPv4 address in the form of IPv6 would be taken for one of IPv4.
-        u32::from_be(words[0]) >> 28 == 6 && !is_v4(&into.source) && !is_v4(&into.destination)
+        u32::from_be(words[0]) >> 28 == 6 && !is_v4(&into.tuple.source) && !is_v4(&into.tuple.destination)
     }
 
     /// Whether an extension header follows, which is to be read.
     #[inline(always)]
     pub fn has_extension(&self) -> bool {
-        let is = matches!(self.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION);
-        is && !is_v4(&self.source) && !matches!(self.part, Part::Later)
+        let is = matches!(self.tuple.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION);
+        is && !is_v4(&self.tuple.source) && !matches!(self.part, Part::Later)
     }
 
     /// Goes behind an extension header, of which these are the first 8 bytes.
     #[inline(always)]
     pub fn extension(&mut self, words: &[u32; 2]) {
         let first = u32::from_be(words[0]);
-        if self.protocol == FRAGMENT {
+        if self.tuple.protocol == FRAGMENT {
             self.part = part(first & 0xfff8 != 0, first & 1 != 0);
             self.id = words[1];
             self.behind += 8;
         } else {
             self.behind += ((first >> 16 & 0xff) + 1) * 8;
         }
-        self.protocol = (first >> 24) as u8;
+        self.tuple.protocol = (first >> 24) as u8;
+    }
+
+    /// Reads what tells flows apart, of the first 8 bytes behind the IP headers. Not of a later fragment.
+    #[inline(always)]
+    pub fn transport(&mut self, halves: &[u16; 4]) {
+        let kind = halves[0].to_ne_bytes()[0];
+        match self.tuple.protocol {
+            TCP | UDP | SCTP => {
+                self.tuple.source_port = halves[0];
+                self.tuple.destination_port = halves[1];
+                // SCTP's sum is over its ports and not over the addresses, and can't be followed by a difference.
+                self.kind = if self.tuple.protocol == SCTP { Behind::Fixed } else { Behind::Ports };
+            }
+            ICMP => {
+                self.kind = match kind {
+                    8 => Behind::Asks,
+                    0 => Behind::Answers,
+                    3 | 11 | 12 => Behind::Error,
+                    _ => Behind::Fixed,
+                }
+            }
+            ICMPV6 => {
+                self.kind = match kind {
+                    128 => Behind::Asks,
+                    129 => Behind::Answers,
+                    1..=4 => Behind::Error,
+                    _ => Behind::Fixed,
+                }
+            }
+            DCCP | UDPLITE => self.kind = Behind::Sealed,
+            _ => self.kind = Behind::Fixed,
+        }
+        match self.kind {
+            Behind::Asks => self.tuple.source_port = halves[2],
+            Behind::Answers => self.tuple.destination_port = halves[2],
+            _ => {}
+        }
+    }
+
+    /// Whether a flow of such packets can get another port.
+    #[inline(always)]
+    pub fn has_ports(&self) -> bool {
+        matches!(self.kind, Behind::Ports | Behind::Asks | Behind::Answers)
     }
 
     /// Whether it is IPv4.
     #[inline(always)]
     pub fn is_v4(&self) -> bool {
-        is_v4(&self.source)
+        is_v4(&self.tuple.source)
     }
 }
 

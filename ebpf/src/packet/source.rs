@@ -27,19 +27,27 @@ pub fn of_packet(veth: &Veth, ethernet: &Ethernet, packet: &Packet) -> Source {
         return Source::Wrong;
     }
     if packet.is_v4() {
-        return if veth.v4 != 0 && packet.source[3] == veth.v4 { Source::Own } else { Source::Wrong };
+        return if veth.v4 != 0 && packet.tuple.source[3] == veth.v4 { Source::Own } else { Source::Wrong };
     }
     // The address of a pod without IPv6 is zero, which is what "unspecified" is.
-    if same(&packet.source, &veth.v6) && !is_unspecified(&packet.source) {
+    if same(&packet.tuple.source, &veth.v6) && !is_unspecified(&packet.tuple.source) {
         return Source::Own;
     }
     // Neighbour discovery and multicast listeners (RFC 4861, RFC 3810), from :: or the link-local address.
-    let is_on_link = (is_unspecified(&packet.source) || is_link_local(&packet.source))
-        && stays_on_link(&packet.destination)
-        && packet.protocol == ICMPV6;
+    let is_on_link = (is_unspecified(&packet.tuple.source) || is_link_local(&packet.tuple.source))
+        && stays_on_link(&packet.tuple.destination)
+        && packet.tuple.protocol == ICMPV6;
     // Neighbours of the same link are asked at their own address, too; that has hop limit 255, which no router lets arrive.
-    let asks_neighbour = is_link_local(&packet.source) && packet.protocol == ICMPV6 && packet.ttl == 255;
+    let asks_neighbour = is_link_local(&packet.tuple.source) && packet.tuple.protocol == ICMPV6 && packet.ttl == 255;
     if is_on_link || asks_neighbour { Source::Link } else { Source::Wrong }
+}
+
+/// Whether an ICMPv6 message of this type is one that a pod may send from an address of the link: about itself as a neighbour or
+/// a listener, or an echo. A pod is no router: what it advertised as one would change the node's routes (CVE-2020-10749).
+#[inline(always)]
+pub fn is_of_host(kind: u8) -> bool {
+    // Echo; listeners (RFC 2710, 3810); who asks for routers; neighbours.
+    matches!(kind, 128..=133 | 135 | 136 | 143)
 }
 
 #[inline(always)]

@@ -3,5 +3,5 @@
 
 expect "check: the machine is fit" "*This machine is fit." bowline check
 expect "check: nothing is pinned by it" "" ls /sys/fs/bpf
-expect "check: what older kernels get" "*all 9 pass the verifier, those of a migration too*" \
+expect "check: what older kernels get" "*all 12 pass the verifier, those of a migration too*" \
     env BOWLINE_KERNEL_VERSION=5.13 bowline check

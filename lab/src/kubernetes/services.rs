@@ -26,6 +26,8 @@ pub enum Services {
     },
     /// Nobody.
     None,
+    /// A DaemonSet that is still to be applied, which gives pods their network, too: the nodes are not waited for.
+    Deployed,
 }
 
 /// The flag by which `bowline node` gives pods their network, too.
@@ -34,7 +36,11 @@ pub const POD_NETWORK: &str = "--pod-network";
 impl Services {
     /// Whether it gives pods their network, too: then no reference plugin does.
     pub fn has_pod_network(&self) -> bool {
-        matches!(self, Services::Bowline { flags, .. } if flags.iter().any(|flag| flag == POD_NETWORK))
+        match self {
+            Services::Bowline { flags, .. } => flags.iter().any(|flag| flag == POD_NETWORK),
+            Services::Deployed => true,
+            Services::KubeProxy { .. } | Services::None => false,
+        }
     }
 }
 
@@ -51,12 +57,12 @@ impl ServiceAgent {
         let node = machine.name();
         let name = match services {
             Services::Bowline { .. } => "bowline",
-            Services::KubeProxy { .. } | Services::None => "kube-proxy",
+            Services::KubeProxy { .. } | Services::None | Services::Deployed => "kube-proxy",
         };
         let user = match services {
             // The name that a DaemonSet's pods have: deploy/ gives it its permissions.
             Services::Bowline { .. } => "system:serviceaccount:kube-system:bowline",
-            Services::KubeProxy { .. } | Services::None => "system:kube-proxy",
+            Services::KubeProxy { .. } | Services::None | Services::Deployed => "system:kube-proxy",
         };
         api.client_kubeconfig(&format!("{node}-{name}"), user, &[])?;
         if let Services::KubeProxy { mode } = services {
@@ -82,7 +88,7 @@ impl ServiceAgent {
     pub fn start(&mut self, machine: &Machine, api: &ApiServer) -> Result<()> {
         let node = machine.name();
         let mut command = match &self.services {
-            Services::None => return Ok(()),
+            Services::None | Services::Deployed => return Ok(()),
             Services::KubeProxy { .. } => {
                 let mut command = machine.command(binary("kube-proxy")?);
                 command.arg("--config=/var/lib/kube-proxy/config.json");
@@ -106,7 +112,7 @@ impl ServiceAgent {
     /// Waits until it says that it is ready: all that it knew at first is in the kernel.
     pub fn wait_ready(&mut self, machine: &Machine) -> Result<()> {
         let page = match self.services {
-            Services::None => return Ok(()),
+            Services::None | Services::Deployed => return Ok(()),
             Services::KubeProxy { .. } => "healthz",
             Services::Bowline { .. } => "readyz",
         };
@@ -118,7 +124,7 @@ impl ServiceAgent {
     pub fn clean_up(&mut self, machine: &Machine) -> Result<()> {
         self.server.kill()?;
         match &self.services {
-            Services::None => return Ok(()),
+            Services::None | Services::Deployed => return Ok(()),
             Services::Bowline { program, .. } => machine.output(program.canonicalize()?, &["cleanup"])?,
             Services::KubeProxy { .. } => machine.output(binary("kube-proxy")?, &["--cleanup"])?,
         };

@@ -1,6 +1,7 @@
 //! Where a packet goes from here: to a pod of this node, or to where the node's routes lead. It passes a router, so its TTL is
 //! one less. What a router answers instead of passing it on ("too big", "time exceeded", "unreachable") the network stack
-//! answers: such a packet is left to it as it is.
+//! answers: such a packet
+//! is left to it as it is.
 
 use aya_ebpf::{
     bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh as NextHop},
@@ -8,11 +9,11 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use bowline_ebpf::packet::header::{Packet, Part};
-use bowline_ebpf::packet::layout::Local;
+use bowline_ebpf::packet::layout::{Local, Mac, Tuple};
 use bowline_ebpf::packet::verdict::PacketVerdict;
 
 use crate::maps::count;
-use crate::skb;
+use crate::{skb, write};
 
 /// TCX_NEXT, TC_ACT_UNSPEC: the next program, and then the network stack. Never 0, which ends the others' programs.
 pub const NEXT: i32 = -1;
@@ -25,18 +26,27 @@ const FOUND: i64 = 0;
 const NO_NEIGHBOUR: i64 = 7;
 
 #[inline(always)]
+fn mac(bytes: [u8; 6]) -> Mac {
+    let [a, b, c, d, e, f] = bytes;
+    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])]
+}
+
+#[inline(always)]
 fn leave() -> i32 {
     count(PacketVerdict::ToNode);
     NEXT
 }
 
-/// To a pod of this node: out of the node's end of its wire.
-#[inline(always)]
-pub fn to_pod(ctx: &TcContext, packet: &Packet, local: &Local) -> i32 {
+/// To a pod of this node: out of the node's end of its wire. With `to` it becomes one of that tuple.
+#[inline(never)]
+pub fn to_pod(ctx: &TcContext, packet: &mut Packet, local: &Local, to: Option<&Tuple>) -> i32 {
     if packet.ttl <= 1 || skb::length_on_wire(ctx, packet) > local.mtu {
         return leave();
     }
-    if !skb::pass_router(ctx, packet) || !skb::set_macs(ctx, &local.mac, &local.host_mac) {
+    if !is_translated(ctx, packet, to)
+        || !write::pass_router(ctx, packet)
+        || !write::set_macs(ctx, &local.mac, &local.host_mac)
+    {
         count(PacketVerdict::Malformed);
         return crate::SHOT;
     }
@@ -45,16 +55,31 @@ pub fn to_pod(ctx: &TcContext, packet: &Packet, local: &Local) -> i32 {
     unsafe { bpf_redirect(local.index, 0) as i32 }
 }
 
-/// To where the node's routes lead.
 #[inline(always)]
-pub fn to_route(ctx: &TcContext, packet: &Packet) -> i32 {
+fn is_translated(ctx: &TcContext, packet: &mut Packet, to: Option<&Tuple>) -> bool {
+    match to {
+        Some(to) => write::translate(ctx, packet, to),
+        None => true,
+    }
+}
+
+/// To where the node's routes lead. With `to` it becomes one of that tuple, and the route is for that.
+#[inline(never)]
+pub fn to_route(ctx: &TcContext, packet: &mut Packet, to: Option<&Tuple>) -> i32 {
     if packet.ttl <= 1 {
         return leave();
     }
+    let (source, destination) = match to {
+        Some(to) => (to.source, to.destination),
+        None => (packet.tuple.source, packet.tuple.destination),
+    };
     // SAFETY: all bytes zero are a value of it; what the kernel reads of it is set.
     let mut way: FibLookup = unsafe { core::mem::zeroed() };
-    way.l4_protocol = packet.protocol;
-    if !matches!(packet.part, Part::Later)
+    way.l4_protocol = packet.tuple.protocol;
+    if let Some(to) = to {
+        way.sport = to.source_port;
+        way.dport = to.destination_port;
+    } else if !matches!(packet.part, Part::Later)
         && let Ok([source, destination]) = ctx.load::<[u16; 2]>(packet.behind as usize)
     {
         way.sport = source;
@@ -65,28 +90,26 @@ pub fn to_route(ctx: &TcContext, packet: &Packet) -> i32 {
     if packet.is_v4() {
         way.family = AF_INET;
         way.__bindgen_anon_2.tos = (u32::from_be(packet.first) >> 16) as u8;
-        way.__bindgen_anon_3.ipv4_src = packet.source[3];
-        way.__bindgen_anon_4.ipv4_dst = packet.destination[3];
+        way.__bindgen_anon_3.ipv4_src = source[3];
+        way.__bindgen_anon_4.ipv4_dst = destination[3];
     } else {
         way.family = AF_INET6;
         way.__bindgen_anon_2.flowinfo = packet.first & 0x0fff_ffff_u32.to_be();
-        way.__bindgen_anon_3.ipv6_src = packet.source;
-        way.__bindgen_anon_4.ipv6_dst = packet.destination;
+        way.__bindgen_anon_3.ipv6_src = source;
+        way.__bindgen_anon_4.ipv6_dst = destination;
     }
     // SAFETY: `way` is valid for reading and writing, and as long as said.
     let found = unsafe { bpf_fib_lookup(skb::pointer(ctx), &raw mut way, size_of::<FibLookup>() as i32, 0) } as i64;
     if found != FOUND && found != NO_NEIGHBOUR {
         return leave();
     }
-    if !skb::pass_router(ctx, packet) {
+    if !is_translated(ctx, packet, to) || !write::pass_router(ctx, packet) {
         count(PacketVerdict::Malformed);
         return crate::SHOT;
     }
     count(PacketVerdict::ToLink);
     if found == FOUND {
-        // SAFETY: any bytes are Ethernet addresses.
-        let (to, from) = unsafe { (core::mem::transmute(way.dmac), core::mem::transmute(way.smac)) };
-        if !skb::set_macs(ctx, &to, &from) {
+        if !write::set_macs(ctx, &mac(way.dmac), &mac(way.smac)) {
             return crate::SHOT;
         }
         // SAFETY: a helper without pointers.

@@ -1,8 +1,10 @@
-//! A packet's bytes, read and written by the kernel's helpers, which take care of packets in pieces and of copies.
+//! A packet's bytes, read by the kernel's helper, which takes care of packets in pieces.
 
-use aya_ebpf::{EbpfContext, bindings::BPF_F_RECOMPUTE_CSUM, helpers::bpf_skb_store_bytes, programs::TcContext};
-use bowline_ebpf::packet::header::{ETH_IPV4, IP, MAX_EXTENSIONS, Packet, TCP};
-use bowline_ebpf::packet::layout::Mac;
+use aya_ebpf::{EbpfContext, programs::TcContext};
+use bowline_ebpf::packet::header::{Behind, ETH_IPV4, IP, MAX_EXTENSIONS, Packet, Part, TCP};
+use bowline_ebpf::packet::layout::{Datagram, Ports};
+
+use crate::maps::FRAGMENTS;
 
 /// The device where the packet is.
 #[inline(always)]
@@ -26,22 +28,31 @@ fn segment(ctx: &TcContext) -> u32 {
     unsafe { (&raw const (*ctx.skb.skb).gso_size).read_volatile() }
 }
 
-/// Reads the IP headers. False: they are not whole.
+/// Reads the packet's IP headers. False: they are not whole.
 #[inline(always)]
 pub fn read(ctx: &TcContext, kind: u16, packet: &mut Packet) -> bool {
-    if kind == ETH_IPV4 {
-        match ctx.load::<[u32; 5]>(IP as usize) {
+    read_at(ctx, IP, kind == ETH_IPV4, packet)
+}
+
+/// Reads IP headers that are at `at`. False: they are not whole.
+#[inline(never)]
+pub fn read_at(ctx: &TcContext, at: u32, is_v4: bool, packet: &mut Packet) -> bool {
+    if is_v4 {
+        let is_whole = match ctx.load::<[u32; 5]>(at as usize) {
             Ok(words) => Packet::read_v4(&words, packet),
             Err(_) => false,
-        }
+        };
+        packet.behind += at - IP;
+        is_whole
     } else {
-        let is_whole = match ctx.load::<[u32; 10]>(IP as usize) {
+        let is_whole = match ctx.load::<[u32; 10]>(at as usize) {
             Ok(words) => Packet::read_v6(&words, packet),
             Err(_) => false,
         };
         if !is_whole {
             return false;
         }
+        packet.behind += at - IP;
         for _ in 0..MAX_EXTENSIONS {
             if !packet.has_extension() {
                 break;
@@ -55,6 +66,42 @@ pub fn read(ctx: &TcContext, kind: u16, packet: &mut Packet) -> bool {
     }
 }
 
+/// Reads what tells flows apart. Of a datagram in pieces only the first has it: it is remembered for the others. False: it is
+/// not whole.
+#[inline(never)]
+pub fn read_transport(ctx: &TcContext, packet: &mut Packet) -> bool {
+    if let Part::Later = packet.part {
+        let key = datagram(packet);
+        match FRAGMENTS.get_ptr(&key) {
+            // SAFETY: the element stays until the program has ended; it is copied at once.
+            Some(ports) => unsafe {
+                packet.tuple.source_port = (*ports).source;
+                packet.tuple.destination_port = (*ports).destination;
+                packet.kind = Behind::Fixed;
+            },
+            None => packet.kind = Behind::Lost,
+        }
+        return true;
+    }
+    let Ok(halves) = ctx.load::<[u16; 4]>(packet.behind as usize) else { return false };
+    packet.transport(&halves);
+    if packet.tuple.protocol == TCP {
+        let Ok(flags) = ctx.load::<u8>(packet.behind as usize + 13) else { return false };
+        packet.tcp = flags;
+    }
+    if let Part::First = packet.part {
+        let ports = Ports { source: packet.tuple.source_port, destination: packet.tuple.destination_port };
+        let _ = FRAGMENTS.insert(&datagram(packet), &ports, 0);
+    }
+    true
+}
+
+#[inline(always)]
+fn datagram(packet: &Packet) -> Datagram {
+    let (source, destination) = (packet.tuple.source, packet.tuple.destination);
+    Datagram { source, destination, id: packet.id, protocol: packet.tuple.protocol, pad: [0; 3] }
+}
+
 /// How long the packet is on the wire, or each of the segments that it will be cut into; from the IP header on.
 #[inline(always)]
 pub fn length_on_wire(ctx: &TcContext, packet: &Packet) -> u32 {
@@ -62,42 +109,12 @@ pub fn length_on_wire(ctx: &TcContext, packet: &Packet) -> u32 {
     if segment == 0 {
         return packet.length;
     }
-    let header = if packet.protocol == TCP {
+    let header = if packet.tuple.protocol == TCP {
         ctx.load::<u8>(packet.behind as usize + 12).map_or(20, |offset| u32::from(offset >> 4) * 4)
     } else {
         8
     };
     packet.behind - IP + header + segment
-}
-
-/// Writes bytes. False: they are not there.
-#[inline(always)]
-pub fn store<T>(ctx: &TcContext, at: u32, bytes: &T, flags: u32) -> bool {
-    // SAFETY: `bytes` is valid for its size; the verifier checks that.
-    unsafe {
-        bpf_skb_store_bytes(ctx.skb.skb, at, (&raw const *bytes).cast(), size_of::<T>() as u32, u64::from(flags)) == 0
-    }
-}
-
-/// Exchanges the Ethernet addresses.
-#[inline(always)]
-pub fn set_macs(ctx: &TcContext, destination: &Mac, source: &Mac) -> bool {
-    let [a, b, c] = *destination;
-    let [d, e, f] = *source;
-    store(ctx, 0, &[a, b, c, d, e, f], 0)
-}
-
-/// Takes one from the TTL or hop limit, which is more than one.
-#[inline(always)]
-pub fn pass_router(ctx: &TcContext, packet: &Packet) -> bool {
-    let ttl = packet.ttl - 1;
-    if packet.is_v4() {
-        let word = |ttl: u8| u64::from(u16::from_be_bytes([ttl, packet.protocol]).to_be());
-        ctx.l3_csum_replace(IP as usize + 10, word(packet.ttl), word(ttl), 2).is_ok() && store(ctx, IP + 8, &ttl, 0)
-    } else {
-        // Nothing in an IPv6 packet sums the hop limit, so the packet's own sum changes.
-        store(ctx, IP + 7, &ttl, BPF_F_RECOMPUTE_CSUM)
-    }
 }
 
 /// The context as helpers want it.

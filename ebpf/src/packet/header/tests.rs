@@ -19,13 +19,14 @@ fn v4(version: u8, length: u16, fragment: u16) -> (bool, Packet) {
 fn an_ipv4_header_is_read() {
     let (is_whole, packet) = v4(0x45, 1000, 0x4000);
     assert!(is_whole && packet.is_v4() && !packet.has_extension());
-    assert_eq!(packet.source, mapped(u32::from_ne_bytes([10, 1, 0, 2])));
-    assert_eq!(packet.destination, mapped(u32::from_ne_bytes([10, 1, 0, 3])));
+    assert_eq!(packet.tuple.source, mapped(u32::from_ne_bytes([10, 1, 0, 2])));
+    assert_eq!(packet.tuple.destination, mapped(u32::from_ne_bytes([10, 1, 0, 3])));
     assert_eq!((packet.behind, packet.length, packet.id), (34, 1000, 0xabcd));
-    assert_eq!((packet.protocol, packet.ttl, packet.part), (UDP, 64, Part::Whole));
+    assert_eq!((packet.tuple.protocol, packet.ttl, packet.part), (UDP, 64, Part::Whole));
     let (is_whole, with_options) = v4(0x47, 1000, 0);
     assert!(is_whole);
     assert_eq!(with_options.behind, 42);
+    assert!(v4(0x45, 0, 0).0, "it is longer than can be told");
     assert_eq!(v4(0x45, 1000, 0x2000).1.part, Part::First);
     assert_eq!(v4(0x45, 1000, 0x2010).1.part, Part::Later);
     assert_eq!(v4(0x45, 1000, 0x0010).1.part, Part::Later, "the last");
@@ -52,11 +53,11 @@ fn an_ipv6_header_is_read_and_what_follows_it() {
     // Hop-by-hop of 16 bytes, then the first fragment of a UDP datagram.
     packet.extension(&words(&[44, 1, 0, 0, 0, 0, 0, 0]));
     assert!(packet.has_extension());
-    assert_eq!((packet.behind, packet.protocol), (70, 44));
+    assert_eq!((packet.behind, packet.tuple.protocol), (70, 44));
     let fragment = packet;
     packet.extension(&words(&[17, 0, 0, 1, 1, 2, 3, 4]));
     assert!(!packet.has_extension());
-    assert_eq!((packet.behind, packet.protocol, packet.part), (78, UDP, Part::First));
+    assert_eq!((packet.behind, packet.tuple.protocol, packet.part), (78, UDP, Part::First));
     assert_eq!(packet.id, u32::from_ne_bytes([1, 2, 3, 4]));
     // What follows a later fragment's header is no header.
     let mut later = fragment;
@@ -95,4 +96,30 @@ fn what_is_for_the_link_alone() {
     for beyond in ["1.1.1.1", "10.0.0.1", "169.253.0.1", "223.255.255.255", "::2", "2001::1", "fd00::1", "fec0::1"] {
         assert!(!is(beyond), "{beyond}");
     }
+}
+
+#[test]
+fn what_tells_flows_apart_is_read() {
+    let read = |protocol: u8, bytes: [u8; 8]| {
+        let mut packet = Packet::default();
+        packet.tuple.protocol = protocol;
+        packet.transport(&std::array::from_fn(|at| u16::from_ne_bytes([bytes[at * 2], bytes[at * 2 + 1]])));
+        (packet.kind, packet.tuple.source_port.to_be(), packet.tuple.destination_port.to_be())
+    };
+    let bytes = [0x12, 0x34, 0, 80, 1, 2, 3, 4];
+    for protocol in [TCP, UDP] {
+        assert_eq!(read(protocol, bytes), (Behind::Ports, 0x1234, 80));
+    }
+    assert_eq!(read(SCTP, bytes), (Behind::Fixed, 0x1234, 80));
+    assert_eq!(read(47, bytes), (Behind::Fixed, 0, 0), "GRE");
+    assert_eq!(read(136, bytes), (Behind::Sealed, 0, 0));
+    let icmp = |kind: u8| [kind, 0, 9, 9, 0xab, 0xcd, 0, 1];
+    assert_eq!(read(ICMP, icmp(8)), (Behind::Asks, 0xabcd, 0));
+    assert_eq!(read(ICMP, icmp(0)), (Behind::Answers, 0, 0xabcd));
+    assert_eq!(read(ICMP, icmp(3)), (Behind::Error, 0, 0));
+    assert_eq!(read(ICMP, icmp(128)), (Behind::Fixed, 0, 0));
+    assert_eq!(read(ICMPV6, icmp(128)), (Behind::Asks, 0xabcd, 0));
+    assert_eq!(read(ICMPV6, icmp(129)), (Behind::Answers, 0, 0xabcd));
+    assert_eq!(read(ICMPV6, icmp(2)), (Behind::Error, 0, 0));
+    assert_eq!(read(ICMPV6, icmp(143)), (Behind::Fixed, 0, 0));
 }

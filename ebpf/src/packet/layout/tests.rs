@@ -14,7 +14,40 @@ Local: 20 bytes
   index: u32 at 0
   mtu: u32 at 4
   mac: Mac at 8
-  host_mac: Mac at 14";
+  host_mac: Mac at 14
+Link: 20 bytes
+  v6: Address at 0
+  v4: u32 at 16
+HostPortKey: 20 bytes
+  address: Address at 0
+  port: u16 at 16
+  protocol: u8 at 18
+  pad: u8 at 19
+Target: 20 bytes
+  address: Address at 0
+  port: u16 at 16
+  pad: u16 at 18
+Tuple: 40 bytes
+  source: Address at 0
+  destination: Address at 16
+  source_port: u16 at 32
+  destination_port: u16 at 34
+  protocol: u8 at 36
+  pad: [u8; 3] at 37
+Flow: 56 bytes
+  to: Tuple at 0
+  seen: u64 at 40
+  flags: u32 at 48
+  made: u32 at 52
+Datagram: 40 bytes
+  source: Address at 0
+  destination: Address at 16
+  id: u32 at 32
+  protocol: u8 at 36
+  pad: [u8; 3] at 37
+Ports: 4 bytes
+  source: u16 at 0
+  destination: u16 at 2";
 
 #[test]
 fn a_record_that_changes_has_a_new_version() {

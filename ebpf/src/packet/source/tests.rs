@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::packet::header::{ETH_ARP, ETH_IPV4, TCP};
-use crate::packet::layout::mapped;
+use crate::packet::layout::{Tuple, mapped};
 
 const MAC: Mac = [1, 2, 3];
 const V4: u32 = u32::from_ne_bytes([10, 1, 0, 2]);
@@ -16,7 +16,11 @@ fn pod() -> Veth {
 
 fn sends(veth: &Veth, mac: Mac, source: Address, destination: Address, protocol: u8) -> Source {
     let ethernet = Ethernet { destination: [0; 3], source: mac, kind: ETH_IPV4 };
-    of_packet(veth, &ethernet, &Packet { source, destination, protocol, ..Packet::default() })
+    of_packet(
+        veth,
+        &ethernet,
+        &Packet { tuple: Tuple { source, destination, protocol, ..Tuple::default() }, ..Packet::default() },
+    )
 }
 
 #[test]
@@ -42,7 +46,8 @@ fn neighbours_are_asked_before_there_is_an_address_and_nothing_else() {
         assert_eq!(sends(&pod(), MAC, from, [9; 4], ICMPV6), Source::Wrong, "beyond the link");
     }
     let ethernet = Ethernet { destination: [0; 3], source: MAC, kind: 0 };
-    let solicit = Packet { source: LINK_LOCAL, destination: [9; 4], protocol: ICMPV6, ttl: 255, ..Packet::default() };
+    let tuple = Tuple { source: LINK_LOCAL, destination: [9; 4], protocol: ICMPV6, ..Tuple::default() };
+    let solicit = Packet { tuple, ttl: 255, ..Packet::default() };
     assert_eq!(of_packet(&pod(), &ethernet, &solicit), Source::Link, "whether a neighbour is still there");
 }
 
@@ -68,4 +73,15 @@ fn arp_is_for_the_own_address() {
     assert_eq!(arp(MAC, MAC, [10, 1, 0, 3]), Source::Wrong);
     assert_eq!(arp(MAC, [1, 2, 4], [10, 1, 0, 2]), Source::Wrong);
     assert_eq!(arp([1, 2, 4], MAC, [10, 1, 0, 2]), Source::Wrong);
+}
+
+#[test]
+fn a_pod_is_no_router() {
+    for kind in [133, 135, 136, 143] {
+        assert!(is_of_host(kind), "{kind}");
+    }
+    // Advertises itself as a router, redirects, renumbers.
+    for kind in [134, 137, 138, 1, 2] {
+        assert!(!is_of_host(kind), "{kind}");
+    }
 }

@@ -1,0 +1,63 @@
+//! Addresses that pods of the network before this one still have: those that the plugin `host-local` has given, by its files.
+//!
+//! ```text
+//! /var/lib/cni/networks/NETWORK/ADDRESS    the container's id, then its interface
+//! ```
+//! They are not given to anybody until the file is gone. The runtime tells of the end of such a pod whoever is its network
+//! then: us. The file is removed at that DEL, since nobody else ever hears of it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// Where host-local keeps them, unless its configuration says `dataDir`.
+pub const FOLDER: &str = "/var/lib/cni/networks";
+
+fn files(folder: &Path) -> impl Iterator<Item = (IpAddr, PathBuf)> {
+    let networks = fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = networks.flat_map(|network| fs::read_dir(network.path()).into_iter().flatten().flatten());
+    // Others are its lock, and what it gave last.
+    files.filter_map(|file| Some((file.file_name().to_str()?.parse().ok()?, file.path())))
+}
+
+/// Those that are held. An empty file is left of a lost power: nobody has that address.
+pub(crate) fn held(folder: &Path) -> HashSet<IpAddr> {
+    files(folder).filter(|(_, path)| fs::metadata(path).is_ok_and(|file| file.len() > 0)).map(|(ip, _)| ip).collect()
+}
+
+/// Gives back what a container had, which has ended. Says which addresses that were.
+pub(crate) fn give_back(folder: &Path, container: &str) -> Vec<IpAddr> {
+    let is_its = |path: &Path| {
+        fs::read_to_string(path).is_ok_and(|text| text.lines().next().is_some_and(|id| id.trim() == container))
+    };
+    files(folder).filter(|(_, path)| is_its(path) && fs::remove_file(path).is_ok()).map(|(ip, _)| ip).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn what_another_plugin_has_given_is_held_until_its_container_ends() {
+        let folder = std::env::temp_dir().join(format!("bowline-cni-host-local-{}", std::process::id()));
+        let network = folder.join("cbr0");
+        fs::create_dir_all(&network).unwrap();
+        for (name, text) in
+            [("10.1.0.5", "4f0c\r\neth0"), ("fd00::5", "4f0c\neth0"), ("10.1.0.6", "77aa"), ("10.1.0.7", "")]
+        {
+            fs::write(network.join(name), text).unwrap();
+        }
+        fs::write(network.join("last_reserved_ip.0"), "10.1.0.7").unwrap();
+        fs::write(network.join("lock"), "").unwrap();
+        let all = |texts: &[&str]| texts.iter().map(|one| one.parse().unwrap()).collect::<HashSet<IpAddr>>();
+        assert_eq!(held(&folder), all(&["10.1.0.5", "fd00::5", "10.1.0.6"]));
+        assert_eq!(give_back(&folder, "4f0c").into_iter().collect::<HashSet<_>>(), all(&["10.1.0.5", "fd00::5"]));
+        assert_eq!(held(&folder), all(&["10.1.0.6"]));
+        assert_eq!(give_back(&folder, "unknown"), [] as [IpAddr; 0]);
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(held(&folder).is_empty());
+    }
+}
