@@ -1,8 +1,8 @@
 //! What is attached on this node: ADD, DEL, CHECK, GC and STATUS, and what is found at a start.
 //!
 //! ```text
-//!           log.held          wired                        log.going            link gone, log.gone
-//! ADD ─ address ─> Held ─ wire ─> answered ... DEL ─> Going ─ its ports, its packets ─> answered ─ Reaper ─> free
+//!           log.held          wired                     log.going                 link gone, log.gone
+//! ADD ─ address ─> Held ─ wire ─> answered ... DEL ─> Going ─ its ports ─> answered ─ Reaper: link, packets ─> free
 //! ```
 //! An address is held from before anything is made until its link is gone. What was begun when the agent was killed is
 //! found again by the names of links, which follow from the container's id alone.
@@ -318,7 +318,16 @@ impl Pods {
 
     /// Its ports and its packets, no more.
     fn close(&self, attachment: &Attachment) {
+        self.close_ports(attachment);
+        self.forget(attachment);
+    }
+
+    fn close_ports(&self, attachment: &Attachment) {
         attachment.ports.iter().for_each(|port| self.datapath.remove_port(port, &attachment.addresses));
+    }
+
+    /// Its packets, no more. That is quick where its link is gone already; otherwise the kernel waits for every CPU.
+    fn forget(&self, attachment: &Attachment) {
         let index = self.lock().indices.remove(&attachment.key);
         if let Some(index) = index {
             self.datapath.remove_pod(index, &attachment.addresses);
@@ -369,7 +378,7 @@ impl Pods {
                 *stage = Stage::Going;
             }
         }
-        self.close(&attachment);
+        self.close_ports(&attachment);
         (self.listener)(&attachment, false);
         tracing::info!(
             container = %key.container, ifname = %key.ifname, pod = attachment.pod.as_ref().map(tracing::field::display),
@@ -559,6 +568,12 @@ impl Pods {
                 Ok(net) => remove_links(&net, &keys),
                 Err(_) => keys.iter().cloned().collect(),
             };
+            for key in keys.iter().filter(|key| !left.contains(key)) {
+                let gone = self.lock().attached.get(key).map(|(attachment, _)| attachment.clone());
+                if let Some(attachment) = gone {
+                    self.forget(&attachment);
+                }
+            }
             let mut state = self.lock();
             for key in &keys {
                 if !left.contains(key) {

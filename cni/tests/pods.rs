@@ -239,7 +239,7 @@ fn a_pod_has_its_addresses_and_reaches_its_node_and_other_pods() {
         ground.call(Command::Del, ("a", "eth0"), None).unwrap();
     }
     ground.wait_for_links(1);
-    assert_eq!(ground.told.pods.lock().unwrap().len(), 1);
+    wait_for("one pod", PATIENCE, || ground.told.pods.lock().unwrap().len() == 1).unwrap();
     let error = ground.call(Command::Check, ("a", "eth0"), Some(&one)).unwrap_err();
     assert_eq!(error.code, CniError::CHECK_FAILED);
 }
