@@ -85,8 +85,7 @@ bench-dns: setup ## Measure the DNS server beside CoreDNS and unbound, knot as t
 	@target/release/bowline-bench dns $(beside)
 
 bench-cni: setup ## Measure pods' network beside CNI's reference plugins, and beside wires made by hand (10 minutes)
-	@cargo build --release -p bowline -p bowline-bench
-	@cargo build --release -p bowline-net --examples
+	@cargo build --release -p bowline -p bowline-bench -p bowline-net --bins --examples
 	@scripts/plugin
 	@target/release/bowline-bench cni
 

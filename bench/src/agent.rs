@@ -37,13 +37,18 @@ impl Line {
     }
 
     fn message(&self) -> &str {
-        self.fields.get("message").and_then(Value::as_str).unwrap_or_default()
+        self.text("message")
     }
 
     /// A number that the line has.
     pub(crate) fn number(&self, name: &str) -> Result<u64> {
         let value = self.fields.get(name).and_then(Value::as_u64);
         value.with_context(|| format!("the agent's log line {:?} has no number {name}", self.message()))
+    }
+
+    /// A text that the line has; empty: none.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// Milliseconds from this line to a later one.
@@ -113,6 +118,11 @@ impl<'a> Agent<'a> {
                 return Ok(line);
             }
         }
+    }
+
+    /// The lines that have come since the last that was asked for.
+    pub(crate) fn logged(&self) -> Vec<Line> {
+        self.lines.try_iter().collect()
     }
 
     /// Waits until the first whole read is in the kernel.

@@ -22,7 +22,7 @@ use clap::Args;
 use self::calls::{Held, Times};
 use self::side::{Ours, Side, node_object};
 use crate::Bench;
-use crate::agent::bowline;
+use crate::agent::{Line, bowline};
 use crate::report::{Row, Table};
 use crate::stats::percentile;
 
@@ -74,7 +74,7 @@ fn calls(bench: &Bench, args: &CniArgs, lab: &Lab, table: &mut Table) -> Result<
     sides.push(Side::reference(lab, &bridge, &far, false)?);
     sides.push(Side::reference(lab, &chain, &far, true)?);
     sides.push(Side::floor(&floor, &far)?);
-    let (rounds, limit) = (bench.pick(400, 10), Duration::from_secs(bench.pick(20, 4)));
+    let (rounds, limit) = (bench.pick(400, 10), Duration::from_secs(bench.pick(12, 4)));
     let mut full = None;
     for &held in &args.held {
         let held = bench.pick(held, held.min(10));
@@ -85,8 +85,11 @@ fn calls(bench: &Bench, args: &CniArgs, lab: &Lab, table: &mut Table) -> Result<
             let held = Held::new(side, held)?;
             let times = args.callers.iter().map(|&callers| {
                 let rounds = (rounds / callers).max(5);
+                drop(ours.agent.logged());
                 let times = calls::measure(side, callers, rounds, limit);
-                times.with_context(|| format!("{}, {callers} at once", side.name))
+                let mut times = times.with_context(|| format!("{}, {callers} at once", side.name))?;
+                times.in_agent = in_agent(&ours.agent.logged());
+                Ok(times)
             });
             all.push((side.name, times.collect::<Result<Vec<Times>>>()?));
             if side.name == "ours" && held.count() > 0 {
@@ -115,7 +118,7 @@ fn rows(held: usize, callers: usize, all: &[(&str, Vec<Times>)], place: usize, t
     let [(_, ours), others @ ..] = all else { return Ok(()) };
     type Of = fn(&Times) -> &Vec<f64>;
     let parts: [(&str, Of); 2] = [("ADD", |times| &times.add), ("DEL", |times| &times.del)];
-    for (what, of) in parts {
+    for ((what, of), in_agent) in parts.into_iter().zip(&ours[place].in_agent) {
         let [p50, p99] = both(of(&ours[place]))?;
         let others: Vec<String> = others
             .iter()
@@ -129,6 +132,9 @@ fn rows(held: usize, callers: usize, all: &[(&str, Vec<Times>)], place: usize, t
         let name = format!("{what}, {how}, {held} pods held");
         let row = Row::plain(name, format!("p50 {p50:.2} ms, p99 {p99:.2} ms, {count} calls"), others.join("; "));
         table.add(if callers == 1 { row.goal("p50 <= 3 ms", p50 <= GOAL) } else { row });
+        if let Ok([p50, p99]) = both(in_agent) {
+            table.add(Row::plain("- of that in the agent", format!("p50 {p50:.2} ms, p99 {p99:.2} ms"), ""));
+        }
     }
     let said = |of: &dyn Fn(&Times) -> String| {
         let [(_, ours), others @ ..] = all else { return Default::default() };
@@ -150,6 +156,14 @@ fn rows(held: usize, callers: usize, all: &[(&str, Vec<Times>)], place: usize, t
         table.add(Row::plain(name, left, of_others).goal("0", ours[place].left == 0));
     }
     Ok(())
+}
+
+/// How long each ADD and each DEL took, by the log: from its request until its reply.
+fn in_agent(lines: &[Line]) -> [Vec<f64>; 2] {
+    ["ADD", "DEL"].map(|command| {
+        let of = lines.iter().filter(|line| line.text("command") == command);
+        of.filter_map(|line| Some(line.number("took_us").ok()? as f64 / 1e3)).collect()
+    })
 }
 
 /// Median and 99th percentile.

@@ -18,6 +18,9 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// A link that is left after this is left.
 const GONE: Duration = Duration::from_secs(1);
 
+/// One caller waits so long after a DEL: what that has left to the kernel is not the next ADD's.
+const REST: Duration = Duration::from_millis(30);
+
 /// The number of the first caller's container: those that are held stand before.
 const CALLERS: usize = 900;
 
@@ -31,6 +34,8 @@ pub(super) struct Times {
     pub(super) del: Vec<f64>,
     /// From the end of a DEL until its link was away.
     pub(super) gone: Vec<f64>,
+    /// Of ours, what of an ADD and of a DEL was in the agent, by its log.
+    pub(super) in_agent: [Vec<f64>; 2],
     /// Packets of new containers that had no answer.
     pub(super) lost: usize,
     /// Links that were left a second after the last DEL.
@@ -69,13 +74,15 @@ impl<'s, 'a> Held<'s, 'a> {
 
     /// Detaches them.
     pub(super) fn end(self) -> Result<()> {
-        inside(self.side.node, || {
-            for (number, netns, result) in &self.all {
-                let (id, args) = (format!("held{number}"), self.side.args(*number));
-                let container = Container { id: &id, netns: &netns.path, args: &args };
-                self.side.runtime(*number).del(&container, result)?;
+        let Held { side, all } = self;
+        let all = Mutex::new(all);
+        threads(side, 4, |_| {
+            loop {
+                let taken = all.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?.pop();
+                let Some((number, netns, result)) = taken else { return Ok(()) };
+                let (id, args) = (format!("held{number}"), side.args(number));
+                side.runtime(number).del(&Container { id: &id, netns: &netns.path, args: &args }, &result)?;
             }
-            Ok(())
         })
     }
 }
@@ -126,11 +133,15 @@ pub(super) fn measure(side: &Side<'_>, callers: usize, rounds: usize, limit: Dur
                     std::thread::sleep(Duration::from_micros(200));
                 }
             }
+            let gone = gone.elapsed();
+            if callers == 1 {
+                std::thread::sleep(REST);
+            }
             let mut times = times.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
             times.add.push(add.as_secs_f64() * 1e3);
             times.del.push(del.as_secs_f64() * 1e3);
             if callers == 1 {
-                times.gone.push(gone.elapsed().as_secs_f64() * 1e3);
+                times.gone.push(gone.as_secs_f64() * 1e3);
             }
             times.lost += usize::from(!answered);
         }

@@ -38,9 +38,8 @@ impl Way {
 
     /// The same for a stream, at the port beside.
     fn stream(&self) -> (Listen, Listen) {
-        let at = |place: &Listen| {
-            Listen { address: (place.address.ip(), place.address.port() + 1).into(), ..place.clone() }
-        };
+        let at =
+            |place: &Listen| Listen { address: (place.address.ip(), place.address.port() + 1).into(), ..place.clone() };
         (at(&self.client), at(&self.server))
     }
 }
@@ -94,7 +93,8 @@ pub(super) fn translated(bench: &Bench, lab: &Lab, table: &mut Table) -> Result<
         {"hostPort": PORT + 1, "containerPort": SINK, "protocol": "tcp"},
     ]});
     let chain = reference(&[bridge(lab, &theirs, true)?, portmap()])?;
-    let pods = [Pod::new(&ours, "nat", &agent.runtime()?.asking(&ports))?, Pod::new(&theirs, "nat", &chain.asking(&ports))?];
+    let pods =
+        [Pod::new(&ours, "nat", &agent.runtime()?.asking(&ports))?, Pod::new(&theirs, "nat", &chain.asking(&ports))?];
     let [our, their] = [pods[0].at(&ours, ASK), pods[1].at(&theirs, ASK)];
     let beyond = Listen { netns: Some(world.netns()), ..Listen::at(&world, world.address(ASK)) };
     let port = |node: &Node, server: &Listen| {
@@ -128,8 +128,8 @@ fn compare(bench: &Bench, host: &Host, ways: &[Way], of: &str, goal: f64, table:
     for (mode, what, exchanges) in modes {
         bench.go_on(&format!("{what}, {of}"))?;
         let way = ways.iter().map(|way| way.client.clone()).collect();
-        let rounds = bench.pick(300, 5);
-        let args = ClientArgs { mode, way, rounds, exchanges: bench.pick(exchanges, 50), limit: bench.pick(60, 10) };
+        let rounds = bench.pick(200, 5);
+        let args = ClientArgs { mode, way, rounds, exchanges: bench.pick(exchanges, 50), limit: bench.pick(30, 10) };
         let rounds = args.run(host)?;
         // Of times the reference's over ours, so that more is better.
         let ratio = |times: &[f64], ours: usize| times[ours + 1] / times[ours];
@@ -138,7 +138,7 @@ fn compare(bench: &Bench, host: &Host, ways: &[Way], of: &str, goal: f64, table:
     }
     bench.go_on(&format!("TCP stream, {of}"))?;
     let (from, to) = ways.iter().map(Way::stream).unzip();
-    let rounds = StreamArgs { from, to, rounds: bench.pick(60, 3), time: bench.pick(150, 50) }.run(host)?;
+    let rounds = StreamArgs { from, to, rounds: bench.pick(30, 3), time: bench.pick(150, 50) }.run(host)?;
     let text = |speed| format!("{:.2} GB/s", speed / 1e9);
     let ratio = |speeds: &[f64], ours: usize| speeds[ours] / speeds[ours + 1];
     rows(("TCP stream", of, goal), ways, &rounds, ratio, text, table)
@@ -154,7 +154,8 @@ fn rows(
 ) -> Result<()> {
     for ours in (0..ways.len()).step_by(2) {
         let ratios: Vec<f64> = rounds.iter().map(|round| ratio(round, ours)).collect();
-        let middle = |way: usize| median(&rounds.iter().map(|round| round[way]).collect::<Vec<_>>()).context("no rounds");
+        let middle =
+            |way: usize| median(&rounds.iter().map(|round| round[way]).collect::<Vec<_>>()).context("no rounds");
         let (spread, this, that) = (median(&ratios).context("no rounds")?, middle(ours)?, middle(ours + 1)?);
         let row = Row::plain(
             format!("{what}, {}, {of}", ways[ours].name),
