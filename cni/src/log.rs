@@ -25,7 +25,7 @@ const SPARE: usize = 4096;
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Held(Attachment),
+    Held(Box<Attachment>),
     Going(Key),
     Gone(Key),
 }
@@ -90,7 +90,7 @@ impl Log {
         let mut text = Vec::new();
         let mut lines = 0;
         for (key, (attachment, stage)) in attached {
-            text.extend(line(&Line::Held(attachment.clone()))?);
+            text.extend(line(&Line::Held(Box::new(attachment.clone())))?);
             lines += 1;
             if *stage == Stage::Going {
                 text.extend(line(&Line::Going(key.clone()))?);
@@ -114,7 +114,7 @@ impl Log {
     /// # Errors
     /// The disk's. Then the log is as before.
     pub(crate) fn held(&mut self, attachment: &Attachment) -> io::Result<Written> {
-        self.append(&Line::Held(attachment.clone()))?;
+        self.append(&Line::Held(Box::new(attachment.clone())))?;
         Ok(Written(self.file.clone()))
     }
 
@@ -175,7 +175,7 @@ fn read(path: &Path, bytes: &[u8]) -> (Attached, Vec<String>) {
         }
         match parse(line) {
             Ok(Line::Held(attachment)) => {
-                attached.insert(attachment.key.clone(), (attachment, Stage::Held));
+                attached.insert(attachment.key.clone(), (*attachment, Stage::Held));
             }
             Ok(Line::Going(key)) => {
                 if let Some((_, stage)) = attached.get_mut(&key) {

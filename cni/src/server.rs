@@ -240,7 +240,7 @@ fn ask(request: &Request, key: Key) -> Result<Ask, CniError> {
         mtu: 0,
         pod,
         ports: runtime.port_mappings.clone(),
-        bandwidth: runtime.bandwidth.clone(),
+        bandwidth: runtime.bandwidth,
         delegated: delegated.is_some(),
     };
     if attachment.mac[0] & 1 == 1 || attachment.mac == [0; 6] {

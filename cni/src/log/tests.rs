@@ -108,10 +108,10 @@ fn a_log_does_not_grow_with_what_is_gone() {
     let folder = Folder::new("grows");
     let (mut log, mut attached, _) = Log::open(&folder.log()).unwrap();
     let keep = attachment(1_000_000);
-    log.append(&Line::Held(keep.clone())).unwrap();
+    log.append(&Line::Held(Box::new(keep.clone()))).unwrap();
     attached.insert(keep.key.clone(), (keep, Stage::Held));
     for n in 0..20_000 {
-        log.append(&Line::Held(attachment(n))).unwrap();
+        log.append(&Line::Held(Box::new(attachment(n)))).unwrap();
         log.gone(&attachment(n).key, &attached).unwrap();
     }
     let size = fs::metadata(folder.log()).unwrap().len();
