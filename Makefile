@@ -15,7 +15,7 @@ APART := $(wildcard ebpf/programs/Cargo.toml sources/fuzz/Cargo.toml dns/fuzz/Ca
 # Tests that run in other kernels too: what they need of the machine is a kernel, and few programs beside Bowline's.
 KERNEL_TESTS := sockets services endpoints full agent commands devices packets
 
-.PHONY: help setup build test test-long demo cluster cluster-down kernels kernels-short bench bench-sources bench-dns bench-rollouts fmt lint docs dependencies check clean
+.PHONY: help setup build test test-long demo cluster cluster-down kernels kernels-short bench bench-sources bench-dns bench-cni bench-rollouts fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
@@ -83,6 +83,11 @@ bench-dns: setup ## Measure the DNS server beside CoreDNS and unbound, knot as t
 	@cargo build --release -p bowline -p bowline-bench
 	@cargo build --release -p bowline-sys --examples
 	@target/release/bowline-bench dns $(beside)
+
+bench-cni: setup ## Measure pods' network beside CNI's reference plugins, and beside wires made by hand (10 minutes)
+	@cargo build --release -p bowline -p bowline-bench -p bowline-net --bins --examples
+	@scripts/plugin
+	@target/release/bowline-bench cni
 
 bench-rollouts: setup ## Count failed requests in rolling updates among 10,000 Services, beside kube-proxy (20 minutes)
 	@BOWLINE_TEST_LONG=1 BOWLINE_TEST_PEER=kube-proxy cargo test --test cluster -- --nocapture rolling_updates_among

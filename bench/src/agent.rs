@@ -37,13 +37,18 @@ impl Line {
     }
 
     fn message(&self) -> &str {
-        self.fields.get("message").and_then(Value::as_str).unwrap_or_default()
+        self.text("message")
     }
 
     /// A number that the line has.
     pub(crate) fn number(&self, name: &str) -> Result<u64> {
         let value = self.fields.get(name).and_then(Value::as_u64);
         value.with_context(|| format!("the agent's log line {:?} has no number {name}", self.message()))
+    }
+
+    /// A text that the line has; empty: none.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.fields.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// Milliseconds from this line to a later one.
@@ -77,9 +82,14 @@ pub(crate) struct Agent<'a> {
 impl<'a> Agent<'a> {
     /// Starts an agent of a build in the node's cgroup, on a folder of manifests. Its log has every change.
     pub(crate) fn start(node: &'a Node, state: &Path, build: &Path) -> Result<Agent<'a>> {
+        Agent::with(node, state, build, &["-v2".to_owned()])
+    }
+
+    /// The same with these flags, and no more in its log than usually.
+    pub(crate) fn with(node: &'a Node, state: &Path, build: &Path, flags: &[String]) -> Result<Agent<'a>> {
         let mut command = node.command(build);
         command.arg("node").arg(format!("--state=files:{}", state.display()));
-        place(&mut command, node).args(["--log-format=json", "-v2", "--hostname-override", node.name()]);
+        place(&mut command, node).args(["--log-format=json", "--hostname-override", node.name()]).args(flags);
         command.args(["--metrics-bind-address", METRICS, "--healthz-bind-address", ""]);
         let spawned = Instant::now();
         let mut process = node.spawn(command.stdin(Stdio::null()).stderr(Stdio::piped()))?;
@@ -108,6 +118,11 @@ impl<'a> Agent<'a> {
                 return Ok(line);
             }
         }
+    }
+
+    /// The lines that have come since the last that was asked for.
+    pub(crate) fn logged(&self) -> Vec<Line> {
+        self.lines.try_iter().collect()
     }
 
     /// Waits until the first whole read is in the kernel.

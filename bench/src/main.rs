@@ -7,6 +7,7 @@
 //! change     rows change, reach: from a change of a manifest to the kernel, and to a client
 //! start      rows start, memory: a cold start with everything, and what stays in memory
 //! agent      runs an agent in a lab's node and reads its log
+//! cni        its own command: containers get their network, beside the reference plugins
 //! dns        its own commands: DNS servers under load
 //! sources    its own command: from Kubernetes and etcd, beside kube-proxy
 //! manifests  writes folders of many Services
@@ -17,6 +18,7 @@
 
 mod agent;
 mod change;
+mod cni;
 mod dns;
 mod exchange;
 mod manifests;
@@ -40,12 +42,13 @@ use bowline_lab::{Lab, Node};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cni::CniArgs;
 use crate::dns::DnsArgs;
 use crate::dns::in_order::InOrderArgs;
 use crate::dns::load::LoadArgs;
 use crate::report::Table;
 use crate::sources::SourcesArgs;
-use crate::traffic::{ClientArgs, ProbeArgs, ReachArgs, ServeArgs};
+use crate::traffic::{ClientArgs, ProbeArgs, ReachArgs, ServeArgs, StreamArgs};
 
 /// Measures what Bowline claims, and prints one table
 ///
@@ -104,6 +107,12 @@ enum Command {
     /// Needs the programs that `scripts/setup kubernetes` builds, unbound and knotd.
     Dns(DnsArgs),
     DnsLoad(LoadArgs),
+    /// Compares pods' network with CNI's reference plugins, and with wires made by hand
+    ///
+    /// Needs Debian's containernetworking-plugins, or others in /opt/cni/bin.
+    Cni(CniArgs),
+    #[command(hide = true)]
+    Stream(StreamArgs),
     #[command(hide = true)]
     InOrder(InOrderArgs),
     #[command(hide = true)]
@@ -170,6 +179,8 @@ fn main() -> ExitCode {
         Some(Command::Client(args)) => traffic::client(args),
         Some(Command::Probe(args)) => traffic::probe(args),
         Some(Command::Reach(args)) => traffic::reach(args),
+        Some(Command::Stream(args)) => traffic::stream(args),
+        Some(Command::Cni(args)) => measure(&cli, |bench, lab, table| cni::measure(bench, args, lab, table)),
         Some(Command::Get { address, path }) => traffic::get(*address, path),
         Some(Command::InOrder(args)) => dns::in_order::serve(args),
         Some(Command::DnsLoad(args)) => dns::load::main(args),

@@ -6,6 +6,7 @@ mod get;
 mod probe;
 mod reach;
 mod serve;
+mod stream;
 
 use std::fs::{self, File};
 use std::io;
@@ -22,6 +23,7 @@ pub(crate) use get::get;
 pub(crate) use probe::{Probe, ProbeArgs, Seen, probe};
 pub(crate) use reach::{Reach, ReachArgs, reach};
 pub(crate) use serve::{Listen, ServeArgs, serve};
+pub(crate) use stream::{StreamArgs, stream};
 
 /// Bytes of a request and of an answer; the first byte of an answer is the server's number.
 const SIZE: usize = 64;

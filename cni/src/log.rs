@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,10 +46,25 @@ pub(crate) type Attached = BTreeMap<Key, (Attachment, Stage)>;
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     /// Bytes that are whole lines.
     length: u64,
     lines: usize,
+}
+
+/// A line that a kill can't take away any more, and a loss of power can.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Written(Arc<File>);
+
+impl Written {
+    /// It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
 }
 
 impl Log {
@@ -89,17 +105,17 @@ impl Log {
         if let Some(folder) = path.parent() {
             File::open(folder)?.sync_all()?;
         }
-        let file = OpenOptions::new().append(true).open(path)?;
+        let file = Arc::new(OpenOptions::new().append(true).open(path)?);
         Ok(Log { path: path.to_owned(), file, length: text.len() as u64, lines })
     }
 
-    /// Notes an attachment; it is on the disk when this returns.
+    /// Notes an attachment.
     ///
     /// # Errors
     /// The disk's. Then the log is as before.
-    pub(crate) fn held(&mut self, attachment: &Attachment) -> io::Result<()> {
+    pub(crate) fn held(&mut self, attachment: &Attachment) -> io::Result<Written> {
         self.append(&Line::Held(Box::new(attachment.clone())))?;
-        self.file.sync_data()
+        Ok(Written(self.file.clone()))
     }
 
     /// Notes that an attachment is being taken away. What a loss of power forgets of it is away by then anyway.
@@ -124,10 +140,11 @@ impl Log {
 
     fn append(&mut self, what: &Line) -> io::Result<()> {
         let text = line(what)?;
-        if let Err(error) = self.file.write_all(&text) {
+        let mut file = &*self.file;
+        if let Err(error) = file.write_all(&text) {
             // A full disk may have taken a part of it. What could not be taken back is one damaged line.
-            if self.file.set_len(self.length).is_err() {
-                let _ = self.file.write_all(b"\n");
+            if file.set_len(self.length).is_err() {
+                let _ = file.write_all(b"\n");
             }
             return Err(error);
         }

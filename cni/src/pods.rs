@@ -1,8 +1,8 @@
 //! What is attached on this node: ADD, DEL, CHECK, GC and STATUS, and what is found at a start.
 //!
 //! ```text
-//!           log.held          wired                        log.going            link gone, log.gone
-//! ADD ─ address ─> Held ─ wire ─> answered ... DEL ─> Going ─ its ports, its packets ─> answered ─ Reaper ─> free
+//!           log.held          wired                     log.going                 link gone, log.gone
+//! ADD ─ address ─> Held ─ wire ─> answered ... DEL ─> Going ─ its ports ─> answered ─ Reaper: link, packets ─> free
 //! ```
 //! An address is held from before anything is made until its link is gone. What was begun when the agent was killed is
 //! found again by the names of links, which follow from the container's id alone.
@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bowline_cni_protocol::{CniError, PortMapping};
@@ -22,7 +23,7 @@ use crate::addresses::{AddressError, Pool, Wanted};
 use crate::attachment::{Attachment, Key, PREFIX};
 use crate::datapath::{Datapath, PodWire};
 use crate::host_local;
-use crate::log::{Attached, Log, Stage};
+use crate::log::{Attached, Log, Stage, Written};
 use crate::ready::Ready;
 use crate::wiring::{self, WireError};
 
@@ -185,12 +186,13 @@ impl Pods {
         Ok(Lent { pods: self, net: Some(net) })
     }
 
-    /// Waits until nobody else works on this attachment, and it is not being removed.
-    fn busy(&self, key: &Key, deadline: Instant, may_go: bool) -> Result<Busy<'_>, CniError> {
+    /// Waits until nobody else works on this attachment. Of one that is to be made in a namespace: until nothing is being
+    /// removed that has its name there.
+    fn busy(&self, key: &Key, deadline: Instant, new_in: Option<&str>) -> Result<Busy<'_>, CniError> {
         let mut state = self.lock();
         loop {
-            let is_going = matches!(state.attached.get(key), Some((_, Stage::Going)));
-            if !state.busy.contains(key) && (may_go || !is_going) {
+            let is_going = new_in.is_some_and(|netns| state.is_going(key, netns));
+            if !state.busy.contains(key) && !is_going {
                 state.busy.insert(key.clone());
                 return Ok(Busy { pods: self, key: key.clone() });
             }
@@ -215,7 +217,7 @@ impl Pods {
         }
         self.ready.wait(deadline).map_err(|why| CniError::new(CniError::TRY_AGAIN_LATER, why))?;
         let key = ask.attachment.key.clone();
-        let busy = self.busy(&key, deadline, false)?;
+        let busy = self.busy(&key, deadline, Some(&ask.attachment.netns))?;
         let net = self.net()?;
         let before = self.lock().attached.get(&key).map(|(attachment, _)| attachment.clone());
         let again = before.is_some();
@@ -229,13 +231,20 @@ impl Pods {
             // It was begun and not ended, or in a namespace that is gone. Its addresses stay its own.
             self.cut(&net, &before)?;
         }
-        let attachment = self.note(ask)?;
+        let (attachment, written) = self.note(ask)?;
         let sources = self.lock().sources.clone();
-        let made = wiring::make(&net, netns.as_fd(), &attachment, &sources, |wire| self.datapath.put_pod(wire));
-        let made = made.map_err(|error| of_wire(&error)).and_then(|wire| {
-            self.lock().indices.insert(key.clone(), wire.index);
-            self.open_ports(&attachment)?;
-            Ok(wire.index)
+        // The disk takes about as long as the kernel: both at once.
+        let made = thread::scope(|scope| {
+            let disk = thread::Builder::new().name("cni-disk".into()).spawn_scoped(scope, move || written.sync());
+            let disk = disk.map_err(|error| failed("a thread", &error))?;
+            let made = wiring::make(&net, netns.as_fd(), &attachment, &sources, |wire| self.datapath.put_pod(wire));
+            let made = made.map_err(|error| of_wire(&error)).and_then(|wire| {
+                self.lock().indices.insert(key.clone(), wire.index);
+                self.open_ports(&attachment)?;
+                Ok(wire.index)
+            });
+            let on_disk = disk.join().unwrap_or_else(|_| Err(std::io::Error::other("a thread panicked")));
+            on_disk.map_err(|error| failed("the log of attachments", &error)).and(made)
         });
         let index = match made {
             Ok(index) => index,
@@ -255,7 +264,7 @@ impl Pods {
     }
 
     /// Gives it addresses, and notes both.
-    fn note(&self, ask: Ask) -> Result<Attachment, CniError> {
+    fn note(&self, ask: Ask) -> Result<(Attachment, Written), CniError> {
         let Ask { mut attachment, wanted, mtu } = ask;
         let mut state = self.lock();
         let state = &mut *state;
@@ -271,14 +280,17 @@ impl Pods {
         } else {
             attachment.addresses = state.pool.give(&key, &wanted, Instant::now()).map_err(of_address)?;
         }
-        if let Err(error) = state.log.held(&attachment) {
-            if !state.attached.contains_key(&key) {
-                state.pool.release(&key, &attachment.addresses, Instant::now());
+        let written = match state.log.held(&attachment) {
+            Ok(written) => written,
+            Err(error) => {
+                if !state.attached.contains_key(&key) {
+                    state.pool.release(&key, &attachment.addresses, Instant::now());
+                }
+                return Err(failed("the log of attachments", &error));
             }
-            return Err(failed("the log of attachments", &error));
-        }
+        };
         state.attached.insert(key, (attachment.clone(), Stage::Held));
-        Ok(attachment)
+        Ok((attachment, written))
     }
 
     fn open_ports(&self, attachment: &Attachment) -> Result<(), CniError> {
@@ -306,7 +318,16 @@ impl Pods {
 
     /// Its ports and its packets, no more.
     fn close(&self, attachment: &Attachment) {
+        self.close_ports(attachment);
+        self.forget(attachment);
+    }
+
+    fn close_ports(&self, attachment: &Attachment) {
         attachment.ports.iter().for_each(|port| self.datapath.remove_port(port, &attachment.addresses));
+    }
+
+    /// Its packets, no more. That is quick where its link is gone already; otherwise the kernel waits for every CPU.
+    fn forget(&self, attachment: &Attachment) {
         let index = self.lock().indices.remove(&attachment.key);
         if let Some(index) = index {
             self.datapath.remove_pod(index, &attachment.addresses);
@@ -337,7 +358,7 @@ impl Pods {
     /// # Errors
     /// What a runtime is told.
     pub fn del(&self, key: &Key, deadline: Instant) -> Result<(), CniError> {
-        let _busy = self.busy(key, deadline, true)?;
+        let _busy = self.busy(key, deadline, None)?;
         let found = self.lock().attached.get(key).cloned();
         let Some((attachment, Stage::Held)) = found else {
             let had = host_local::give_back(&self.host_local, &key.container);
@@ -357,7 +378,7 @@ impl Pods {
                 *stage = Stage::Going;
             }
         }
-        self.close(&attachment);
+        self.close_ports(&attachment);
         (self.listener)(&attachment, false);
         tracing::info!(
             container = %key.container, ifname = %key.ifname, pod = attachment.pod.as_ref().map(tracing::field::display),
@@ -373,7 +394,7 @@ impl Pods {
     /// # Errors
     /// What differs.
     pub fn check(&self, key: &Key, netns: &OwnedFd, deadline: Instant) -> Result<Attachment, CniError> {
-        let _busy = self.busy(key, deadline, true)?;
+        let _busy = self.busy(key, deadline, None)?;
         let found = self.lock().attached.get(key).cloned();
         let Some((attachment, Stage::Held)) = found else {
             return Err(CniError::new(CniError::CHECK_FAILED, format!("{key} was never added, or was deleted")));
@@ -449,7 +470,7 @@ impl Pods {
 
     /// Gives a wire another MTU, at both ends.
     fn resize(&self, key: &Key, mtu: u32) -> Result<(), CniError> {
-        let _busy = self.busy(key, Instant::now() + Duration::from_secs(10), true)?;
+        let _busy = self.busy(key, Instant::now() + Duration::from_secs(10), None)?;
         let found = self.lock().attached.get(key).cloned();
         let Some((mut attachment, Stage::Held)) = found else { return Ok(()) };
         // It may be out of our sight: then the runtime's path leads nowhere here.
@@ -464,7 +485,7 @@ impl Pods {
         }
         attachment.mtu = mtu;
         let mut state = self.lock();
-        if let Err(error) = state.log.held(&attachment) {
+        if let Err(error) = state.log.held(&attachment).and_then(|written| written.sync()) {
             tracing::warn!(container = %key.container, %error, "the log of attachments");
         }
         let index = state.indices.get(key).copied();
@@ -547,6 +568,12 @@ impl Pods {
                 Ok(net) => remove_links(&net, &keys),
                 Err(_) => keys.iter().cloned().collect(),
             };
+            for key in keys.iter().filter(|key| !left.contains(key)) {
+                let gone = self.lock().attached.get(key).map(|(attachment, _)| attachment.clone());
+                if let Some(attachment) = gone {
+                    self.forget(&attachment);
+                }
+            }
             let mut state = self.lock();
             for key in &keys {
                 if !left.contains(key) {
@@ -561,7 +588,7 @@ impl Pods {
                 if is_ended {
                     return;
                 }
-                std::thread::sleep(Duration::from_millis(100));
+                thread::sleep(Duration::from_millis(100));
             }
         }
     }
@@ -615,12 +642,18 @@ impl State {
                 let attachment = Attachment { mtu: link.mtu, ..attachment };
                 tracing::warn!(link = name, container = %key.container, "not in the log; taken over from the link");
                 self.pool.hold(&key, &attachment.addresses);
-                self.log.held(&attachment)?;
+                self.log.held(&attachment)?.sync()?;
                 self.indices.insert(key.clone(), link.index);
                 self.attached.insert(key, (attachment, Stage::Held));
             }
         }
         Ok(())
+    }
+
+    /// Whether this attachment, or another one's interface of this name in the same namespace, is being removed.
+    fn is_going(&self, key: &Key, netns: &str) -> bool {
+        let mut going = self.attached.values().filter(|(_, stage)| *stage == Stage::Going);
+        going.any(|(one, _)| one.key == *key || (one.key.ifname == key.ifname && one.netns == netns))
     }
 
     fn going(&mut self, key: &Key) {

@@ -132,7 +132,22 @@ pub(crate) fn make(
     let bandwidth = attachment.bandwidth.as_ref().map(|all| (all.ingress_rate, all.ingress_burst));
     shape(net, wire.index, bandwidth)?;
     settle_pod(&pod, attachment, host_mac)?;
+    wait_until_it_carries(net, &name)?;
     Ok(wire)
+}
+
+/// The node's end was up before the pod's: the kernel lets it send some time after that ("linkwatch"), which is long where
+/// many links come and go, and drops what it is given until then. From 6.8 on a question about the link brings it about.
+fn wait_until_it_carries(net: &Net, name: &str) -> Result<(), WireError> {
+    let until = Instant::now() + LINGER;
+    loop {
+        match net.link(name).map_err(kernel("finding the wire"))? {
+            Some(link) if link.is_running => return Ok(()),
+            Some(_) if Instant::now() < until => thread::sleep(Duration::from_micros(200)),
+            Some(_) => return Err(WireError::Differs(format!("{name} carries nothing, though both its ends are up"))),
+            None => return Err(WireError::Differs(format!("{name} was removed by somebody"))),
+        }
+    }
 }
 
 fn add(net: &Net, veth: &Veth<'_>) -> Result<(), WireError> {

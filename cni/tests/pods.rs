@@ -239,7 +239,7 @@ fn a_pod_has_its_addresses_and_reaches_its_node_and_other_pods() {
         ground.call(Command::Del, ("a", "eth0"), None).unwrap();
     }
     ground.wait_for_links(1);
-    assert_eq!(ground.told.pods.lock().unwrap().len(), 1);
+    wait_for("one pod", PATIENCE, || ground.told.pods.lock().unwrap().len() == 1).unwrap();
     let error = ground.call(Command::Check, ("a", "eth0"), Some(&one)).unwrap_err();
     assert_eq!(error.code, CniError::CHECK_FAILED);
 }
@@ -268,6 +268,32 @@ fn the_same_question_has_the_same_answer_and_containers_may_have_several_interfa
     ground.remove(&one);
     let again = ground.container("a");
     assert_eq!(addresses(&ground.add("a", &again)), addresses(&first));
+}
+
+/// A DEL is answered while the kernel still takes the link away; and a link is given packets the moment an ADD is answered,
+/// which the kernel drops where it has not noted yet that both ends are up.
+#[test]
+fn containers_follow_each_other_in_one_namespace_and_can_be_reached_at_once() {
+    let ground = Ground::new("cni-follow");
+    std::thread::scope(|scope| {
+        for caller in 0..8 {
+            let ground = &ground;
+            scope.spawn(move || {
+                let netns = ground.container(&format!("n{caller}"));
+                let node = Net::open_in(File::open(ground.node.netns()).unwrap().as_fd()).unwrap();
+                for turn in 0..10 {
+                    let key = (format!("c{caller}-{turn}"), "eth0");
+                    let result = ground.add(&key.0, &netns);
+                    // Of all links, so that to ask does not bring it about.
+                    let links = node.links().unwrap();
+                    let link = links.iter().find(|link| link.name == result.interfaces[0].name).unwrap();
+                    assert!(link.is_running, "{link:?}");
+                    ground.call(Command::Del, (&key.0, key.1), Some(&netns)).unwrap();
+                }
+            });
+        }
+    });
+    ground.wait_for_links(0);
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn what_was_noted_is_there_after_a_start() {
     let (mut log, attached, damaged) = Log::open(&folder.log()).unwrap();
     assert!(attached.is_empty() && damaged.is_empty());
     for n in 0..4 {
-        log.held(&attachment(n)).unwrap();
+        log.held(&attachment(n)).unwrap().sync().unwrap();
     }
     log.going(&attachment(1).key).unwrap();
     log.going(&attachment(2).key).unwrap();
@@ -70,7 +70,7 @@ fn a_log_that_ends_anywhere_gives_what_was_whole() {
     let (mut log, ..) = Log::open(&folder.log()).unwrap();
     let mut ends = vec![0];
     for n in 0..3 {
-        log.held(&attachment(n)).unwrap();
+        log.held(&attachment(n)).unwrap().sync().unwrap();
         ends.push(fs::metadata(folder.log()).unwrap().len() as usize);
     }
     let bytes = fs::read(folder.log()).unwrap();
@@ -88,7 +88,7 @@ fn a_log_that_ends_anywhere_gives_what_was_whole() {
 fn a_damaged_line_takes_no_other_along_and_is_told() {
     let folder = Folder::new("damaged");
     let (mut log, ..) = Log::open(&folder.log()).unwrap();
-    (0..3).for_each(|n| log.held(&attachment(n)).unwrap());
+    (0..3).for_each(|n| log.held(&attachment(n)).unwrap().sync().unwrap());
     let mut bytes = fs::read(folder.log()).unwrap();
     let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 30;
     bytes[second] ^= 4;

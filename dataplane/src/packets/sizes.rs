@@ -23,7 +23,7 @@ pub struct PacketSizes {
 
 impl Default for PacketSizes {
     fn default() -> PacketSizes {
-        PacketSizes { pods: 1024, local: 4096, inside: 4096, host_ports: 4096, flows: 262_144, fragments: 8192 }
+        PacketSizes { pods: 1024, local: 4096, inside: 65_536, host_ports: 4096, flows: 262_144, fragments: 8192 }
     }
 }
 

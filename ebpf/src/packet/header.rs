@@ -232,6 +232,15 @@ fn part(is_later: bool, has_more: bool) -> Part {
     }
 }
 
+/// Whether a pod's packet to this address is the node's to answer or to drop: as [`stays_on_link`], but link-local IPv4
+/// addresses beside the gateway's (169.254.1.1) are places beyond the node as well. Clouds have their metadata and their
+/// resolvers there.
+#[inline(always)]
+pub fn stays_on_node(address: &Address) -> bool {
+    let is_link_local = is_v4(address) && u32::from_be(address[3]) >> 16 == 0xa9fe;
+    stays_on_link(address) && !(is_link_local && u32::from_be(address[3]) != 0xa9fe_0101)
+}
+
 /// Whether an address is no single host's beyond the link: multicast, broadcast, link-local, loopback, unspecified.
 /// The network stack deals with those.
 #[inline(always)]

@@ -108,13 +108,8 @@ pub fn to_route(ctx: &TcContext, packet: &mut Packet, to: Option<&Tuple>) -> i32
         return crate::SHOT;
     }
     count(PacketVerdict::ToLink);
-    if found == FOUND {
-        if !write::set_macs(ctx, &mac(way.dmac), &mac(way.smac)) {
-            return crate::SHOT;
-        }
-        // SAFETY: a helper without pointers.
-        return unsafe { bpf_redirect(way.ifindex, 0) as i32 };
-    }
+    // Also where the lookup has found the neighbour's address: sent by the neighbour's entry the kernel notices when that is
+    // out of date, and asks anew.
     // SAFETY: all bytes zero are a value of it; the kernel has written the next hop where the destination was.
     unsafe {
         let mut next: NextHop = core::mem::zeroed();

@@ -31,7 +31,7 @@ mod write;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use bowline_ebpf::packet::flow::{Made, REPLY, SYN, may_begin, may_enter, sent_as};
-use bowline_ebpf::packet::header::{Behind, ETH_ARP, ETH_IPV4, ETH_IPV6, Ethernet, Packet, TCP, stays_on_link};
+use bowline_ebpf::packet::header::{Behind, ETH_ARP, ETH_IPV4, ETH_IPV6, Ethernet, Packet, TCP, stays_on_link, stays_on_node};
 use bowline_ebpf::packet::layout::{Address, HOST_PORTS, Link, Tuple, is_v4, mapped, same};
 use bowline_ebpf::packet::source::{self, Source};
 use bowline_ebpf::packet::verdict::PacketVerdict;
@@ -76,7 +76,7 @@ fn from_pod(ctx: TcContext) -> i32 {
         }
         Source::Wrong => return drop(PacketVerdict::Spoofed),
     }
-    if stays_on_link(&packet.tuple.destination) {
+    if stays_on_node(&packet.tuple.destination) {
         return to_node();
     }
     let local = maps::local(&packet.tuple.destination);
@@ -246,7 +246,7 @@ fn note_direct(ctx: &TcContext, packet: &mut Packet, to: &mut Tuple) -> PacketVe
 fn to_link(ctx: TcContext) -> i32 {
     let Some(Work { packet, to, inner }) = maps::work() else { return NEXT };
     let Some(link) = maps::link(skb::device(&ctx)) else { return NEXT };
-    if !read(&ctx, packet) || stays_on_link(&packet.tuple.destination) {
+    if !read(&ctx, packet) || stays_on_node(&packet.tuple.destination) {
         return NEXT;
     }
     let Some(local) = maps::local(&packet.tuple.source) else { return NEXT };

@@ -93,6 +93,14 @@ fn what_is_for_the_link_alone() {
     ] {
         assert!(is(on_link), "{on_link}");
     }
+    let of_node = |text: &str| {
+        stays_on_node(&match text.parse().unwrap() {
+            std::net::IpAddr::V4(v4) => mapped(u32::from_ne_bytes(v4.octets())),
+            std::net::IpAddr::V6(v6) => words(&v6.octets()),
+        })
+    };
+    assert!(of_node("169.254.1.1") && of_node("127.0.0.1") && of_node("fe80::1"));
+    assert!(!of_node("169.254.169.254") && is("169.254.169.254") && !of_node("1.1.1.1"));
     for beyond in ["1.1.1.1", "10.0.0.1", "169.253.0.1", "223.255.255.255", "::2", "2001::1", "fd00::1", "fec0::1"] {
         assert!(!is(beyond), "{beyond}");
     }
