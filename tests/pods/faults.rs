@@ -68,7 +68,7 @@ fn nothing_is_leaked_or_doubled_whatever_is_killed() {
                     turn += 1;
                     let id = format!("kill-{caller}-{turn}");
                     // Every fifth call's plugin is killed in its midst.
-                    let killed = turn % 5 == 0;
+                    let killed = turn.is_multiple_of(5);
                     let added = view.call("ADD", &id, &netns, config, killed.then_some(turn as u64 % 7));
                     calls.fetch_add(1, Ordering::Relaxed);
                     if killed {
