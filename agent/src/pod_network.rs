@@ -51,6 +51,8 @@ struct Shared {
     ready: Arc<Ready>,
     install: Option<Install>,
     installed: AtomicBool,
+    /// What is known is what the disk had.
+    from_disk: AtomicBool,
     /// One at a time puts things in place.
     installing: Mutex<()>,
     programs: Arc<Programs>,
@@ -98,6 +100,7 @@ impl PodNetwork {
             ready,
             install,
             installed: AtomicBool::new(false),
+            from_disk: AtomicBool::new(false),
             installing: Mutex::default(),
             programs,
             kernel,
@@ -146,7 +149,9 @@ impl PodNetworkHandle {
     /// Lets pods start, once Services are in the kernel, and shows the runtime its network.
     fn open(&self) {
         let shared = &self.0;
-        if !shared.kernel.is_ready() || shared.installed.load(Ordering::Acquire) {
+        // What an agent before this one left in the kernel serves while the state can't be read.
+        let serves = shared.kernel.is_ready() || shared.from_disk.load(Ordering::Acquire) && shared.kernel.is_serving();
+        if !serves || shared.installed.load(Ordering::Acquire) {
             return;
         }
         let _alone = shared.installing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,7 +184,8 @@ impl Follower for PodNetworkHandle {
         self.0.handle.come(told);
     }
 
-    fn go(&self, _told: &Told<'_>) {
+    fn go(&self, told: &Told<'_>) {
+        self.0.from_disk.store(told.is_from_disk, Ordering::Release);
         self.open();
     }
 }
@@ -280,9 +286,16 @@ impl Datapath for Programs {
         self.lock().packets.put_pod(&wire).map_err(|error| error.to_string())
     }
 
-    fn remove_pod(&self, index: u32, _addresses: &[IpAddr]) {
-        if let Err(error) = self.lock().packets.remove_pod(index) {
+    fn remove_pod(&self, index: u32, addresses: &[IpAddr]) {
+        let mut inner = self.lock();
+        if let Err(error) = inner.packets.remove_pod(index) {
             tracing::warn!(index, %error, "the programs of a pod that is gone");
+        }
+        // Of a pod whose record was lost nobody else knows its ports.
+        for port in inner.packets.host_ports().unwrap_or_default().iter().filter(|port| addresses.contains(&port.pod)) {
+            if let Err(error) = inner.packets.remove_host_port(port) {
+                tracing::warn!(port = port.port, %error, "a port of the node still leads to a pod that is gone");
+            }
         }
     }
 
@@ -312,7 +325,10 @@ impl Datapath for Programs {
         for one in host_ports(port, addresses) {
             inner.packets.put_host_port(&one).map_err(|error| error.to_string())?;
         }
-        self.kernel.set_host_port(&name_of(port), for_sockets(port, addresses, &inner.addresses))?;
+        // At a start the table has them as they were, until it is known where the node is.
+        if !inner.addresses.is_empty() {
+            self.kernel.set_host_port(&name_of(port), for_sockets(port, addresses, &inner.addresses))?;
+        }
         inner.ports.retain(|(one, _)| one != port);
         inner.ports.push((port.clone(), addresses.to_vec()));
         Ok(())
@@ -334,8 +350,9 @@ impl Datapath for Programs {
         }
     }
 
-    fn set_links(&self, links: &[NodeLink]) {
+    fn set_links(&self, links: &[NodeLink], own: &[IpAddr]) -> bool {
         let mut inner = self.lock();
+        let mut is_done = true;
         let wanted: BTreeSet<NodeLink> = links.iter().copied().collect();
         let there = inner.packets.links().unwrap_or_default();
         for index in there.into_iter().filter(|index| !wanted.iter().any(|link| link.index == *index)) {
@@ -343,16 +360,16 @@ impl Datapath for Programs {
                 tracing::debug!(index, %error, "the programs of a link that is gone");
             }
         }
-        let own: Vec<IpAddr> = wanted.iter().flat_map(|link| link.masquerade).flatten().collect();
         if inner.addresses != own {
-            inner.addresses.clone_from(&own);
+            own.clone_into(&mut inner.addresses);
             for (port, to) in &inner.ports {
-                if let Err(error) = self.kernel.set_host_port(&name_of(port), for_sockets(port, to, &own)) {
+                if let Err(error) = self.kernel.set_host_port(&name_of(port), for_sockets(port, to, own)) {
                     tracing::warn!(port = port.host_port, %error, "a port of the node is not had by its own processes");
                 }
             }
         }
-        if let Err(error) = inner.packets.set_node_addresses(&own) {
+        if let Err(error) = inner.packets.set_node_addresses(own) {
+            is_done = false;
             tracing::error!(%error, "the node's addresses in the map of pods' packets");
         }
         for link in &wanted {
@@ -361,9 +378,11 @@ impl Datapath for Programs {
             let kind = if link.is_tunnel { LinkKind::Tunnel } else { LinkKind::Uplink };
             let told = packets::Link { index: link.index, kind, v4, v6 };
             if let Err(error) = inner.packets.put_link(&told) {
+                is_done = false;
                 tracing::error!(index = link.index, %error, "a link without programs for pods' packets");
             }
         }
+        is_done
     }
 
     fn set_inside(&self, networks: &[IpNet]) {

@@ -1,13 +1,17 @@
 //! Pods of this node, told to the other nodes where no kubelet does: in etcd, or in a file of the folder that is the state.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use bowline_cluster::object::{ObjectName, Str};
 use bowline_cluster::source::Stop;
-use bowline_cni::attachment::{Attachment, PodName};
+use bowline_cni::attachment::{Attachment, Key, PodName};
 use bowline_sources::manifest;
 use bowline_sources::state_ref::{StateKind, StateRef};
 use bowline_sources::store::pods::{PodIps, Teller, object};
@@ -15,21 +19,37 @@ use tokio::sync::watch;
 
 /// The folder of the state in which each node has a file.
 const STATUS: &str = "status";
+/// How long after a file that could not be written it is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Whose network the pods of a node have, by name.
-pub(crate) struct Pods(watch::Sender<PodIps>);
+pub(crate) struct Pods {
+    told: watch::Sender<PodIps>,
+    /// All interfaces of each, in the order in which they came.
+    attached: Mutex<BTreeMap<ObjectName, Vec<(Key, Vec<IpAddr>)>>>,
+}
 
 impl Pods {
-    /// One more, or one less, is attached.
+    /// One more, or one less, is attached. A pod's addresses are those of its first interface; of a container that took the
+    /// place of one whose end nobody has told yet, its own.
     pub(crate) fn note(&self, attachment: &Attachment, is_there: bool) {
         let Some(PodName { namespace, name, .. }) = &attachment.pod else { return };
         let name = ObjectName { namespace: Str::from(namespace.as_str()), name: Str::from(name.as_str()) };
-        self.0.send_if_modified(|pods| match pods.get(&name) {
-            // A second interface, or a pod that took the place of this one.
-            Some(ips) if *ips != attachment.addresses => false,
-            Some(_) if !is_there => pods.remove(&name).is_some(),
-            None if is_there => pods.insert(name, attachment.addresses.clone()).is_none(),
-            _ => false,
+        let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = attached.entry(name.clone()).or_default();
+        all.retain(|(key, _)| *key != attachment.key);
+        if is_there {
+            all.push((attachment.key.clone(), attachment.addresses.clone()));
+        }
+        let newest = all.last().map(|(key, _)| key.container.clone());
+        let ips = all.iter().find(|(key, _)| Some(&key.container) == newest.as_ref()).map(|(_, ips)| ips.clone());
+        if all.is_empty() {
+            attached.remove(&name);
+        }
+        drop(attached);
+        self.told.send_if_modified(|pods| match ips {
+            Some(ips) => pods.insert(name, ips.clone()).is_none_or(|before| before != ips),
+            None => pods.remove(&name).is_some(),
         });
     }
 }
@@ -63,7 +83,8 @@ impl TellPods {
             }
         };
         let thread = thread::Builder::new().name("tell-pods".into()).spawn(tell)?;
-        Ok(Some((TellPods { stop, thread: Some(thread), end: sender.clone() }, Pods(sender))))
+        let pods = Pods { told: sender.clone(), attached: Mutex::default() };
+        Ok(Some((TellPods { stop, thread: Some(thread), end: sender.clone() }, pods)))
     }
 }
 
@@ -88,13 +109,20 @@ fn in_etcd(teller: &Teller, pods: watch::Receiver<PodIps>, stop: &Stop) {
 }
 
 fn in_file(file: &Path, node: &str, mut pods: watch::Receiver<PodIps>, stop: &Stop) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
     loop {
         let wanted = pods.borrow_and_update().clone();
-        if let Err(error) = write(file, node, &wanted) {
-            tracing::warn!(file = %file.display(), %error, "this node's pods can't be told to the others");
+        let written = write(file, node, &wanted);
+        if let Err(error) = &written {
+            tracing::warn!(file = %file.display(), %error, "this node's pods can't be told to the others; trying again");
         }
-        if runtime.block_on(pods.changed()).is_err() || stop.is_stopped() {
+        let is_over = runtime.block_on(async {
+            match written {
+                Ok(()) => pods.changed().await.is_err(),
+                Err(_) => tokio::time::timeout(AGAIN, pods.changed()).await.is_ok_and(|changed| changed.is_err()),
+            }
+        });
+        if is_over || stop.is_stopped() {
             return;
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use bowline_cni_protocol::{Bandwidth, PortMapping};
+use bowline_cni_protocol::{Bandwidth, Mac as Mac6, PortMapping};
 use bowline_net::Mac;
 use serde::{Deserialize, Serialize};
 
@@ -25,16 +25,20 @@ impl fmt::Display for Key {
 /// How the names of the node's ends of wires begin; people know them by it, and so does the clean-up.
 pub const PREFIX: &str = "bow";
 
+/// A number that follows from bytes, the same for all time.
+pub(crate) fn number(bytes: impl Iterator<Item = u8>) -> u64 {
+    // FNV-1a, 64 bits, then mixed so that all bits depend on all.
+    let mut hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash ^= hash >> 32;
+    hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash ^ hash >> 32
+}
+
 impl Key {
     /// A number of its own, the same for all time: links are named by it.
     fn number(&self) -> u64 {
-        // FNV-1a, 64 bits, then mixed so that all bits depend on all.
-        let bytes = self.container.bytes().chain([0]).chain(self.ifname.bytes());
-        let mut hash = bytes
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-        hash ^= hash >> 32;
-        hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        hash ^ hash >> 32
+        number(self.container.bytes().chain([0]).chain(self.ifname.bytes()))
     }
 
     /// The name of the node's end of its wire: 15 bytes, the most that the kernel takes. It is the same whenever it is
@@ -105,7 +109,8 @@ impl Attachment {
     /// What is noted of its link, from which an attachment is known again whose record is lost.
     pub(crate) fn note(&self) -> String {
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
-        format!("bowline {} {} {}", self.key.container, self.key.ifname, addresses.join(","))
+        let mac = Mac6(self.mac);
+        format!("bowline {} {} {} {mac}", self.key.container, self.key.ifname, addresses.join(","))
     }
 
     /// What such a note says; None where it is another's.
@@ -116,7 +121,8 @@ impl Attachment {
         }
         let key = Key { container: words.next()?.to_owned(), ifname: words.next()?.to_owned() };
         let addresses = words.next()?.split(',').filter_map(|one| one.parse().ok()).collect();
-        let mac = key.macs().1;
+        let told = words.next().and_then(|mac| mac.parse::<Mac6>().ok());
+        let mac = told.map_or(key.macs().1, |Mac6(mac)| mac);
         let (network, netns) = (String::new(), String::new());
         Some(Attachment {
             key,
@@ -159,7 +165,7 @@ mod tests {
     fn a_note_of_a_link_says_whose_it_is() {
         let key = Key { container: "a".repeat(64), ifname: "ethernet0123456".into() };
         let attachment = Attachment {
-            mac: key.macs().1,
+            mac: [2, 0, 0, 1, 2, 3],
             key,
             network: "pods".into(),
             netns: "/run/netns/a".into(),
@@ -173,7 +179,7 @@ mod tests {
         let note = attachment.note();
         assert!(note.len() < 256, "{} bytes", note.len());
         let found = Attachment::of_note(&note).unwrap();
-        assert_eq!((found.key, found.addresses), (attachment.key, attachment.addresses));
+        assert_eq!((found.key, found.addresses, found.mac), (attachment.key, attachment.addresses, [2, 0, 0, 1, 2, 3]));
         assert_eq!(Attachment::of_note("somebody's"), None);
         assert_eq!(Attachment::of_note("bowline alone"), None);
     }

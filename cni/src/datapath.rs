@@ -56,8 +56,9 @@ pub trait Datapath: Send + Sync {
     /// Takes that back, unless the port leads elsewhere by now.
     fn remove_port(&self, port: &PortMapping, addresses: &[IpAddr]);
 
-    /// The links over which packets come and go; others that were told are forgotten.
-    fn set_links(&self, links: &[NodeLink]);
+    /// The links over which packets come and go, and all of the node's own addresses; others that were told are forgotten.
+    /// False: not all of it could be done.
+    fn set_links(&self, links: &[NodeLink], addresses: &[IpAddr]) -> bool;
 
     /// Where pods' packets go to as they are: other packets get the node's address.
     fn set_inside(&self, networks: &[IpNet]);

@@ -11,6 +11,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::attachment::Key;
+
 /// Where host-local keeps them, unless its configuration says `dataDir`.
 pub const FOLDER: &str = "/var/lib/cni/networks";
 
@@ -26,10 +28,13 @@ pub(crate) fn held(folder: &Path) -> HashSet<IpAddr> {
     files(folder).filter(|(_, path)| fs::metadata(path).is_ok_and(|file| file.len() > 0)).map(|(ip, _)| ip).collect()
 }
 
-/// Gives back what a container had, which has ended. Says which addresses that were.
-pub(crate) fn give_back(folder: &Path, container: &str) -> Vec<IpAddr> {
+/// Gives back what an interface of a container had, which has ended. Says which addresses that were. Older files don't name
+/// the interface.
+pub(crate) fn give_back(folder: &Path, key: &Key) -> Vec<IpAddr> {
     let is_its = |path: &Path| {
-        fs::read_to_string(path).is_ok_and(|text| text.lines().next().is_some_and(|id| id.trim() == container))
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let mut lines = text.lines().map(str::trim);
+        lines.next() == Some(&key.container) && lines.next().is_none_or(|ifname| ifname == key.ifname)
     };
     files(folder).filter(|(_, path)| is_its(path) && fs::remove_file(path).is_ok()).map(|(ip, _)| ip).collect()
 }
@@ -54,9 +59,14 @@ mod tests {
         fs::write(network.join("lock"), "").unwrap();
         let all = |texts: &[&str]| texts.iter().map(|one| one.parse().unwrap()).collect::<HashSet<IpAddr>>();
         assert_eq!(held(&folder), all(&["10.1.0.5", "fd00::5", "10.1.0.6"]));
-        assert_eq!(give_back(&folder, "4f0c").into_iter().collect::<HashSet<_>>(), all(&["10.1.0.5", "fd00::5"]));
+        let key = |container: &str, ifname: &str| Key { container: container.into(), ifname: ifname.into() };
+        assert_eq!(give_back(&folder, &key("4f0c", "net1")), [] as [IpAddr; 0], "another interface of it");
+        assert_eq!(
+            give_back(&folder, &key("4f0c", "eth0")).into_iter().collect::<HashSet<_>>(),
+            all(&["10.1.0.5", "fd00::5"])
+        );
         assert_eq!(held(&folder), all(&["10.1.0.6"]));
-        assert_eq!(give_back(&folder, "unknown"), [] as [IpAddr; 0]);
+        assert_eq!(give_back(&folder, &key("unknown", "eth0")), [] as [IpAddr; 0]);
         fs::remove_dir_all(&folder).unwrap();
         assert!(held(&folder).is_empty());
     }

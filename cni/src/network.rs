@@ -165,8 +165,11 @@ impl Follower for Handle {
         if nodes.own.is_empty() {
             nodes.own.clone_from(&self.0.config.pod_cidrs);
         }
+        // Much of a Node object changes that is no matter here.
+        if self.0.known().nodes.as_ref() == Some(&nodes) {
+            return;
+        }
         self.0.pods.set_networks(&nodes.own);
-        self.0.datapath.set_inside(&nodes.inside(&self.0.config.non_masquerade_cidrs));
         self.0.bring_up(nodes);
     }
 }
@@ -229,8 +232,16 @@ impl Shared {
         if done.mended > 0 {
             tracing::info!(changed = done.mended, networks = done.reached.len(), mtu = done.mtu, "ways to pods");
         }
-        if done.links != settled.links {
-            self.datapath.set_links(&done.links);
+        let mut done = done;
+        done.inside.extend(self.config.non_masquerade_cidrs.iter().copied());
+        if done.inside != settled.inside {
+            self.datapath.set_inside(&done.inside);
+        }
+        if (&done.links, &done.addresses) != (&settled.links, &settled.addresses)
+            && !self.datapath.set_links(&done.links, &done.addresses)
+        {
+            // Tried again when it is looked next.
+            done.links.clear();
         }
         self.pods.set_shape(self.config.mtu.unwrap_or(done.mtu), &done.sources);
         *settled = done;

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use bowline_cluster::object::Node;
 use bowline_cluster::snapshot::Snapshot;
-use bowline_net::{BOWLINE, EEXIST, Forward, Link, Mac, Neighbour, Net, NetError, Route, Vxlan};
+use bowline_net::{BOWLINE, EEXIST, ENODEV, Forward, Link, Mac, Neighbour, Net, NetError, Route, Vxlan};
 use ipnet::IpNet;
 
 use crate::attachment::PREFIX;
@@ -24,6 +24,8 @@ pub const TUNNEL: &str = "bowline-vxlan";
 /// What VXLAN adds to a packet: Ethernet, VXLAN, UDP and the outer IP header.
 const OVERHEAD_V4: u32 = 50;
 const OVERHEAD_V6: u32 = 70;
+/// The errno of a route over an interface that is down, or about to go.
+const ENETDOWN: i32 = 100;
 /// No IPv6 below that (RFC 8200).
 const LEAST_MTU: u32 = 1280;
 
@@ -56,6 +58,8 @@ struct Peer {
 /// What the cluster says of its nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nodes {
+    /// This node's name.
+    pub name: String,
     /// This node's networks for pods.
     pub own: Vec<IpNet>,
     /// This node's addresses.
@@ -66,7 +70,7 @@ pub struct Nodes {
 impl Nodes {
     /// Of a snapshot, on the node of this name.
     pub fn of(snapshot: &Snapshot, name: &str) -> Nodes {
-        let mut nodes = Nodes::default();
+        let mut nodes = Nodes { name: name.to_owned(), ..Nodes::default() };
         for node in snapshot.nodes.values() {
             let node: &Node = node;
             if &*node.name.name == name {
@@ -82,15 +86,6 @@ impl Nodes {
         }
         nodes.peers.sort_by(|one, other| one.name.cmp(&other.name));
         nodes
-    }
-
-    /// Where pods' packets go as they are: to pods, and to nodes.
-    pub fn inside(&self, also: &[IpNet]) -> Vec<IpNet> {
-        let networks = self.own.iter().chain(self.peers.iter().flat_map(|peer| &peer.networks)).map(IpNet::trunc);
-        let nodes = self.addresses.iter().chain(self.peers.iter().flat_map(|peer| &peer.addresses));
-        let all: BTreeSet<IpNet> =
-            networks.chain(nodes.map(|address| (*address).into())).chain(also.iter().copied()).collect();
-        all.into_iter().collect()
     }
 }
 
@@ -127,6 +122,11 @@ pub struct Done {
     pub sources: Vec<IpAddr>,
     /// Over which links packets come and go.
     pub links: Vec<NodeLink>,
+    /// All of the node's addresses that others may know.
+    pub addresses: Vec<IpAddr>,
+    /// Where pods' packets go as they are: to pods, and to nodes on our links. A node behind a router sees our address, as
+    /// the routers between know no pods.
+    pub inside: Vec<IpNet>,
     /// How each network of pods is reached.
     pub reached: Vec<Reached>,
     /// What could not be done.
@@ -144,20 +144,48 @@ pub fn settle(net: &Net, nodes: &Nodes, tunnels: Tunnels, pods: &[Route]) -> Res
     let mut done = Done::default();
     let ways = Ways::look(net, nodes, tunnels, &links, &mut done)?;
     let tunnel = ways.tunnel(net, tunnels, &links, nodes, &mut done)?;
-    let plan = ways.plan(nodes, tunnel.as_ref(), &links);
+    let plan = ways.plan(nodes, tunnel.as_ref(), &links, &mut done.problems);
     done.mended += write(net, &plan, tunnel.as_ref(), pods, &links, &mut done.problems)?;
     done.reached = plan.reached;
-    done.mtu = ways.mtu(tunnel.is_some(), &links);
-    done.links.extend(tunnel.map(|link| NodeLink { index: link.index, is_tunnel: true, masquerade: [None, None] }));
+    done.mtu = ways.mtu(tunnel.as_ref().map(|(_, local)| local), &links);
+    done.inside = ways.inside(nodes);
+    if let Some((link, _)) = &tunnel {
+        done.links.push(NodeLink { index: link.index, is_tunnel: true, masquerade: [None, None] });
+        done.addresses.extend(tunnel_addresses(nodes));
+    }
     Ok(done)
+}
+
+/// The node's addresses inside the tunnels: the first of each of its networks, which no pod has. What it sends to pods by a
+/// tunnel is from there, so that the answers come back the same way.
+fn tunnel_addresses(nodes: &Nodes) -> Vec<IpAddr> {
+    let first = |network: &IpNet| match network.network() {
+        IpAddr::V4(address) => Some(IpAddr::V4(u32::from(address).checked_add(1)?.into())),
+        IpAddr::V6(address) => Some(IpAddr::V6(u128::from(address).checked_add(1)?.into())),
+    };
+    let is_wide = |network: &&IpNet| network.max_prefix_len() - network.prefix_len() >= 2;
+    nodes.own.iter().filter(is_wide).filter_map(first).collect()
+}
+
+/// How an address of a peer's is reached.
+#[derive(Clone, Copy, Debug)]
+struct Hop {
+    address: IpAddr,
+    device: u32,
+    /// Behind a router.
+    is_far: bool,
 }
 
 /// How the peers are reached.
 struct Ways {
-    /// For each peer, by its place: the address, the interface, and whether it is behind a router.
-    peers: Vec<Option<(IpAddr, u32, bool)>>,
+    /// For each peer, by its place: by IPv4, by IPv6.
+    peers: Vec<[Option<Hop>; 2]>,
     /// Over which interface the world is reached.
     out: Option<u32>,
+}
+
+fn family(is_v4: bool) -> usize {
+    usize::from(!is_v4)
 }
 
 impl Ways {
@@ -171,62 +199,80 @@ impl Ways {
         let mut uplinks = BTreeSet::new();
         let mut peers = Vec::new();
         for peer in &nodes.peers {
-            let mut found = None;
+            let mut hops = [None, None];
             for address in &peer.addresses {
-                match net.way_to(*address)? {
-                    Some(way) if !way.is_local => {
+                let hop = &mut hops[family(address.is_ipv4())];
+                match net.way_to(*address) {
+                    Ok(Some(way)) if !way.is_local && hop.is_none() => {
                         uplinks.insert(way.device);
-                        found = Some((*address, way.device, way.via.is_some() || tunnels.always));
-                        break;
+                        let is_far = way.via.is_some() || tunnels.always;
+                        *hop = Some(Hop { address: *address, device: way.device, is_far });
                     }
-                    // Two nodes of one address: told once, below.
-                    _ => {}
+                    Ok(_) => {}
+                    Err(error) => done.problems.push(format!("node {}: the way to {address}: {error}", peer.name)),
                 }
             }
-            if found.is_none() && !peer.networks.is_empty() {
+            if hops.iter().all(Option::is_none) && !peer.networks.is_empty() {
                 done.problems.push(match peer.addresses.as_slice() {
                     [] => format!("node {}: it has no InternalIP: its pods are not reached", peer.name),
                     some => format!("node {}: there is no way to {some:?}: its pods are not reached", peer.name),
                 });
             }
-            peers.push(found);
+            peers.push(hops);
         }
         let mut out = None;
         // Addresses of documentation, which nobody has a route of its own to.
         for beyond in ["192.0.2.1", "2001:db8::1"] {
             let Ok(beyond) = beyond.parse::<IpAddr>() else { continue };
-            if let Some(way) = net.way_to(beyond)?.filter(|way| !way.is_local) {
+            if let Some(way) = net.way_to(beyond).ok().flatten().filter(|way| !way.is_local) {
                 uplinks.insert(way.device);
                 out.get_or_insert(way.device);
             }
         }
-        let others = links.values().filter(|link| !link.name.starts_with(PREFIX) && link.name != "lo");
-        for link in others.filter(|_| !nodes.addresses.is_empty()) {
-            let addresses = net.addresses(link.index)?;
-            if addresses.iter().any(|(address, _)| nodes.addresses.contains(address)) {
-                uplinks.insert(link.index);
+        let is_wire = |index: &u32| links.get(index).is_none_or(|link| link.name.starts_with(PREFIX));
+        let is_tunnel = |index: &u32| links.get(index).is_some_and(|link| link.name == TUNNEL);
+        let own: Vec<(u32, IpAddr)> = net
+            .all_addresses()?
+            .into_iter()
+            .filter(|(index, address)| !is_wire(index) && !address.is_loopback())
+            .collect();
+        for (index, address) in &own {
+            let is_lo = links.get(index).is_some_and(|link| link.name == "lo");
+            if nodes.addresses.contains(address) && !is_lo {
+                uplinks.insert(*index);
             }
         }
-        for index in uplinks {
-            if links.get(&index).is_none_or(|link| link.name == TUNNEL) {
-                continue;
-            }
-            let addresses: Vec<IpAddr> = net.addresses(index)?.into_iter().map(|(address, _)| address).collect();
+        for index in uplinks.into_iter().filter(|index| !is_wire(index) && !is_tunnel(index)) {
             let of = |is_v4: bool| {
-                let mut own = addresses.iter().filter(|address| address.is_ipv4() == is_v4);
+                let on = own.iter().filter(|(other, address)| *other == index && address.is_ipv4() == is_v4);
+                let mut on = on.map(|(_, address)| *address);
                 // The one that the cluster knows the node by, if it is here.
-                let known = own.clone().find(|address| nodes.addresses.contains(address));
-                known.or_else(|| own.next()).copied()
+                let known = on.clone().find(|address| nodes.addresses.contains(address));
+                known.or_else(|| on.next())
             };
             done.links.push(NodeLink { index, is_tunnel: false, masquerade: [of(true), of(false)] });
         }
         for is_v4 in [true, false] {
-            let known = nodes.addresses.iter().find(|address| address.is_ipv4() == is_v4).copied();
-            let place = usize::from(!is_v4);
-            let source = known.or_else(|| done.links.iter().find_map(|link| link.masquerade[place]));
+            // What the node doesn't have is refused as a source.
+            let has = |address: &&IpAddr| address.is_ipv4() == is_v4 && own.iter().any(|(_, one)| one == *address);
+            let known = nodes.addresses.iter().find(has).copied();
+            let source = known.or_else(|| done.links.iter().find_map(|link| link.masquerade[family(is_v4)]));
             done.sources.extend(source);
         }
+        done.addresses = own.into_iter().map(|(_, address)| address).collect();
         Ok(Ways { peers, out })
+    }
+
+    /// The first address by which a peer is reached, of any family.
+    fn hops(&self) -> impl Iterator<Item = &Hop> {
+        self.peers.iter().flatten().flatten()
+    }
+
+    fn inside(&self, nodes: &Nodes) -> Vec<IpNet> {
+        let networks = nodes.own.iter().chain(nodes.peers.iter().flat_map(|peer| &peer.networks)).map(IpNet::trunc);
+        let near = self.hops().filter(|hop| !hop.is_far).map(|hop| hop.address);
+        let nodes = nodes.addresses.iter().copied().chain(near).map(IpNet::from);
+        networks.chain(nodes).collect::<BTreeSet<IpNet>>().into_iter().collect()
     }
 
     /// The tunnels' interface, where it is needed.
@@ -237,26 +283,27 @@ impl Ways {
         links: &BTreeMap<u32, Link>,
         nodes: &Nodes,
         done: &mut Done,
-    ) -> Result<Option<Link>, NetError> {
+    ) -> Result<Option<(Link, IpAddr)>, NetError> {
         let there = links.values().find(|link| link.name == TUNNEL).cloned();
-        let needed = self.peers.iter().zip(&nodes.peers).find_map(|(way, peer)| {
-            let (address, device, is_far) = (*way)?;
-            (is_far || peer.needs_tunnel()).then_some((address, device))
-        });
-        let Some((to, device)) = needed else {
+        let is_needed = self.peers.iter().zip(&nodes.peers).any(|(hops, peer)| peer.needs_tunnel(hops));
+        // All tunnels are of one family: the first in which a peer is reached.
+        let hop = [true, false].into_iter().find_map(|is_v4| self.peers.iter().find_map(|hops| hops[family(is_v4)]));
+        let Some(hop) = hop.filter(|_| is_needed) else {
             if let Some(link) = there {
                 net.remove(link.index)?;
                 done.mended += 1;
             }
             return Ok(None);
         };
-        let local = net.way_to(to)?.and_then(|way| way.source).or_else(|| done.sources.first().copied());
+        // From the address by which the others know the node, wherever it stands; over the device of the first way.
+        let local = done.sources.iter().find(|address| address.is_ipv4() == hop.address.is_ipv4()).copied();
+        let device = self.out.unwrap_or(hop.device);
         let (Some(local), Some(uplink)) = (local, links.get(&device)) else {
-            done.problems.push(format!("tunnels: the node has no address from which {to} is reached"));
+            done.problems.push(format!("tunnels: the node has no address from which {} is reached", hop.address));
             return Ok(None);
         };
         let mtu = uplink.mtu.saturating_sub(overhead(&local)).max(LEAST_MTU);
-        let mac = mac_of(local);
+        let mac = mac_of(&nodes.name);
         let link = match there {
             Some(link) if link.mac == Some(mac) && link.alias == note(tunnels, &local, device) => {
                 if link.mtu != mtu {
@@ -298,35 +345,46 @@ impl Ways {
             done.problems.push(format!("tunnels: UDP port {port} can't be had ({error}); give --vxlan-port another"));
             return Ok(None);
         }
-        Ok(Some(link))
+        net.add_addresses(link.index, &tunnel_addresses(nodes))?;
+        Ok(Some((link, local)))
     }
 
-    fn plan(&self, nodes: &Nodes, tunnel: Option<&Link>, links: &BTreeMap<u32, Link>) -> Plan {
+    fn plan(
+        &self,
+        nodes: &Nodes,
+        tunnel: Option<&(Link, IpAddr)>,
+        links: &BTreeMap<u32, Link>,
+        problems: &mut Vec<String>,
+    ) -> Plan {
         let mut plan = Plan::default();
-        for (way, peer) in self.peers.iter().zip(&nodes.peers) {
-            let Some((address, device, is_far)) = *way else { continue };
+        let inner = tunnel_addresses(nodes);
+        for (hops, peer) in self.peers.iter().zip(&nodes.peers) {
             for network in &peer.networks {
-                let same = |one: &&IpAddr| one.is_ipv4() == network.addr().is_ipv4();
-                let hop = peer.addresses.iter().find(same).copied();
-                match (hop, tunnel) {
-                    (Some(hop), _) if !is_far => {
-                        plan.routes.push(Route::on(device, *network).via(hop));
-                        let link = links.get(&device).map(|link| link.name.clone()).unwrap_or_default();
-                        let node = peer.name.clone();
-                        plan.reached.push(Reached { node, network: *network, link, via: hop, tunnel: false });
-                    }
-                    (_, Some(tunnel)) => {
-                        let (device, mac) = (tunnel.index, mac_of(address));
-                        // The network's own address is no pod's.
-                        let hop = network.network();
-                        plan.routes.push(Route::on(device, *network).via(hop));
-                        plan.neighbours.push(Neighbour { device, address: hop, mac });
-                        plan.forwards.push(Forward { device, mac, to: address });
-                        let (node, link) = (peer.name.clone(), tunnel.name.clone());
-                        plan.reached.push(Reached { node, network: *network, link, via: address, tunnel: true });
-                    }
-                    _ => {}
+                let is_v4 = network.addr().is_ipv4();
+                let node = peer.name.clone();
+                if let Some(hop) = hops[family(is_v4)].filter(|hop| !hop.is_far) {
+                    plan.routes.push(Route::on(hop.device, *network).via(hop.address));
+                    let link = links.get(&hop.device).map(|link| link.name.clone()).unwrap_or_default();
+                    plan.reached.push(Reached { node, network: *network, link, via: hop.address, tunnel: false });
+                    continue;
                 }
+                let Some((tunnel, local)) = tunnel else { continue };
+                let Some(end) = hops[family(local.is_ipv4())] else {
+                    let said = format!(
+                        "node {node}: it has no address of the tunnels' family ({local}): {network} is not reached"
+                    );
+                    problems.push(said);
+                    continue;
+                };
+                let (device, mac) = (tunnel.index, mac_of(&peer.name));
+                // The network's own address is no pod's.
+                let hop = network.network();
+                let source = inner.iter().find(|address| address.is_ipv4() == is_v4).copied();
+                plan.routes.push(Route { source, ..Route::on(device, *network).via(hop) });
+                plan.neighbours.push(Neighbour { device, address: hop, mac });
+                plan.forwards.push(Forward { device, mac, to: end.address });
+                let link = tunnel.name.clone();
+                plan.reached.push(Reached { node, network: *network, link, via: end.address, tunnel: true });
             }
         }
         plan.routes.sort();
@@ -339,23 +397,19 @@ impl Ways {
     }
 
     /// The longest packet that passes on all ways.
-    fn mtu(&self, has_tunnel: bool, links: &BTreeMap<u32, Link>) -> u32 {
+    fn mtu(&self, tunnel: Option<&IpAddr>, links: &BTreeMap<u32, Link>) -> u32 {
         let of = |index: &u32| links.get(index).map(|link| link.mtu);
-        let devices = self.peers.iter().flatten().map(|(address, device, _)| (Some(address), device));
-        let devices = devices.chain(self.out.iter().map(|device| (None, device)));
-        let through = devices.filter_map(|(address, device)| {
-            let less = if has_tunnel { address.map_or(0, overhead) } else { 0 };
-            Some(of(device)?.saturating_sub(less))
-        });
-        through.min().unwrap_or(1500).max(LEAST_MTU)
+        let less = tunnel.map_or(0, overhead);
+        let to_peers = self.hops().filter_map(|hop| Some(of(&hop.device)?.saturating_sub(less)));
+        to_peers.chain(self.out.iter().filter_map(of)).min().unwrap_or(1500).max(LEAST_MTU)
     }
 }
 
 impl Peer {
-    /// Whether a network of its has no next hop of its family.
-    fn needs_tunnel(&self) -> bool {
-        let has = |is_v4: bool| self.addresses.iter().any(|address| address.is_ipv4() == is_v4);
-        self.networks.iter().any(|network| !has(network.addr().is_ipv4()))
+    /// Whether a network of its is not behind an address of its family on a link of ours.
+    fn needs_tunnel(&self, hops: &[Option<Hop>; 2]) -> bool {
+        let is_near = |network: &IpNet| hops[family(network.addr().is_ipv4())].is_some_and(|hop| !hop.is_far);
+        hops.iter().any(Option::is_some) && self.networks.iter().any(|network| !is_near(network))
     }
 }
 
@@ -367,60 +421,64 @@ fn note(tunnels: Tunnels, local: &IpAddr, device: u32) -> String {
     format!("bowline tunnels {} {} {local} {device}", tunnels.id, tunnels.port)
 }
 
-/// The address of a node's end inside of the tunnels: it follows from its address outside, so that nobody has to tell it.
-fn mac_of(address: IpAddr) -> Mac {
-    let bytes = match address {
-        IpAddr::V4(address) => u64::from(u32::from(address)).to_be_bytes(),
-        IpAddr::V6(address) => {
-            let bits = u128::from(address);
-            ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()
-        }
-    };
-    [0xb2, 0x76, bytes[4], bytes[5], bytes[6], bytes[7]]
+/// The Ethernet address of a node's end of the tunnels: it follows from its name, so that nobody has to tell it.
+fn mac_of(name: &str) -> Mac {
+    let [.., a, b, c, d, e] = crate::attachment::number(name.bytes()).to_be_bytes();
+    [0xba, a, b, c, d, e]
 }
 
 /// Writes what is missing, and removes what is ours and not wanted. Says how much that was.
 fn write(
     net: &Net,
     plan: &Plan,
-    tunnel: Option<&Link>,
+    tunnel: Option<&(Link, IpAddr)>,
     pods: &[Route],
     links: &BTreeMap<u32, Link>,
     problems: &mut Vec<String>,
 ) -> Result<usize, NetError> {
     let mut mended = 0;
-    if let Some(tunnel) = tunnel {
-        let forwards = net.forwards(tunnel.index)?;
-        let neighbours = net.neighbours(tunnel.index)?;
-        let missing: Vec<Forward> = plan.forwards.iter().filter(|one| !forwards.contains(one)).copied().collect();
+    if let Some((tunnel, _)) = tunnel {
+        let forwards: BTreeSet<Forward> = net.forwards(tunnel.index)?.into_iter().collect();
+        let neighbours: BTreeSet<Neighbour> = net.neighbours(tunnel.index)?.into_iter().collect();
+        let (wanted, known): (BTreeSet<_>, BTreeSet<_>) =
+            (plan.forwards.iter().copied().collect(), plan.neighbours.iter().copied().collect());
         // One Ethernet address in two places would be sent to both.
-        for stale in forwards.iter().filter(|one| !plan.forwards.contains(one)) {
+        for stale in forwards.difference(&wanted) {
             mended += usize::from(net.remove_forward(stale)?);
         }
-        net.put_forwards(&missing)?;
-        let absent: Vec<Neighbour> = plan.neighbours.iter().filter(|one| !neighbours.contains(one)).copied().collect();
-        net.put_neighbours(&absent)?;
-        mended += missing.len() + absent.len();
-        for stale in neighbours.iter().filter(|one| !plan.neighbours.contains(one)) {
+        for one in wanted.difference(&forwards) {
+            match net.put_forwards(&[*one]) {
+                Ok(()) => mended += 1,
+                Err(error) => problems.push(format!("tunnels: the end {} was refused: {error}", one.to)),
+            }
+        }
+        for one in known.difference(&neighbours) {
+            match net.put_neighbours(&[*one]) {
+                Ok(()) => mended += 1,
+                Err(error) => problems.push(format!("tunnels: the neighbour {} was refused: {error}", one.address)),
+            }
+        }
+        for stale in neighbours.difference(&known) {
             mended += usize::from(net.remove_neighbour(stale)?);
         }
     }
-    let there: Vec<Route> = net.routes()?.into_iter().filter(|route| route.protocol == BOWLINE).collect();
+    let there: BTreeMap<IpNet, Route> =
+        net.routes()?.into_iter().filter(|route| route.protocol == BOWLINE).map(|route| (route.to, route)).collect();
+    let is_wire = |device: &u32| links.get(device).is_none_or(|link| link.name.starts_with(PREFIX));
     for route in plan.routes.iter().chain(pods) {
-        if there.iter().any(|one| is_same(one, route)) {
+        if there.get(&route.to).is_some_and(|one| is_same(one, route)) {
             continue;
         }
         match net.put_routes(std::slice::from_ref(route)) {
             Ok(()) => mended += 1,
-            // A pod that went meanwhile.
-            Err(_) if pods.contains(route) => {}
+            // A pod that went meanwhile: its link is gone.
+            Err(error) if is_wire(&route.device) && matches!(error.errno(), Some(ENODEV | ENETDOWN)) => {}
             Err(error) => problems.push(format!("a route to {} was refused: {error}", route.to)),
         }
     }
     let wanted: BTreeSet<IpNet> = plan.routes.iter().chain(pods).map(|route| route.to).collect();
     // Those to pods go with their links; one that is not wanted here is of a pod that has just come.
-    let is_to_pod = |route: &&Route| links.get(&route.device).is_none_or(|link| link.name.starts_with(PREFIX));
-    for stale in there.iter().filter(|route| !wanted.contains(&route.to) && !is_to_pod(route)) {
+    for stale in there.values().filter(|route| !wanted.contains(&route.to) && !is_wire(&route.device)) {
         mended += usize::from(net.remove_route(stale)?);
     }
     Ok(mended)

@@ -152,8 +152,10 @@ impl Pods {
         state.pool.set_others(host_local::held(&place.host_local));
         let links = net.links().map_err(std::io::Error::other)?;
         state.adopt(&links)?;
-        let known: Vec<u32> = state.indices.values().copied().collect();
-        datapath.keep_pods(&known);
+        // What is going has no packets and no ports any more, however far its DEL had come.
+        let is_held = |key: &&Key| matches!(state.attached.get(*key), Some((_, Stage::Held)));
+        let held: Vec<u32> = state.indices.keys().filter(is_held).map(|key| state.indices[key]).collect();
+        datapath.keep_pods(&held);
         for (key, (attachment, stage)) in &state.attached {
             if let (Some(index), Stage::Held) = (state.indices.get(key), stage) {
                 tell_datapath(datapath.as_ref(), attachment, *index);
@@ -361,7 +363,7 @@ impl Pods {
         let _busy = self.busy(key, deadline, None)?;
         let found = self.lock().attached.get(key).cloned();
         let Some((attachment, Stage::Held)) = found else {
-            let had = host_local::give_back(&self.host_local, &key.container);
+            let had = host_local::give_back(&self.host_local, key);
             if !had.is_empty() {
                 tracing::info!(container = %key.container, addresses = ?had, "a pod of the network before this one has ended");
                 self.lock().pool.set_others(host_local::held(&self.host_local));
@@ -414,16 +416,26 @@ impl Pods {
         let names: HashSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
         let mut kept = Vec::new();
         let mut stale = Vec::new();
-        for (key, (attachment, stage)) in &self.lock().attached {
+        let state = self.lock();
+        for (key, (attachment, stage)) in state.attached.iter().filter(|(key, _)| !state.busy.contains(*key)) {
             let is_of_it = attachment.network == network || attachment.network.is_empty();
             if *stage == Stage::Held && is_of_it && !valid.contains(key) {
                 if names.contains(key.link().as_str()) { kept.push(key.clone()) } else { stale.push(key.clone()) }
             }
         }
-        for key in &stale {
-            self.del(key, deadline)?;
+        drop(state);
+        let mut freed = 0;
+        for key in stale {
+            // It may have come since the links were listed.
+            match self.net()?.link(&key.link()) {
+                Ok(None) => {
+                    self.del(&key, deadline)?;
+                    freed += 1;
+                }
+                _ => kept.push(key),
+            }
         }
-        Ok((stale.len(), kept))
+        Ok((freed, kept))
     }
 
     /// Whether an ADD would go well now.

@@ -56,8 +56,9 @@ impl Datapath for Programs {
     fn remove_port(&self, port: &PortMapping, addresses: &[IpAddr]) {
         self.ports.lock().unwrap().retain(|one| (&one.0, one.1.as_slice()) != (port, addresses));
     }
-    fn set_links(&self, links: &[NodeLink]) {
+    fn set_links(&self, links: &[NodeLink], _addresses: &[IpAddr]) -> bool {
         *self.links.lock().unwrap() = links.to_vec();
+        true
     }
     fn set_inside(&self, networks: &[IpNet]) {
         *self.inside.lock().unwrap() = networks.to_vec();
@@ -490,7 +491,7 @@ fn ways_follow_the_nodes_and_come_back_when_taken_away() {
     assert_eq!(uplinks[0].masquerade, [Some(ground.node.v4().into()), Some(ground.node.v6().into())]);
     assert_eq!((uplinks.len(), links.len()), (1, 2));
     let inside = ground.told.inside.lock().unwrap().clone();
-    assert!(inside.contains(&"10.244.3.0/24".parse().unwrap()) && inside.contains(&"172.20.0.9/32".parse().unwrap()));
+    assert!(inside.contains(&"10.244.3.0/24".parse().unwrap()) && inside.contains(&"192.168.0.2/32".parse().unwrap()));
 
     // Somebody takes them away.
     for args in [["route", "del", "10.244.2.0/24"], ["link", "del", "bowline-vxlan"], ["route", "del", "10.244.7.2"]] {

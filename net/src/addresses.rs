@@ -39,6 +39,19 @@ impl Net {
     }
 }
 
+impl Net {
+    /// The addresses of all interfaces that may be used beyond their links.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn all_addresses(&self) -> Result<Vec<(u32, IpAddr)>, NetError> {
+        let request = self.handle.address().get().execute();
+        let messages: Vec<AddressMessage> = self.runtime.block_on(request.try_collect()).map_err(NetError)?;
+        let usable = messages.iter().filter(|one| one.header.scope == AddressScope::Universe);
+        Ok(usable.filter_map(|one| read(one).map(|address| (one.header.index, address))).collect())
+    }
+}
+
 fn order(index: u32, address: IpAddr) -> Order {
     let mut message = AddressMessage::default();
     message.header.index = index;

@@ -157,8 +157,9 @@ impl Net {
             Ok(None)
         });
         let route = match answer {
-            // ENETUNREACH, EHOSTUNREACH, and EACCES of a route that prohibits.
-            Err(error) if matches!(error.errno(), Some(101 | 113 | 13)) => return Ok(None),
+            // ENETUNREACH, EHOSTUNREACH; EACCES, EINVAL and EAGAIN of routes that prohibit, swallow and throw; EOPNOTSUPP and
+            // EAFNOSUPPORT where the family is off.
+            Err(error) if matches!(error.errno(), Some(101 | 113 | 13 | 22 | 11 | 95 | 97)) => return Ok(None),
             answer => answer?,
         };
         Ok(route.filter(|route| matches!(route.header.kind, RouteType::Unicast | RouteType::Local)).map(|route| {

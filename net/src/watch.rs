@@ -16,9 +16,9 @@ use rtnetlink::sys::SocketAddr;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
-const GROUPS: [MulticastGroup; 6] = [
+// Not of neighbours: those of every link change all the time.
+const GROUPS: [MulticastGroup; 5] = [
     MulticastGroup::Link,
-    MulticastGroup::Neigh,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,

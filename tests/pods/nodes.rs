@@ -26,6 +26,8 @@ fn pods_reach_each_other(one: &Site, two: &Site, link: &str) {
     assert_eq!((web.addresses.len(), client.addresses.len()), (2, 2));
     for address in &web.addresses {
         client.wait_for(SocketAddr::new(*address, 8080), "web-1");
+        assert_eq!(crate::common::tcp1(&one.node, SocketAddr::new(*address, 8080)), "web-1", "from the other node");
+        assert_eq!(crate::common::tcp1(&two.node, SocketAddr::new(*address, 8080)), "web-1", "from its node");
         assert_eq!(client.ask_udp(SocketAddr::new(*address, 8080)), "web-1");
     }
     // Its node, another node, and from nodes.
