@@ -6,8 +6,8 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::object::{
-    EndpointSlice, Mirror, Namespace, NetworkPolicy, Node, ObjectName, Pod, Protocol, Service, ServiceCidr,
-    ServiceImport, Str,
+    EndpointSlice, Mirror, Namespace, NetworkPolicy, Node, ObjectName, Pod, PodAddresses, Protocol, Service,
+    ServiceCidr, ServiceImport, Str,
 };
 
 /// Orders slices by the Service they belong to, so that those of one Service are neighbours.
@@ -48,8 +48,10 @@ pub struct Snapshot {
     pub imported: OrdMap<SliceKey, Arc<EndpointSlice>>,
     /// Endpoints, where their slices are made here.
     pub endpoints: OrdMap<ObjectName, Arc<Mirror>>,
-    /// Pods.
+    /// Pods, those that have addresses from their node among them.
     pub pods: OrdMap<ObjectName, Arc<Pod>>,
+    /// What nodes say of Pods, and what manifests say of the same.
+    pub told_pods: OrdMap<ObjectName, (Arc<PodAddresses>, Option<Arc<Pod>>)>,
     /// Nodes.
     pub nodes: OrdMap<ObjectName, Arc<Node>>,
     /// Namespaces.

@@ -69,8 +69,6 @@ pub struct State {
     /// Pods by label, and Services by one pair of their selector; empty unless `complete`.
     pods: Labelled,
     selectors: Labelled,
-    /// What nodes say of Pods, and what manifests say of the same.
-    told_pods: HashMap<ObjectName, (Arc<PodAddresses>, Option<Arc<Pod>>)>,
     /// Empty unless `complete`.
     implied: Implied,
     /// What State itself refuses, by Service.
@@ -193,13 +191,14 @@ impl State {
         }));
         let snapshot = &self.snapshot;
         let written = |name: &&ObjectName| !self.options.complete || self.implied.is_written(&name.name);
-        let is_written = |name: &&ObjectName| self.told_pods.get(*name).is_none_or(|(_, written)| written.is_some());
+        let is_written =
+            |name: &&ObjectName| snapshot.told_pods.get(*name).is_none_or(|(_, written)| written.is_some());
         let names = (self.services.keys().map(|name| (Kind::Service, name)))
             .chain(self.slices.keys().map(|name| (Kind::EndpointSlice, name)))
             .chain(self.imported.keys().map(|name| (Kind::EndpointSlice, name)))
             .chain(snapshot.endpoints.keys().map(|name| (Kind::Endpoints, name)))
             .chain(snapshot.pods.keys().filter(is_written).map(|name| (Kind::Pod, name)))
-            .chain(self.told_pods.keys().map(|name| (Kind::PodAddresses, name)))
+            .chain(snapshot.told_pods.keys().map(|name| (Kind::PodAddresses, name)))
             .chain(snapshot.nodes.keys().map(|name| (Kind::Node, name)))
             .chain(snapshot.namespaces.keys().filter(written).map(|name| (Kind::Namespace, name)))
             .chain(snapshot.network_policies.keys().map(|name| (Kind::NetworkPolicy, name)))
@@ -429,7 +428,7 @@ impl State {
 
     /// What a manifest says of a Pod; None: it is gone.
     fn write_pod(&mut self, name: &ObjectName, pod: Option<Arc<Pod>>, marks: &mut Marks, applied: &mut Applied) {
-        if let Some((told, written)) = self.told_pods.get_mut(name) {
+        if let Some((told, written)) = self.snapshot.told_pods.get_mut(name) {
             let with_addresses = told.give_to(pod.as_deref());
             *written = pod;
             return self.put_pod(Arc::new(with_addresses), marks, applied);
@@ -448,7 +447,7 @@ impl State {
         marks: &mut Marks,
         applied: &mut Applied,
     ) {
-        let before = self.told_pods.remove(name);
+        let before = self.snapshot.told_pods.remove(name);
         let written = match &before {
             Some((_, written)) => written.clone(),
             None => self.snapshot.pods.get(name).cloned(),
@@ -456,7 +455,7 @@ impl State {
         match (told, written) {
             (Some(told), written) => {
                 let with_addresses = told.give_to(written.as_deref());
-                self.told_pods.insert(name.clone(), (told, written));
+                self.snapshot.told_pods.insert(name.clone(), (told, written));
                 self.put_pod(Arc::new(with_addresses), marks, applied);
             }
             (None, _) if before.is_none() => {}

@@ -140,7 +140,16 @@ fn objects(snapshot: &Snapshot) -> impl Iterator<Item = Object> {
         .chain(snapshot.services.values().cloned().map(Object::Service))
         .chain(slices.cloned().map(Object::EndpointSlice))
         .chain(snapshot.endpoints.values().cloned().map(Object::Endpoints))
-        .chain(snapshot.pods.values().cloned().map(Object::Pod))
+        // As they are written, and what their nodes say of them.
+        .chain(
+            snapshot
+                .pods
+                .iter()
+                .filter(|(name, _)| !snapshot.told_pods.contains_key(*name))
+                .map(|(_, pod)| Object::Pod(pod.clone())),
+        )
+        .chain(snapshot.told_pods.values().filter_map(|(_, written)| written.clone()).map(Object::Pod))
+        .chain(snapshot.told_pods.values().map(|(told, _)| Object::PodAddresses(told.clone())))
         .chain(snapshot.service_imports.values().cloned().map(Object::ServiceImport))
         .chain(snapshot.network_policies.values().cloned().map(Object::NetworkPolicy))
 }

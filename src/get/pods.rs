@@ -61,7 +61,8 @@ pub(super) fn run(args: &GetArgs, what: What, names: &[String]) -> anyhow::Resul
     let folder = &args.attached.cni_state_dir;
     let mut attached = view::attached(folder).with_context(|| {
         format!(
-            "reading what is attached in {}: start `bowline node --pod-network`, or name its --cni-state-dir",
+            "this node has no pods' network ({}): it has services and backends, and with `bowline node --pod-network` pods, \
+             addresses and routes; those of the cluster are in its state: give --state etcd:URL,URL",
             folder.display()
         )
     })?;

@@ -29,15 +29,22 @@ pub(crate) fn object() -> impl Strategy<Value = Object> {
         1 => (label(), subdomain()).prop_map(|names| {
             Object::NetworkPolicy(Arc::new(NetworkPolicy { name: namespaced(names) }))
         }),
-        1 => (pod(), label()).prop_map(|(pod, node)| {
-            let told = PodAddresses { name: pod.name, node: Some(Str::from(node)), ips: pod.ips };
-            Object::PodAddresses(Arc::new(told))
-        }),
+        1 => pod_addresses(),
         1 => service_import().prop_map(|import| Object::ServiceImport(Arc::new(import))),
         1 => (subdomain(), one_each(cidr)).prop_map(|(name, cidrs)| {
             Object::ServiceCidr(Arc::new(ServiceCidr { name: cluster_wide(name), cidrs }))
         }),
     ]
+}
+
+/// Boxed: what is generated of all kinds together would not fit on a thread's stack.
+fn pod_addresses() -> BoxedStrategy<Object> {
+    let ips = prop_oneof![Just(vec![]), Just(vec!["10.0.0.9"]), Just(vec!["fd00::9", "10.0.0.9"])];
+    let told = ((label(), subdomain()), label(), ips).prop_map(|(names, node, ips)| {
+        let ips = ips.into_iter().filter_map(|ip| ip.parse().ok()).collect();
+        Object::PodAddresses(Arc::new(PodAddresses { name: namespaced(names), node: Some(Str::from(node)), ips }))
+    });
+    told.boxed()
 }
 
 fn namespaced((namespace, name): (String, String)) -> ObjectName {

@@ -32,7 +32,7 @@ fn all(objects: impl IntoIterator<Item = Object>) -> Update {
 /// Each part of a snapshot, to compare it by.
 fn parts(s: Snapshot) -> impl PartialEq + std::fmt::Debug {
     let kept = (s.nodes, s.namespaces, s.network_policies, s.service_imports, s.service_cidrs);
-    (s.services, s.lost, s.slices, s.imported, s.pods, kept)
+    (s.services, s.lost, s.slices, s.imported, s.pods, s.told_pods, kept)
 }
 
 /// Objects that have to do with each other: few names, few labels, few addresses.
