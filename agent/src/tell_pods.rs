@@ -22,11 +22,14 @@ const STATUS: &str = "status";
 /// How long after a file that could not be written it is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// An interface, and its addresses.
+type Interface = (Key, Vec<IpAddr>);
+
 /// Whose network the pods of a node have, by name.
 pub(crate) struct Pods {
     told: watch::Sender<PodIps>,
     /// All interfaces of each, in the order in which they came.
-    attached: Mutex<BTreeMap<ObjectName, Vec<(Key, Vec<IpAddr>)>>>,
+    attached: Mutex<BTreeMap<ObjectName, Vec<Interface>>>,
 }
 
 impl Pods {
