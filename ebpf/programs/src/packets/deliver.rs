@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use bowline_ebpf::packet::header::{Packet, Part};
-use bowline_ebpf::packet::layout::{Local, Mac, Tuple};
+use bowline_ebpf::packet::layout::{Local, Tuple};
 use bowline_ebpf::packet::verdict::PacketVerdict;
 
 use crate::maps::count;
@@ -24,12 +24,6 @@ const AF_INET6: u8 = 10;
 const FOUND: i64 = 0;
 /// BPF_FIB_LKUP_RET_NO_NEIGH: it is not yet.
 const NO_NEIGHBOUR: i64 = 7;
-
-#[inline(always)]
-fn mac(bytes: [u8; 6]) -> Mac {
-    let [a, b, c, d, e, f] = bytes;
-    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f])]
-}
 
 #[inline(always)]
 fn leave() -> i32 {

@@ -31,7 +31,9 @@ mod write;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use bowline_ebpf::packet::flow::{Made, REPLY, SYN, may_begin, may_enter, sent_as};
-use bowline_ebpf::packet::header::{Behind, ETH_ARP, ETH_IPV4, ETH_IPV6, Ethernet, Packet, TCP, stays_on_link, stays_on_node};
+use bowline_ebpf::packet::header::{
+    Behind, ETH_ARP, ETH_IPV4, ETH_IPV6, Ethernet, Packet, TCP, stays_on_link, stays_on_node,
+};
 use bowline_ebpf::packet::layout::{Address, HOST_PORTS, Link, Tuple, is_v4, mapped, same};
 use bowline_ebpf::packet::source::{self, Source};
 use bowline_ebpf::packet::verdict::PacketVerdict;
