@@ -256,12 +256,13 @@ impl Pods {
                 return Err(error);
             }
         };
+        // While it is ours: a DEL that comes at once is told after this.
+        (self.listener)(&attachment, true);
         drop(busy);
         tracing::info!(
             container = %key.container, ifname = %key.ifname, pod = attachment.pod.as_ref().map(tracing::field::display),
             addresses = ?attachment.addresses, link = %key.link(), again, "attached"
         );
-        (self.listener)(&attachment, true);
         Ok((attachment, index))
     }
 
@@ -277,6 +278,10 @@ impl Pods {
                 let said = format!("the addresses {:?} are held by another container", attachment.addresses);
                 return Err(CniError::new(CniError::IPAM, said));
             }
+            // Asked again, its plugin may give others.
+            let before = state.attached.get(&key).map(|(before, _)| before.addresses.clone()).unwrap_or_default();
+            let gone: Vec<IpAddr> = before.into_iter().filter(|one| !attachment.addresses.contains(one)).collect();
+            state.pool.release(&key, &gone, Instant::now());
         } else if let Some((before, _)) = state.attached.get(&key) {
             attachment.addresses = before.addresses.clone();
         } else {
