@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -76,7 +75,7 @@ impl PodNetwork {
             let plugin = &install.plugin;
             anyhow::ensure!(
                 plugin.is_file(),
-                "{}: the CNI plugin is not there; build it (`cargo build --release`), or name it by --cni-plugin",
+                "{}: the CNI plugin is not there; build it (`make build`), or name it by --cni-plugin",
                 plugin.display()
             );
         }
@@ -390,9 +389,4 @@ impl Datapath for Programs {
             tracing::error!(%error, "which networks pods' packets go to as they are");
         }
     }
-}
-
-/// The folder of what is attached, below the agent's own.
-pub fn folder(state_dir: &std::path::Path) -> PathBuf {
-    state_dir.join("cni")
 }
