@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use bowline_agent::pod_network::PodNetworkConfig;
 use bowline_cni::host_local;
-use bowline_cni::install::{Install, PLUGIN};
+use bowline_cni::install::{Apart, Install, PLUGIN};
 use bowline_cni::network::Config;
 use bowline_cni::peers::Tunnels;
 use bowline_cni_protocol::{DEFAULT_SOCKET, DEFAULT_TOMBSTONES};
@@ -96,12 +96,14 @@ impl PodNetworkArgs {
         };
         let is_usual = self.cni_socket.as_os_str() == DEFAULT_SOCKET;
         let folder = &self.attached.cni_state_dir;
+        // Those of an agent at another socket are its own.
+        let tombstones = if is_usual { DEFAULT_TOMBSTONES.into() } else { folder.join("tombstones") };
         let install = (!self.cni_conf_dir.as_os_str().is_empty()).then(|| Install {
             conf_dir: self.cni_conf_dir.clone(),
             bin_dir: self.cni_bin_dir.clone(),
             plugin,
             exclusive: self.cni_exclusive,
-            socket: (!is_usual).then(|| self.cni_socket.clone()),
+            apart: (!is_usual).then(|| Apart { socket: self.cni_socket.clone(), tombstones: tombstones.clone() }),
             folder: folder.clone(),
         });
         let always = self.tunnel == Tunnel::Always;
@@ -110,7 +112,7 @@ impl PodNetworkArgs {
                 node: node.to_owned(),
                 folder: folder.clone(),
                 socket: self.cni_socket.clone(),
-                tombstones: DEFAULT_TOMBSTONES.into(),
+                tombstones: tombstones.clone(),
                 host_local: host_local::FOLDER.into(),
                 tunnels: Tunnels { id: self.vxlan_id, port: self.vxlan_port, always },
                 non_masquerade_cidrs: self.non_masquerade_cidrs.clone(),

@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::install;
+
 const FORWARDING: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
 
 fn record(folder: &Path) -> PathBuf {
@@ -57,8 +59,7 @@ pub(crate) fn set(folder: &Path) -> io::Result<()> {
             continue;
         }
         noted.entry(name.clone()).or_insert_with(|| (there, value.to_owned()));
-        fs::create_dir_all(folder)?;
-        fs::write(record(folder), serde_json::to_vec(&noted)?)?;
+        install::write(&record(folder), &serde_json::to_vec(&noted)?, 0o600).map_err(io::Error::other)?;
         let path = file(&name);
         fs::write(&path, value)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}; set it to {value}", path.display())))?;
