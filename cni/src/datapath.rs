@@ -41,8 +41,8 @@ pub trait Datapath: Send + Sync {
     /// Why the kernel refuses, in words for people. Nothing is left of it.
     fn put_pod(&self, wire: &PodWire) -> Result<(), String>;
 
-    /// Forgets a pod, with the flows that were translated for it.
-    fn remove_pod(&self, index: u32, addresses: &[IpAddr]);
+    /// Forgets pods, by their numbers and addresses, with the flows that were translated for them.
+    fn remove_pods(&self, pods: &[(u32, Vec<IpAddr>)]);
 
     /// Forgets all pods but those at these numbers: what an agent before this one has left.
     fn keep_pods(&self, indices: &[u32]);
