@@ -162,6 +162,11 @@ fn ports_of_the_node() {
     config["runtimeConfig"] = both["runtimeConfig"].clone();
     let refused = two.call("ADD", &second.id, &second.netns(), "", &config).unwrap_err();
     assert!(refused["msg"].as_str().unwrap().contains("8888"), "{refused}");
+    // That of the loopback too, which no packet comes to.
+    config["runtimeConfig"]["portMappings"] = serde_json::json!([both["runtimeConfig"]["portMappings"][2]]);
+    let refused = two.call("ADD", &second.id, &second.netns(), "", &config).unwrap_err();
+    assert!(refused["msg"].as_str().unwrap().contains("9999"), "{refused}");
+    assert_eq!(crate::common::tcp1(&two.node, "127.0.0.1:9999".parse().unwrap()), "web-1");
 
     // The next one has the port at once, UDP flows too.
     web.del();
