@@ -297,7 +297,7 @@ fn v6_of(addresses: &[IpAddr]) -> Option<std::net::Ipv6Addr> {
 
 impl Datapath for Programs {
     fn put_pod(&self, wire: &PodWire) -> Result<(), String> {
-        let PodWire { index, host_mac, pod_mac, addresses, mtu } = wire;
+        let PodWire { index, host_mac, pod_mac, addresses, mtu, has_queue } = wire;
         let wire = packets::PodWire {
             index: *index,
             host_mac: *host_mac,
@@ -305,6 +305,7 @@ impl Datapath for Programs {
             v4: v4_of(addresses),
             v6: v6_of(addresses),
             mtu: *mtu,
+            has_queue: *has_queue,
         };
         self.lock().packets.put_pod(&wire).map_err(|error| error.to_string())
     }

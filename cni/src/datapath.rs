@@ -7,6 +7,8 @@ use bowline_cni_protocol::PortMapping;
 use bowline_net::Mac;
 use ipnet::IpNet;
 
+use crate::attachment::Attachment;
+
 /// A pod's wire, as its packets are known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodWire {
@@ -20,6 +22,22 @@ pub struct PodWire {
     pub addresses: Vec<IpAddr>,
     /// The longest packet, in bytes.
     pub mtu: u32,
+    /// Whether the node's end has a queue, which all that is for the pod has to pass.
+    pub has_queue: bool,
+}
+
+impl PodWire {
+    /// That of an attachment, whose node's end has this number.
+    pub(crate) fn of(attachment: &Attachment, index: u32, has_queue: bool) -> PodWire {
+        PodWire {
+            index,
+            host_mac: attachment.key.macs().0,
+            pod_mac: attachment.mac,
+            addresses: attachment.addresses.clone(),
+            mtu: attachment.mtu,
+            has_queue,
+        }
+    }
 }
 
 /// A link over which packets come and go that are not of this node's pods.

@@ -23,8 +23,9 @@ const LONG: Duration = Duration::from_secs(10);
 const TEND: Duration = Duration::from_secs(5);
 /// How soon it is tried again when the kernel could not be asked.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long is waited for more, when something has changed: a storm of changes is looked at a few times a second.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long the kernel's news wait after a look: to look goes through all links and routes, and each pod that comes or goes
+/// is news.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How pods' network is made.
 #[derive(Clone, Debug)]
@@ -195,10 +196,11 @@ impl Shared {
     /// Looks after it until the end: whenever somebody or the kernel tells of a change, and from time to time.
     fn tend(&self, net: &Net, watch: &mut Watch) {
         let mut tended = Instant::now();
-        let mut is_settled = true;
+        let (mut is_settled, mut is_woken) = (true, false);
         while !self.stop.load(Ordering::Acquire) {
             let left = if is_settled { TEND.saturating_sub(tended.elapsed()) } else { AGAIN };
-            let is_told = watch.wait(left);
+            let is_told = is_woken || watch.wait(left);
+            is_woken = false;
             let is_time = tended.elapsed() >= TEND;
             if is_time {
                 tended = Instant::now();
@@ -206,7 +208,8 @@ impl Shared {
             }
             if is_told || is_time || !is_settled {
                 is_settled = self.settle(net);
-                thread::sleep(PAUSE);
+                // What the cluster tells is looked at at once.
+                is_woken = watch.pause(PAUSE);
             }
         }
     }
@@ -217,6 +220,10 @@ impl Shared {
             let known = self.known();
             (known.nodes.clone(), known.told)
         };
+        match net.queued_links() {
+            Ok(queued) => self.pods.set_queued(queued),
+            Err(error) => tracing::warn!(%error, "which pods have a queue"),
+        }
         let Some(nodes) = nodes else { return true };
         match peers::settle(net, &nodes, self.config.tunnels, &self.pods.routes()) {
             Ok(done) => {

@@ -60,6 +60,8 @@ struct State {
     attached: Attached,
     /// The numbers of the node's ends.
     indices: HashMap<Key, u32>,
+    /// Links that have a queue, ours or of a plugin behind us (bandwidth).
+    queued: HashSet<u32>,
     /// Somebody is at work on these.
     busy: HashSet<Key>,
     /// Links that are to be removed, with their attachments.
@@ -243,14 +245,8 @@ fn failed(what: &str, error: &impl std::fmt::Display) -> CniError {
     CniError::new(CniError::FAILED, format!("{what}: {error}"))
 }
 /// Programs and ports of a pod that was there before.
-fn tell_datapath(datapath: &dyn Datapath, attachment: &Attachment, index: u32) {
-    let wire = PodWire {
-        index,
-        host_mac: attachment.key.macs().0,
-        pod_mac: attachment.mac,
-        addresses: attachment.addresses.clone(),
-        mtu: attachment.mtu,
-    };
+fn tell_datapath(datapath: &dyn Datapath, attachment: &Attachment, index: u32, queued: &HashSet<u32>) {
+    let wire = PodWire::of(attachment, index, wiring::is_shaped(attachment) || queued.contains(&index));
     let told = datapath.put_pod(&wire);
     let told = told.and_then(|()| {
         let put = |port: &PortMapping| datapath.put_port(port, &attachment.addresses);

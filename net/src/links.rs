@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::{LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 
@@ -94,9 +94,10 @@ impl Net {
     /// # Errors
     /// The kernel's.
     pub fn links(&self) -> Result<Vec<Link>, NetError> {
-        let links = self.handle.link().get().execute();
-        let messages: Vec<LinkMessage> = self.runtime.block_on(links.try_collect()).map_err(NetError)?;
-        Ok(messages.iter().map(read).collect())
+        // Without counters: they are most of what the kernel tells of a link.
+        let request = self.handle.link().get().set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
+        let links = request.execute().map_ok(|message| read(&message));
+        self.runtime.block_on(links.try_collect()).map_err(NetError)
     }
 
     /// The interface of this name, if there is one.

@@ -1,5 +1,6 @@
-//! The MTU of pods, which wires that are there follow.
+//! What changes at wires that are there: their MTU follows the node's, and packets pass the queues that others add.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
@@ -8,8 +9,9 @@ use bowline_cni_protocol::CniError;
 use bowline_net::Net;
 
 use super::{Pods, failed, tell_datapath};
-use crate::attachment::Key;
+use crate::attachment::{Attachment, Key};
 use crate::log::Stage;
+use crate::wiring;
 
 impl Pods {
     /// The longest packet of pods, and the addresses that the node's packets to them are from. Wires that are there
@@ -63,10 +65,27 @@ impl Pods {
         }
         let index = state.indices.get(key).copied();
         state.attached.insert(key.clone(), (attachment.clone(), Stage::Held));
+        let queued = state.queued.clone();
         drop(state);
         if let Some(index) = index {
-            tell_datapath(self.datapath.as_ref(), &attachment, index);
+            tell_datapath(self.datapath.as_ref(), &attachment, index, &queued);
         }
         Ok(())
+    }
+
+    /// Which of the node's ends have a queue by now: a plugin behind us in the chain (bandwidth) adds it after our answer.
+    pub fn set_queued(&self, queued: HashSet<u32>) {
+        let mut state = self.lock();
+        let is_other = |one: &Attachment, index: &u32| {
+            !wiring::is_shaped(one) && state.queued.contains(index) != queued.contains(index)
+        };
+        let held = state.attached.values().filter(|(_, stage)| *stage == Stage::Held).map(|(attachment, _)| attachment);
+        let held = held.filter_map(|one| Some((one.clone(), *state.indices.get(&one.key)?)));
+        let changed: Vec<(Attachment, u32)> = held.filter(|(one, index)| is_other(one, index)).collect();
+        state.queued = queued;
+        // Under the lock: none of them is taken away meanwhile.
+        for (attachment, index) in changed {
+            tell_datapath(self.datapath.as_ref(), &attachment, index, &state.queued);
+        }
     }
 }

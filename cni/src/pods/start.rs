@@ -39,6 +39,7 @@ impl Pods {
             log,
             attached,
             indices: HashMap::new(),
+            queued: net.queued_links().map_err(io::Error::other)?,
             busy: HashSet::new(),
             reap: Vec::new(),
             away: HashMap::new(),
@@ -55,7 +56,7 @@ impl Pods {
         datapath.keep_pods(&held);
         for (key, (attachment, stage)) in &state.attached {
             if let (Some(index), Stage::Held) = (state.indices.get(key), stage) {
-                tell_datapath(datapath.as_ref(), attachment, *index);
+                tell_datapath(datapath.as_ref(), attachment, *index, &state.queued);
                 listener(attachment, true);
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bowline_ebpf::packet::layout::{Address, HOST_PORTS, Local, Mac, Veth, mapped};
+use bowline_ebpf::packet::layout::{Address, HAS_QUEUE, HOST_PORTS, Local, Mac, Veth, mapped};
 
 use super::{KernelError, Packets};
 
@@ -20,8 +20,10 @@ pub struct PodWire {
     pub v4: Option<Ipv4Addr>,
     /// The pod's IPv6 address.
     pub v6: Option<Ipv6Addr>,
-    /// The largest packet that the wire takes, from the IP header on.
+    /// The largest packet that the wire takes, from the IP header on; 65535 at most counts.
     pub mtu: u32,
+    /// Whether there is a queue at the node's end, as for a limit of bandwidth, which all that is for the pod has to pass.
+    pub has_queue: bool,
 }
 
 /// An address as the maps have it.
@@ -72,7 +74,13 @@ impl PodWire {
     }
 
     fn local(&self) -> Local {
-        Local { index: self.index, mtu: self.mtu, mac: mac(self.pod_mac), host_mac: mac(self.host_mac) }
+        Local {
+            index: self.index,
+            mtu: self.mtu.try_into().unwrap_or(u16::MAX),
+            flags: if self.has_queue { HAS_QUEUE } else { 0 },
+            mac: mac(self.pod_mac),
+            host_mac: mac(self.host_mac),
+        }
     }
 }
 
@@ -179,7 +187,8 @@ impl Packets {
                 pod_mac: mac_bytes(veth.mac),
                 v4: (veth.v4 != 0).then(|| veth.v4.to_ne_bytes().into()),
                 v6: (veth.v6 != [0; 4]).then(|| bytes(veth.v6).into()),
-                mtu: local.mtu,
+                mtu: local.mtu.into(),
+                has_queue: local.flags & HAS_QUEUE != 0,
             });
         }
         pods.sort_by_key(|pod| pod.index);
