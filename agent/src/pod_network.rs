@@ -386,7 +386,7 @@ impl Datapath for Programs {
         for link in &wanted {
             let v4 = v4_of(link.masquerade[0].as_slice());
             let v6 = v6_of(link.masquerade[1].as_slice());
-            let kind = if link.is_tunnel { LinkKind::Tunnel } else { LinkKind::Uplink };
+            let kind = if link.to_pods { LinkKind::Pods } else { LinkKind::Uplink };
             let told = packets::Link { index: link.index, kind, v4, v6 };
             if let Err(error) = inner.packets.put_link(&told) {
                 is_done = false;

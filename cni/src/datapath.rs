@@ -45,8 +45,8 @@ impl PodWire {
 pub struct NodeLink {
     /// Its number.
     pub index: u32,
-    /// Whether it leads to other nodes' pods alone (VXLAN).
-    pub is_tunnel: bool,
+    /// Whether it leads to pods alone: those of other nodes (VXLAN), or of the network before this one (its bridge).
+    pub to_pods: bool,
     /// The node's addresses on it, which pods' packets to the outside get: IPv4, IPv6.
     pub masquerade: [Option<IpAddr>; 2],
 }

@@ -258,6 +258,15 @@ impl Shared {
         if !is_whole {
             done.links.clear();
         }
+        for bridge in done.bridges.iter().filter(|bridge| !settled.bridges.contains(bridge)) {
+            tracing::info!(
+                bridge = bridge.name,
+                "pods of the network before this one are behind it: they are looked after"
+            );
+            if let Err(error) = crate::sysctls::set_proxy(&self.config.folder, &bridge.name) {
+                tracing::warn!(%error, "pods of the network before this one don't reach all new ones");
+            }
+        }
         self.pods.set_shape(self.config.mtu.unwrap_or(done.mtu), &done.sources);
         *settled = done;
         is_whole

@@ -40,7 +40,6 @@ fn before(folder: &Path) -> Before {
 /// # Errors
 /// A setting can't be written: the node would forward nothing.
 pub(crate) fn set(folder: &Path) -> io::Result<()> {
-    let mut noted = before(folder);
     let mut wanted: Vec<(String, &str)> = Vec::new();
     // A node that forwards no longer listens to routers, unless it is told so: it would lose its own way out.
     let is_forwarding = read(FORWARDING[1]).is_none_or(|value| value == "1");
@@ -53,6 +52,25 @@ pub(crate) fn set(folder: &Path) -> io::Result<()> {
         }
     }
     wanted.extend(FORWARDING.map(|name| (name.to_owned(), "1")));
+    put(folder, wanted)
+}
+
+/// Has the node answer on an interface for addresses that are elsewhere, at once.
+///
+/// # Errors
+/// As of [`set`].
+pub(crate) fn set_proxy(folder: &Path, name: &str) -> io::Result<()> {
+    let wanted = [
+        (format!("net/ipv6/conf/{name}/proxy_ndp"), "1"),
+        // Otherwise up to 0.8 s later.
+        (format!("net/ipv4/neigh/{name}/proxy_delay"), "0"),
+        (format!("net/ipv6/neigh/{name}/proxy_delay"), "0"),
+    ];
+    put(folder, wanted.to_vec())
+}
+
+fn put(folder: &Path, wanted: Vec<(String, &str)>) -> io::Result<()> {
+    let mut noted = before(folder);
     for (name, value) in wanted {
         let Some(there) = read(&name) else { continue };
         if there == value {

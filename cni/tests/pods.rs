@@ -558,7 +558,7 @@ fn ways_follow_the_nodes_and_come_back_when_taken_away() {
     assert_eq!(addresses(&result), ["10.244.7.2".parse::<IpAddr>().unwrap()], "its networks are the Node's");
     assert_eq!(result.interfaces[1].mtu, Some(1450));
     let links = ground.told.links.lock().unwrap().clone();
-    let uplinks: Vec<&NodeLink> = links.iter().filter(|link| !link.is_tunnel).collect();
+    let uplinks: Vec<&NodeLink> = links.iter().filter(|link| !link.to_pods).collect();
     assert_eq!(uplinks[0].masquerade, [Some(ground.node.v4().into()), Some(ground.node.v6().into())]);
     assert_eq!((uplinks.len(), links.len()), (1, 2));
     let inside = ground.told.inside.lock().unwrap().clone();

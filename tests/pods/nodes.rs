@@ -226,7 +226,7 @@ fn bandwidth_is_what_was_asked_for() {
 }
 
 /// On a thread in a network namespace.
-fn in_netns<T: Send + 'static>(netns: &fs::File, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn in_netns<T: Send + 'static>(netns: &fs::File, work: impl FnOnce() -> T + Send + 'static) -> T {
     let netns = netns.try_clone().unwrap();
     let inside = std::thread::spawn(move || {
         let kind = rustix::thread::LinkNameSpaceType::Network;
