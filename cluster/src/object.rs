@@ -590,6 +590,8 @@ pub struct Node {
     pub internal_ips: Vec<IpAddr>,
     /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<ipnet::IpNet>,
+    /// Whether the condition NetworkUnavailable is set other than False, where there is one. No manifest that we write has it.
+    pub network_unavailable: Option<bool>,
 }
 
 /// A Namespace.

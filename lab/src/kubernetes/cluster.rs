@@ -17,7 +17,8 @@ use super::{ApiServer, ControlPlane, Dns, Machine, PATIENCE, ServiceAgent, Servi
 use crate::lab::NETNS;
 use crate::{Lab, wait_for};
 
-const BOWLINE_RBAC: &str = include_str!("../../../deploy/base/rbac.yaml");
+const BOWLINE_RBAC: [&str; 2] =
+    [include_str!("../../../deploy/base/rbac.yaml"), include_str!("../../../deploy/components/pod-network/rbac.yaml")];
 /// The name of the file in the cluster's folder that says it is whole, and how to use kubectl.
 const KUBECTL: &str = "kubectl";
 
@@ -99,7 +100,7 @@ impl Cluster {
         })?;
         let mut cluster = Cluster { nodes, plane, beyond, dns: options.dns.clone(), lab };
         cluster.route_pods(&options.services)?;
-        cluster.apply(BOWLINE_RBAC)?;
+        cluster.apply(&BOWLINE_RBAC.join("---\n"))?;
         cluster.dns.apply(&cluster.lab, cluster.plane.api())?;
         steps.run(&format!("{} on each node", described(&options.services)), || cluster.start_services())?;
         if options.services == Services::Deployed {

@@ -309,6 +309,7 @@ fn node() -> impl Strategy<Value = Node> {
         labels,
         internal_ips,
         pod_cidrs,
+        network_unavailable: None,
     })
 }
 
