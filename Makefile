@@ -45,7 +45,7 @@ demo: build ## Show it on this machine: two nodes, a few pods, the Kubernetes gu
 	@scripts/setup demo
 	@examples/guestbook/demo
 
-cluster: build ## Start a real Kubernetes of two nodes on this machine, with Services by Bowline
+cluster: build ## Start a real Kubernetes of two nodes on this machine, its network, Services and DNS by Bowline
 	@scripts/setup kubernetes
 	@cargo build --release -p bowline-lab
 	@target/release/bowline-lab-cluster up

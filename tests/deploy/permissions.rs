@@ -5,12 +5,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
+use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Deploy, Etcd, EtcdOptions, Overlay, Place};
 use bowline_lab::{Lab, Node, cni_plugin, wait_for};
 use serde_json::{Value, json};
 
 use crate::common::{Agent, PATIENCE};
-use crate::overlay::Deploy;
 
 /// What may be done: `watch services`, `list endpointslices.discovery.k8s.io`.
 type Deeds = BTreeSet<String>;
@@ -136,7 +135,7 @@ fn the_agent_may_do_what_it_does_and_nothing_else() {
         let lab = Lab::new("permissions").unwrap();
         let node = Arc::new(lab.node("worker-1").unwrap());
         let (_etcd, api, log) = audited(&lab, &node, streams);
-        api.kubectl(&["apply", "--kustomize", &Deploy::new(&lab).path("overlays/alone")]).unwrap();
+        api.kubectl(&["apply", "--kustomize", &Deploy::new(&lab).unwrap().path("overlays/alone")]).unwrap();
         let everybodys;
         (may, everybodys) = own(&api, "bowline");
 
@@ -207,7 +206,10 @@ fn the_condition_network_unavailable(lab: &Lab, api: &ApiServer, agent: &mut Age
     agent.start();
     agent.wait("it says what it is not allowed", |agent| agent.log().contains("the verb patch on nodes/status"));
     assert_eq!((condition(), patched()), (gone.clone(), 0));
-    let overlay = Deploy::new(&lab).with_components("pods", "overlays/alone", "bowline:any", &["pod-network"]);
+    let overlay = Deploy::new(lab)
+        .unwrap()
+        .overlay("pods", &Overlay::new(&["overlays/alone"], "bowline:any").components(&["pod-network"]))
+        .unwrap();
     api.kubectl(&["apply", "--kustomize", &overlay]).unwrap();
     agent.wait("the node has a network", |_| condition() == there);
     let more: Deeds = own(api, "bowline").0.difference(before).cloned().collect();
@@ -234,10 +236,11 @@ fn the_dns_may_do_what_it_does_and_nothing_else() {
     let lab = Lab::new("dns-permissions").unwrap();
     let node = lab.node("worker-1").unwrap();
     let (_etcd, api, log) = audited(&lab, &node, false);
-    let (deploy, folder) = (Deploy::new(&lab), lab.folder("dns").unwrap());
+    let (deploy, folder) = (Deploy::new(&lab).unwrap(), lab.folder("dns").unwrap());
     let conf = folder.join("Corefile");
     let corefile = fs::read_to_string(deploy.path("dns/Corefile")).unwrap();
-    let verified = deploy.with_components("verified", "dns", "bowline:any", &["verified-pods"]);
+    let verified =
+        deploy.overlay("verified", &Overlay::new(&["dns"], "bowline:any").components(&["verified-pods"])).unwrap();
     let both = [(deploy.path("dns"), corefile.clone()), (verified, corefile.replace("pods insecure", "pods verified"))];
     for (overlay, corefile) in both {
         api.kubectl(&["apply", "--kustomize", &overlay]).unwrap();
