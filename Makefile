@@ -41,7 +41,7 @@ test: ## Run every test (loads eBPF programs, makes network namespaces; takes al
 test-long: ## The same, and those that take long whole: storms, big clusters, ten rollouts (an hour)
 	@BOWLINE_TEST_LONG=1 $(MAKE) test
 
-demo: build ## Show it on this machine: two nodes, a few pods, the Kubernetes guestbook
+demo: build ## Show it on this machine: the Kubernetes guestbook in containers on two nodes
 	@scripts/setup demo
 	@examples/guestbook/demo
 
