@@ -41,11 +41,11 @@ test: ## Run every test (loads eBPF programs, makes network namespaces; takes al
 test-long: ## The same, and those that take long whole: storms, big clusters, ten rollouts (an hour)
 	@BOWLINE_TEST_LONG=1 $(MAKE) test
 
-demo: build ## Show it on this machine: two nodes, a few pods, the Kubernetes guestbook
+demo: build ## Show it on this machine: the Kubernetes guestbook in containers on two nodes
 	@scripts/setup demo
 	@examples/guestbook/demo
 
-cluster: build ## Start a real Kubernetes of two nodes on this machine, with Services by Bowline
+cluster: build ## Start a real Kubernetes of two nodes on this machine, its network, Services and DNS by Bowline
 	@scripts/setup kubernetes
 	@cargo build --release -p bowline-lab
 	@target/release/bowline-lab-cluster up

@@ -68,6 +68,10 @@ pub(crate) struct PodNetworkArgs {
     /// Sets other networks' configurations aside; cleanup puts them back. Off for Istio, Multus and the like
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, requires = "pod_network")]
     cni_exclusive: bool,
+    /// Sets the condition NetworkUnavailable of this node's Node object to False once pods get their network. Off where a
+    /// cloud's route controller does
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, requires = "pod_network")]
+    set_node_network_unavailable: bool,
     /// The plugin that is put in place; by default `bowline-cni` beside this program
     #[arg(long, value_name = "FILE", requires = "pod_network")]
     cni_plugin: Option<PathBuf>,
@@ -144,6 +148,7 @@ impl PodNetworkArgs {
             },
             install,
             sizes: Default::default(),
+            set_condition: self.set_node_network_unavailable,
         }))
     }
 }

@@ -162,7 +162,18 @@ fn udp_and_tcp_share_a_port_and_a_socket_keeps_its_pod() {
 #[test]
 fn the_guestbooks_manifests_lead_to_its_pods() {
     let files = ["guestbook/frontend.yaml", "guestbook/redis-leader.yaml", "guestbook/redis-follower.yaml"];
-    let cluster = Cluster::with("ex-guestbook", &files);
+    let mut cluster = Cluster::without_agent("ex-guestbook", &files);
+    // As nodes tell of its containers.
+    let pods = ["frontend-1", "frontend-2", "frontend-3", "redis-leader-1", "redis-follower-1", "redis-follower-2"];
+    let told = pods.iter().enumerate().map(|(n, pod)| {
+        format!(
+            "---\napiVersion: bowline.dev/v1\nkind: PodAddresses\nmetadata: {{name: {pod}, namespace: default}}\n\
+             spec: {{nodeName: worker-1}}\nstatus: {{podIPs: [{{ip: 10.1.0.{}}}]}}\n",
+            n + 2
+        )
+    });
+    cluster.agent.put("told.yaml", &told.collect::<String>());
+    cluster.agent.start();
     // The default of --service-cluster-ip-range, 10.96.0.0/12.
     let range = Ipv4Addr::new(10, 96, 0, 0)..=Ipv4Addr::new(10, 111, 255, 255);
     for (service, port, pods) in [("frontend", 80, 3), ("redis-leader", 6379, 1), ("redis-follower", 6379, 2)] {
@@ -275,15 +286,21 @@ fn demo() -> Command {
     command
 }
 
-/// What a lab of a process would have left.
+/// What a lab of a process would have left: files, cgroups, mounts, programs.
 fn left_of(pid: u32) -> Vec<String> {
     let name = format!("bowl-{pid}-");
-    let cgroups = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let cgroups =
-        cgroups.lines().find(|line| line.contains(" - cgroup2 ")).unwrap().split(' ').nth(4).unwrap().to_owned();
-    let folders = ["/run/netns", "/sys/fs/bpf", &cgroups, "/tmp"];
-    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap().flatten());
-    entries.map(|e| e.path().display().to_string()).filter(|path| path.contains(&name)).collect()
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let cgroups = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    let cgroups = cgroups.map(|line| line.split(' ').nth(4).unwrap());
+    let folders = cgroups.chain(["/run/netns", "/sys/fs/bpf", "/tmp"]);
+    let entries = folders.flat_map(|folder| fs::read_dir(folder).unwrap().flatten());
+    let files = entries.map(|entry| entry.path().display().to_string());
+    let programs = fs::read_dir("/proc").unwrap().flatten().filter_map(|process| {
+        let words = fs::read_to_string(process.path().join("cmdline")).ok()?;
+        Some(format!("{} {}", process.path().display(), words.replace('\0', " ")))
+    });
+    let mounts = mounts.lines().map(str::to_owned);
+    files.chain(programs).chain(mounts).filter(|left| left.contains(&name)).collect()
 }
 
 #[test]
@@ -293,7 +310,8 @@ fn the_demo_shows_what_it_claims_and_cleans_up() {
     let out = child.wait_with_output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
     assert!(out.status.success(), "{text}\n{}", String::from_utf8_lossy(&out.stderr));
-    for said in ["bowline node", "bowline get services", "frontend", "redis-leader", "redis-follower", "bowline dns"] {
+    let shown = ["bowline node", "ctr run --cni", "bowline get services", "bowline get pods", "bowline dns"];
+    for said in shown.into_iter().chain(["frontend", "redis-leader", "redis-follower"]) {
         assert!(text.contains(said), "{said} in {text}");
     }
     assert_eq!(left_of(pid), Vec::<String>::new());
@@ -303,8 +321,9 @@ fn the_demo_shows_what_it_claims_and_cleans_up() {
 fn the_demo_cleans_up_after_ctrl_c() {
     let mut child = demo().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ready = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("worker-2 is ready")));
-    assert!(ready.is_some(), "the demo came to no agent");
+    // By then it has agents, two containerd, and containers.
+    let runs = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("redis-leader-1: redis-server")));
+    assert!(runs.is_some(), "the demo came to no container");
     assert!(!left_of(child.id()).is_empty());
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     // Who reads no more must not hold it up.

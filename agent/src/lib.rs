@@ -17,6 +17,7 @@ mod kernel;
 pub mod log;
 pub mod metrics;
 pub mod needs;
+mod node_condition;
 pub mod node_local;
 pub mod panic;
 pub mod pod_network;

@@ -21,6 +21,7 @@ use bowline_sources::state_ref::StateRef;
 use ipnet::IpNet;
 
 use crate::kernel::Kernel;
+use crate::node_condition::{NodeCondition, SetCondition};
 use crate::tell_pods::TellPods;
 
 /// Why no pod has a network yet.
@@ -36,12 +37,15 @@ pub struct PodNetworkConfig {
     pub install: Option<Install>,
     /// How large the maps for packets are.
     pub sizes: PacketSizes,
+    /// Whether the condition NetworkUnavailable of the Node is set to False, in Kubernetes.
+    pub set_condition: bool,
 }
 
 /// Pods' network, as long as it lives.
 pub(crate) struct PodNetwork {
     _network: Network,
     _tell: Option<TellPods>,
+    _condition: Option<SetCondition>,
     shared: Arc<Shared>,
 }
 
@@ -52,6 +56,8 @@ struct Shared {
     installed: AtomicBool,
     /// What is known is what the disk had.
     from_disk: AtomicBool,
+    /// Whether the Node says that pods have a network; None: that is no matter of ours.
+    condition: Option<NodeCondition>,
     /// One at a time puts things in place.
     installing: Mutex<()>,
     programs: Arc<Programs>,
@@ -70,7 +76,7 @@ impl PodNetwork {
         bpf_root: &std::path::Path,
         kernel: Arc<Kernel>,
     ) -> anyhow::Result<PodNetwork> {
-        let PodNetworkConfig { network: config, install, sizes } = config;
+        let PodNetworkConfig { network: config, install, sizes, set_condition } = config;
         if let Some(install) = &install {
             let plugin = &install.plugin;
             anyhow::ensure!(
@@ -85,6 +91,8 @@ impl PodNetwork {
         let ready = Arc::new(Ready::default());
         let folder = config.folder.clone();
         let (tell, pods) = TellPods::start(state, &config.node)?.unzip();
+        let set = if set_condition { SetCondition::start(state, &config.node)? } else { None };
+        let (set, condition) = set.unzip();
         let listener = Box::new(move |attachment: &Attachment, is_there: bool| {
             pods.iter().for_each(|pods| pods.note(attachment, is_there));
         });
@@ -97,11 +105,12 @@ impl PodNetwork {
             install,
             installed: AtomicBool::new(false),
             from_disk: AtomicBool::new(false),
+            condition,
             installing: Mutex::default(),
             programs,
             kernel,
         };
-        Ok(PodNetwork { _network: network, _tell: tell, shared: Arc::new(shared) })
+        Ok(PodNetwork { _network: network, _tell: tell, _condition: set, shared: Arc::new(shared) })
     }
 
     /// What follows the cluster, and is asked.
@@ -158,12 +167,11 @@ impl PodNetworkHandle {
             return;
         }
         let Some(install) = &shared.install else {
-            shared.installed.store(true, Ordering::Release);
-            return;
+            return shared.is_installed();
         };
         match install.put() {
             Ok(_) => {
-                shared.installed.store(true, Ordering::Release);
+                shared.is_installed();
                 tracing::info!(
                     conf_dir = %install.conf_dir.display(), bin_dir = %install.bin_dir.display(),
                     "the CNI plugin and its configuration are in place"
@@ -174,6 +182,14 @@ impl PodNetworkHandle {
     }
 }
 
+impl Shared {
+    /// From now on pods start here.
+    fn is_installed(&self) {
+        self.installed.store(true, Ordering::Release);
+        self.condition.iter().for_each(NodeCondition::is_up);
+    }
+}
+
 impl Follower for PodNetworkHandle {
     fn come(&self, told: &Told<'_>) {
         self.0.handle.come(told);
@@ -181,6 +197,7 @@ impl Follower for PodNetworkHandle {
 
     fn go(&self, told: &Told<'_>) {
         self.0.from_disk.store(told.is_from_disk, Ordering::Release);
+        self.0.condition.iter().for_each(|condition| condition.told(told));
         self.open();
     }
 }

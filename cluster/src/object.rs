@@ -592,6 +592,8 @@ pub struct Node {
     pub pod_cidrs: Vec<ipnet::IpNet>,
     /// What flannel says of it; None where flannel has never been.
     pub flannel: Option<Box<Flannel>>,
+    /// Whether the condition NetworkUnavailable is set other than False, where there is one. No manifest that we write has it.
+    pub network_unavailable: Option<bool>,
 }
 
 /// How flannel's nodes reach the pods of a node, as its annotations `flannel.alpha.coreos.com/...` say.

@@ -6,6 +6,7 @@
 //! connection  one HTTP/2 connection to one API server, made anew when it fails
 //! follow      one collection: list, watch, list again where its watch can't go on
 //! compare     what is held, compared with what the server has, from time to time
+//! network     the one thing that is told: the condition NetworkUnavailable of a Node
 //! wire        events, pages and errors as bytes
 //! ```
 //!
@@ -28,6 +29,7 @@ mod access;
 mod compare;
 mod connection;
 mod follow;
+mod network;
 mod resource;
 mod wire;
 
@@ -35,6 +37,7 @@ pub use access::{Access, apiservers};
 use compare::{Comparer, Progress};
 use connection::Servers;
 use follow::Follower;
+pub use network::NodeNetwork;
 use resource::Resource;
 
 /// How late [`Stop`] is seen.
@@ -129,18 +132,19 @@ impl Source for Kubernetes {
             .build()
             .map_err(|error| problem(format!("can't start a thread: {error}")))?;
         runtime.block_on(async {
-            let stopped = async {
-                while !stop.is_stopped() {
-                    tokio::time::sleep(NAP).await;
-                }
-            };
             tokio::select! {
                 () = self.follow(sink) => {}
-                () = stopped => {}
+                () = stopped(stop) => {}
             }
         });
         // A plugin may hang.
         runtime.shutdown_background();
         Ok(())
+    }
+}
+
+async fn stopped(stop: &Stop) {
+    while !stop.is_stopped() {
+        tokio::time::sleep(NAP).await;
     }
 }

@@ -20,12 +20,25 @@ fn wires(node: &bowline_lab::kubernetes::ClusterNode) -> usize {
     said.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|name| name.starts_with("bow"))).count()
 }
 
+/// The runtime finds Bowline's plugin alone, also in the part of `loopback`.
+fn no_other_plugin(node: &bowline_lab::kubernetes::ClusterNode) {
+    let ls = |folder: &str| node.machine.output("ls", &[folder]).unwrap();
+    assert_eq!(ls("/opt/cni/bin"), "bowline-cni\nloopback\n");
+    node.machine.output("cmp", &["/opt/cni/bin/bowline-cni", "/opt/cni/bin/loopback"]).unwrap();
+    assert_eq!(ls("/var/lib/cni/net.d"), "05-bowline.conflist\n");
+    let config = node.machine.output("cat", &["/var/lib/containerd/config.toml"]).unwrap();
+    assert!(config.contains("bin_dir = \"/opt/cni/bin\"") && config.contains("conf_dir = \"/var/lib/cni/net.d\""));
+    // The packages' own folder.
+    assert_eq!(node.machine.output("sh", &["-c", "ls /usr/lib/cni 2>&- || true"]).unwrap(), "");
+}
+
 #[test]
 fn many_come_and_go_at_once_and_nothing_is_left() {
     let ground = Ground::new();
     if !crate::ground::bowline().has_pod_network() || std::env::var_os("BOWLINE_TEST_SERVICES").is_some() {
         return;
     }
+    ground.cluster().nodes().iter().for_each(no_other_plugin);
     let each = amount(100, 15);
     let before: Vec<usize> = ground.cluster().nodes().iter().map(wires).collect();
     let held: Vec<usize> = ground.cluster().nodes().iter().map(|node| shown(node, "addresses").len()).collect();

@@ -5,12 +5,11 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Dns, Image, Services, binary};
+use bowline_lab::kubernetes::{Cluster, ClusterNode, ClusterOptions, Deploy, Dns, Image, Overlay, Services, binary};
 use bowline_lab::{Lab, Storm, StormArgs, lab_net, wait_for};
 use serde_json::Value;
 
 use crate::image;
-use crate::overlay::Deploy;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const VIP: &str = "10.96.100.100:80";
@@ -159,7 +158,7 @@ fn the_way_of_a_live_cluster() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::new("deploy").unwrap();
     let archive = image::build(&lab);
-    let deploy = Deploy::new(&lab);
+    let deploy = Deploy::new(&lab).unwrap();
     let lab_net = Image { name: "lab-net".into(), ..Image::of("lab-net", lab_net().unwrap()) };
     let (image, services) = (lab_net.full_name(), Services::KubeProxy { mode: "nftables".into() });
     let options = ClusterOptions { nodes: 2, services, dns: Dns::CoreDns, images: vec![lab_net], verbose: false };
@@ -188,7 +187,7 @@ fn the_way_of_a_live_cluster() {
     storms.go_on();
 
     // Without the address of an API server it refuses, and kubectl shows why.
-    apply(&cluster, &deploy.overlay("nameless", "overlays/beside-kube-proxy", image::NAME, &[]));
+    apply(&cluster, &deploy.overlay("nameless", &Overlay::new(&["overlays/beside-kube-proxy"], image::NAME)).unwrap());
     let refusal = "/status/containerStatuses/0/lastState/terminated/message";
     wait_for("the agent says why it does not start", PATIENCE, || {
         let why = |pod: &Value| {
@@ -200,7 +199,12 @@ fn the_way_of_a_live_cluster() {
 
     // Beside kube-proxy.
     let apiserver = format!("apiserver={}", cluster.api().url());
-    apply(&cluster, &deploy.overlay("beside", "overlays/beside-kube-proxy", image::NAME, &[&apiserver]));
+    apply(
+        &cluster,
+        &deploy
+            .overlay("beside", &Overlay::new(&["overlays/beside-kube-proxy"], image::NAME).settings(&[&apiserver]))
+            .unwrap(),
+    );
     rolled_out(&cluster, "daemonset/bowline");
     storms.go_on();
     for node in cluster.nodes() {
@@ -218,7 +222,10 @@ fn the_way_of_a_live_cluster() {
         node.services.server_mut().stop().unwrap();
         node.machine.output(binary("kube-proxy").unwrap(), &["--cleanup"]).unwrap();
     }
-    apply(&cluster, &deploy.overlay("alone", "overlays/alone", image::NAME, &[&apiserver]));
+    apply(
+        &cluster,
+        &deploy.overlay("alone", &Overlay::new(&["overlays/alone"], image::NAME).settings(&[&apiserver])).unwrap(),
+    );
     rolled_out(&cluster, "daemonset/bowline");
     storms.go_on();
     for node in cluster.nodes() {
@@ -235,7 +242,12 @@ fn the_way_of_a_live_cluster() {
 
     // An update, as each change of the ConfigMap is one; and one that is taken back.
     let before = names(&agents(&cluster));
-    apply(&cluster, &deploy.overlay("updated", "overlays/alone", image::NAME, &[&apiserver, "v=2"]));
+    apply(
+        &cluster,
+        &deploy
+            .overlay("updated", &Overlay::new(&["overlays/alone"], image::NAME).settings(&[&apiserver, "v=2"]))
+            .unwrap(),
+    );
     rolled_out(&cluster, "daemonset/bowline");
     let after = agents(&cluster);
     assert!(after.len() == 2 && names(&after).iter().all(|name| !before.contains(name)), "{before:?}, {after:?}");
@@ -246,9 +258,16 @@ fn the_way_of_a_live_cluster() {
     // What people look at, in the pod.
     let get = ["exec", "--namespace=kube-system", "daemonset/bowline", "--", "bowline", "get", "services"];
     assert!(cluster.kubectl(&get).unwrap().contains(VIP));
+    let programs = ["exec", "--namespace=kube-system", "daemonset/bowline", "--", "ls", "/usr/local/bin"];
+    assert_eq!(cluster.kubectl(&programs).unwrap(), "bowline\nbowline-cni\n");
 
     // Each agent takes its node's DNS, too, and gives it back.
-    let node_dns = deploy.with("node-dns", "overlays/alone", image::NAME, &[&apiserver], &["node-local-dns"]);
+    let node_dns = deploy
+        .overlay(
+            "node-dns",
+            &Overlay::new(&["overlays/alone"], image::NAME).settings(&[&apiserver]).components(&["node-local-dns"]),
+        )
+        .unwrap();
     apply(&cluster, &node_dns);
     rolled_out(&cluster, "daemonset/bowline");
     wait_for("each node's own DNS", PATIENCE, || cluster.nodes().iter().all(takes_dns)).unwrap();
@@ -265,7 +284,7 @@ fn the_way_of_a_live_cluster() {
     storms.finish();
 
     // Until it is cleaned.
-    apply(&cluster, &deploy.overlay("clean", "cleanup", image::NAME, &[]));
+    apply(&cluster, &deploy.overlay("clean", &Overlay::new(&["cleanup"], image::NAME)).unwrap());
     rolled_out(&cluster, "daemonset/bowline-cleanup");
     for node in cluster.nodes() {
         let left = node.machine.output("find", &["/sys/fs/bpf", "/var/lib/bowline", "-mindepth", "1"]).unwrap();

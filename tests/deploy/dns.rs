@@ -4,13 +4,12 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use bowline_lab::kubernetes::{Cluster, ClusterOptions, Dns, Services};
+use bowline_lab::kubernetes::{Cluster, ClusterOptions, Deploy, Dns, Overlay, Services};
 use bowline_lab::{Lab, wait_for};
 use serde_json::Value;
 
 use crate::cluster::{ALONE, apply, rolled_out};
 use crate::image;
-use crate::overlay::Deploy;
 use crate::resolver::{Lookups, finish, go_on, resolver_image, resolver_pod};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -39,7 +38,7 @@ fn from_coredns_and_back() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::new("deploy-dns").unwrap();
     let archive = image::build(&lab);
-    let deploy = Deploy::new(&lab);
+    let deploy = Deploy::new(&lab).unwrap();
     let images = vec![resolver_image(&lab.folder("resolver").unwrap())];
     let services = Services::Bowline { program: env!("CARGO_BIN_EXE_bowline").into(), flags: Vec::new() };
     let options = ClusterOptions { nodes: 2, services, dns: Dns::CoreDns, images, verbose: false };
@@ -59,7 +58,10 @@ fn from_coredns_and_back() {
     let before = service(&cluster);
 
     // Beside each other.
-    apply(&cluster, &deploy.with_components("mine-dns", "dns", image::NAME, &["coredns-corefile"]));
+    apply(
+        &cluster,
+        &deploy.overlay("mine-dns", &Overlay::new(&["dns"], image::NAME).components(&["coredns-corefile"])).unwrap(),
+    );
     rolled_out(&cluster, "deployment/bowline-dns");
     wait_for("both behind the Service", PATIENCE, || {
         behind(&cluster, "bowline-dns") == 2 && behind(&cluster, "coredns") == 2

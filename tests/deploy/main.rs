@@ -13,6 +13,5 @@ mod cluster;
 mod dns;
 mod image;
 mod manifests;
-mod overlay;
 mod permissions;
 mod pod_network;

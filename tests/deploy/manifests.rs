@@ -1,10 +1,8 @@
 //! Every folder of deploy/ that can be applied, on a real API server.
 
 use bowline_lab::Lab;
-use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
+use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Deploy, Etcd, EtcdOptions, Overlay, Place};
 use serde_json::Value;
-
-use crate::overlay::Deploy;
 
 const FOLDERS: [&str; 6] = ["base", "overlays/beside-kube-proxy", "overlays/alone", "cleanup", "dns", "dns/service"];
 const AGENT: [&str; 6] =
@@ -25,7 +23,7 @@ fn an_api_server_takes_every_manifest() {
     let place = Place::machine(&lab).unwrap();
     let etcd = Etcd::start(&place, &EtcdOptions::default()).unwrap();
     let api = ApiServer::start(&place, &etcd, &ApiServerOptions::default()).unwrap();
-    let deploy = Deploy::new(&lab);
+    let deploy = Deploy::new(&lab).unwrap();
     for folder in FOLDERS {
         taken(&api, &deploy.path(folder));
         let agent = api.kubectl(&AGENT).unwrap();
@@ -37,7 +35,12 @@ fn an_api_server_takes_every_manifest() {
     let dns = ["get", "deployment", "bowline-dns", "--namespace=kube-system", "--output=json"];
     dns_looked_at(&serde_json::from_str(&api.kubectl(&dns).unwrap()).unwrap());
     for (component, on) in COMPONENTS {
-        taken(&api, &deploy.with_components(component, on, "bowline.test/bowline:any", &[component]));
+        taken(
+            &api,
+            &deploy
+                .overlay(component, &Overlay::new(&[on], "bowline.test/bowline:any").components(&[component]))
+                .unwrap(),
+        );
     }
     all_components_are_taken();
 }

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Etcd, EtcdOptions, Place};
-use bowline_lab::{Lab, Node, wait_for};
+use bowline_lab::kubernetes::{ApiServer, ApiServerOptions, Deploy, Etcd, EtcdOptions, Overlay, Place};
+use bowline_lab::{Lab, Node, cni_plugin, wait_for};
 use serde_json::{Value, json};
 
 use crate::common::{Agent, PATIENCE};
-use crate::overlay::Deploy;
 
 /// What may be done: `watch services`, `list endpointslices.discovery.k8s.io`.
 type Deeds = BTreeSet<String>;
@@ -88,7 +87,11 @@ fn done(log: &str, account: &str) -> Deeds {
             continue;
         }
         assert_ne!(event.pointer("/responseStatus/code").and_then(Value::as_u64), Some(403), "{event}");
-        deeds.insert(deed(text("/verb"), text("/objectRef/apiGroup"), text("/objectRef/resource")));
+        let resource = match text("/objectRef/subresource") {
+            "" => text("/objectRef/resource").to_owned(),
+            part => format!("{}/{part}", text("/objectRef/resource")),
+        };
+        deeds.insert(deed(text("/verb"), text("/objectRef/apiGroup"), &resource));
     }
     deeds
 }
@@ -132,7 +135,7 @@ fn the_agent_may_do_what_it_does_and_nothing_else() {
         let lab = Lab::new("permissions").unwrap();
         let node = Arc::new(lab.node("worker-1").unwrap());
         let (_etcd, api, log) = audited(&lab, &node, streams);
-        api.kubectl(&["apply", "--kustomize", &Deploy::new(&lab).path("overlays/alone")]).unwrap();
+        api.kubectl(&["apply", "--kustomize", &Deploy::new(&lab).unwrap().path("overlays/alone")]).unwrap();
         let everybodys;
         (may, everybodys) = own(&api, "bowline");
 
@@ -149,8 +152,82 @@ fn the_agent_may_do_what_it_does_and_nothing_else() {
         });
         used.extend(read().difference(&everybodys).cloned());
         agent.stop();
+        if streams {
+            the_condition_network_unavailable(&lab, &api, &mut agent, &log, &may);
+        }
     }
     assert_eq!(used, may, "used on the left, granted on the right");
+}
+
+/// An agent that gives pods their network says so of a node that a cloud provider has registered without one; it needs, and
+/// has, one permission more.
+fn the_condition_network_unavailable(lab: &Lab, api: &ApiServer, agent: &mut Agent, log: &Path, before: &Deeds) {
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker-1"}, "spec": {"podCIDRs": ["10.1.0.0/24"], "podCIDR": "10.1.0.0/24"},
+    });
+    api.apply(&node.to_string()).unwrap();
+    let taken_away = || {
+        let conditions = r#"{"status": {"conditions": [{"type": "NetworkUnavailable", "status": "True", "reason": "NoRouteCreated"}]}}"#;
+        api.kubectl(&["patch", "node", "worker-1", "--subresource=status", "--patch", conditions]).unwrap();
+    };
+    let condition = || {
+        let node: Value =
+            serde_json::from_str(&api.kubectl(&["get", "node", "worker-1", "-o", "json"]).unwrap()).unwrap();
+        let all = node.pointer("/status/conditions").unwrap().as_array().unwrap();
+        let one = all.iter().find(|one| one["type"] == "NetworkUnavailable").unwrap();
+        (one["status"].as_str().unwrap().to_owned(), one["reason"].as_str().unwrap().to_owned())
+    };
+    let (gone, there) =
+        (("True".to_owned(), "NoRouteCreated".to_owned()), ("False".to_owned(), "BowlineIsUp".to_owned()));
+    let patched = || {
+        let text = fs::read_to_string(log).unwrap();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let is_it = |event: &Value| {
+            event["verb"] == "patch" && event["user"]["username"] == "system:serviceaccount:kube-system:bowline"
+        };
+        events.filter(is_it).filter(|event| event["responseStatus"]["code"] == 200).count()
+    };
+    let folder = lab.folder("cni").unwrap();
+    let at = |flag: &str, path: &str| format!("--cni-{flag}={}", folder.join(path).display());
+    let plugin = format!("--cni-plugin={}", cni_plugin().unwrap().display());
+    let disk = format!("--state-dir={}", folder.join("disk").display());
+    let folders = [
+        at("state-dir", "state"),
+        at("conf-dir", "net.d"),
+        at("bin-dir", "bin"),
+        at("socket", "cni.sock"),
+        plugin,
+        disk,
+    ];
+    let flags: Vec<&str> = ["--pod-network"].into_iter().chain(folders.iter().map(String::as_str)).collect();
+
+    taken_away();
+    agent.flags(&flags);
+    agent.start();
+    agent.wait("it says what it is not allowed", |agent| agent.log().contains("the verb patch on nodes/status"));
+    assert_eq!((condition(), patched()), (gone.clone(), 0));
+    let overlay = Deploy::new(lab)
+        .unwrap()
+        .overlay("pods", &Overlay::new(&["overlays/alone"], "bowline:any").components(&["pod-network"]))
+        .unwrap();
+    api.kubectl(&["apply", "--kustomize", &overlay]).unwrap();
+    agent.wait("the node has a network", |_| condition() == there);
+    let more: Deeds = own(api, "bowline").0.difference(before).cloned().collect();
+    assert_eq!(more, Deeds::from(["patch nodes/status".to_owned()]));
+    // Neither its end nor its next start says anything.
+    agent.stop();
+    agent.start();
+    assert_eq!((condition(), patched()), (there.clone(), 1));
+    // Whoever takes it away is answered.
+    taken_away();
+    agent.wait("the node has a network again", |_| condition() == there);
+    agent.stop();
+    // Where somebody else sees to it.
+    taken_away();
+    agent.flags(&[&flags[..], &["--set-node-network-unavailable=false"]].concat());
+    agent.start();
+    agent.stop();
+    assert_eq!((condition(), patched()), (gone, 2));
 }
 
 /// With the Corefile of deploy/dns; and with Pods verified, which takes a component of deploy/.
@@ -159,10 +236,11 @@ fn the_dns_may_do_what_it_does_and_nothing_else() {
     let lab = Lab::new("dns-permissions").unwrap();
     let node = lab.node("worker-1").unwrap();
     let (_etcd, api, log) = audited(&lab, &node, false);
-    let (deploy, folder) = (Deploy::new(&lab), lab.folder("dns").unwrap());
+    let (deploy, folder) = (Deploy::new(&lab).unwrap(), lab.folder("dns").unwrap());
     let conf = folder.join("Corefile");
     let corefile = fs::read_to_string(deploy.path("dns/Corefile")).unwrap();
-    let verified = deploy.with_components("verified", "dns", "bowline:any", &["verified-pods"]);
+    let verified =
+        deploy.overlay("verified", &Overlay::new(&["dns"], "bowline:any").components(&["verified-pods"])).unwrap();
     let both = [(deploy.path("dns"), corefile.clone()), (verified, corefile.replace("pods insecure", "pods verified"))];
     for (overlay, corefile) in both {
         api.kubectl(&["apply", "--kustomize", &overlay]).unwrap();

@@ -1,59 +1,51 @@
-//! Nodes that have no network for pods until the DaemonSet gives them one.
+//! Nodes that have no network for pods until the DaemonSet gives them one, as `make cluster` has it.
 
-use std::fs;
-use std::path::Path;
 use std::sync::PoisonError;
 
 use bowline_lab::kubernetes::{Cluster, ClusterOptions, Dns, Services};
 use bowline_lab::{Lab, wait_for};
 use serde_json::Value;
 
-use crate::cluster::{ALONE, apply, rolled_out};
-use crate::image;
-use crate::overlay::Deploy;
+use crate::cluster::{ALONE, rolled_out};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 /// Where the lab's containerd looks for networks.
 const CONF_DIR: &str = "/var/lib/cni/net.d";
 
-fn ready(cluster: &Cluster) -> usize {
+/// Of each node by its name: what a condition says, why, and since when.
+fn conditions(cluster: &Cluster, kind: &str) -> Vec<[String; 4]> {
     let nodes: Value = serde_json::from_str(&cluster.kubectl(&["get", "nodes", "-o", "json"]).unwrap()).unwrap();
-    let is_ready = |node: &&Value| {
-        let conditions = node.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-        conditions.filter(|one| one["type"] == "Ready").any(|one| one["status"] == "True")
+    let condition = |node: &Value| {
+        let all = node.pointer("/status/conditions").unwrap().as_array().unwrap();
+        let one = all.iter().find(|one| one["type"] == kind).unwrap_or(&Value::Null);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        [text(&node["metadata"]["name"]), text(&one["status"]), text(&one["reason"]), text(&one["lastTransitionTime"])]
     };
-    nodes["items"].as_array().unwrap().iter().filter(is_ready).count()
+    nodes["items"].as_array().unwrap().iter().map(condition).collect()
+}
+
+/// When the agent of a node was started.
+fn started(cluster: &Cluster, node: &str) -> String {
+    let (node, label) = (format!("spec.nodeName={node}"), "app.kubernetes.io/component=node");
+    let path = "jsonpath={.items[0].status.containerStatuses[0].state.running.startedAt}";
+    cluster.kubectl(&["get", "pods", "-n", "kube-system", "-l", label, "--field-selector", &node, "-o", path]).unwrap()
 }
 
 #[test]
 fn a_cluster_whose_network_services_and_dns_are_bowlines_alone() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = Lab::new("deploy-pods").unwrap();
-    let archive = image::build(&lab);
-    let deploy = Deploy::new(&lab);
-    let dns = Dns::Bowline { program: env!("CARGO_BIN_EXE_bowline").into() };
-    let options = ClusterOptions { nodes: 2, services: Services::Deployed, dns, images: Vec::new(), verbose: false };
+    let program = || env!("CARGO_BIN_EXE_bowline").into();
+    let (services, dns) = (Services::DaemonSet { program: program() }, Dns::Bowline { program: program() });
+    let options = ClusterOptions { nodes: 2, services, dns, images: Vec::new(), verbose: true };
     let cluster = Cluster::start(lab, &options).unwrap();
-    for node in cluster.nodes() {
-        node.kubelet.import(&node.machine, &archive).unwrap();
+    for [node, status, _, since] in conditions(&cluster, "Ready") {
+        let started = started(&cluster, &node);
+        assert!(status == "True" && !started.is_empty() && since >= started, "{node}: {since}, its agent: {started}");
     }
-    assert_eq!(ready(&cluster), 0);
-
-    let apiserver = format!("apiserver={}", cluster.api().url());
-    let overlay = deploy.with("pods", "overlays/alone", image::NAME, &[&apiserver], &["pod-network"]);
-    // As an operator whose runtime looks elsewhere.
-    let file = Path::new(&overlay).join("kustomization.yaml");
-    let patch = format!(
-        "patches:\n  - target: {{kind: DaemonSet, name: bowline}}\n    patch: |-\n      apiVersion: apps/v1\n      \
-         kind: DaemonSet\n      metadata: {{name: bowline}}\n      spec: {{template: {{spec: {{volumes: [{{name: \
-         cni-conf, hostPath: {{path: {CONF_DIR}}}}}]}}}}}}\n"
-    );
-    fs::write(&file, fs::read_to_string(&file).unwrap() + &patch).unwrap();
-    apply(&cluster, &overlay);
-    rolled_out(&cluster, "daemonset/bowline");
-    wait_for("the nodes are ready", PATIENCE, || ready(&cluster) == 2).unwrap();
-    // The cluster's DNS are pods like others.
-    rolled_out(&cluster, &format!("deployment/{}", cluster.dns().deployment()));
+    for [node, status, reason, _] in conditions(&cluster, "NetworkUnavailable") {
+        assert_eq!([&*status, &*reason], ["False", "BowlineIsUp"], "{node}");
+    }
     let run = |name: &str, node: &str| {
         let spec = format!("{{\"spec\": {{\"nodeName\": \"{node}\", \"terminationGracePeriodSeconds\": 0}}}}");
         let image = "--image=bowline.test/busybox:lab";
@@ -74,8 +66,9 @@ fn a_cluster_whose_network_services_and_dns_are_bowlines_alone() {
     })
     .unwrap();
     for node in cluster.nodes() {
-        let files = node.machine.output("ls", &["/opt/cni/bin", CONF_DIR]).unwrap();
-        assert!(files.contains("bowline-cni") && files.contains("loopback") && files.contains("05-bowline.conflist"));
+        let files = |folder: &str| node.machine.output("ls", &[folder]).unwrap();
+        assert_eq!(files("/opt/cni/bin"), "bowline-cni\nloopback\n");
+        assert_eq!(files(CONF_DIR), "05-bowline.conflist\n");
     }
     // A new agent leaves running pods alone.
     cluster.kubectl(&["rollout", "restart", "--namespace=kube-system", "daemonset/bowline"]).unwrap();

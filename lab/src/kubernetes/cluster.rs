@@ -13,11 +13,13 @@ use super::beyond::Beyond;
 use super::images::{self, Image};
 use super::kubelet::{CLUSTER_DNS, Kubelet};
 use super::machine::command_by_folder;
+use super::services::apply_daemon_set;
 use super::{ApiServer, ControlPlane, Dns, Machine, PATIENCE, ServiceAgent, Services, binary};
 use crate::lab::NETNS;
 use crate::{Lab, wait_for};
 
-const BOWLINE_RBAC: &str = include_str!("../../../deploy/base/rbac.yaml");
+const BOWLINE_RBAC: [&str; 2] =
+    [include_str!("../../../deploy/base/rbac.yaml"), include_str!("../../../deploy/components/pod-network/rbac.yaml")];
 /// The name of the file in the cluster's folder that says it is whole, and how to use kubectl.
 const KUBECTL: &str = "kubectl";
 
@@ -99,12 +101,12 @@ impl Cluster {
         })?;
         let mut cluster = Cluster { nodes, plane, beyond, dns: options.dns.clone(), lab };
         cluster.route_pods(&options.services)?;
-        cluster.apply(BOWLINE_RBAC)?;
+        cluster.apply(&BOWLINE_RBAC.join("---\n"))?;
         cluster.dns.apply(&cluster.lab, cluster.plane.api())?;
-        steps.run(&format!("{} on each node", described(&options.services)), || cluster.start_services())?;
-        if options.services == Services::Deployed {
-            return Ok(cluster);
-        }
+        steps.run(&format!("{} on each node", described(&options.services)), || match &options.services {
+            Services::DaemonSet { program } => apply_daemon_set(&cluster.lab, cluster.plane.api(), program),
+            _ => cluster.start_services(),
+        })?;
         steps.run("nodes ready", || cluster.kubectl_wait(&["--for=condition=Ready", "nodes", "--all"]))?;
         steps.run(&format!("DNS by {}", cluster.dns.deployment()), || cluster.wait_for_dns(&options.services))?;
         // Its presence says that the cluster is whole.
@@ -284,7 +286,7 @@ fn described(services: &Services) -> String {
         Services::Bowline { flags, .. } => format!("bowline node {}", flags.join(" ")),
         Services::KubeProxy { mode } => format!("kube-proxy ({mode})"),
         Services::None => "nobody for Services".into(),
-        Services::Deployed => "nobody yet".into(),
+        Services::DaemonSet { .. } => "Bowline's DaemonSet".into(),
     }
 }
 
@@ -292,9 +294,14 @@ fn archives(lab: &Lab, options: &ClusterOptions) -> Result<Vec<PathBuf>> {
     let folder = lab.folder("images")?;
     let mut images = images::usual()?;
     images.extend(options.images.iter().cloned());
-    let of_dns = options.dns.image()?;
-    if images.iter().all(|image| image.name != of_dns.name) {
-        images.push(of_dns);
+    let mut more = vec![options.dns.image()?];
+    if let Services::DaemonSet { program } = &options.services {
+        more.push(Image::bowline(program.clone()));
+    }
+    for image in more {
+        if images.iter().all(|other| other.name != image.name) {
+            images.push(image);
+        }
     }
     images.iter().map(|image| image.archive(&folder)).collect()
 }

@@ -36,6 +36,17 @@ impl Image {
         Image { name: name.into(), programs: vec![(program, at.clone())], entrypoint: vec![at], shell: true }
     }
 
+    /// Bowline, with the plugin that stands beside it, where deploy/Containerfile has both.
+    pub fn bowline(program: PathBuf) -> Image {
+        let plugin = program.with_file_name("bowline-cni");
+        let at = |name: &str| format!("/usr/local/bin/{name}");
+        let mut programs = vec![(program, at("bowline"))];
+        if plugin.is_file() {
+            programs.push((plugin, at("bowline-cni")));
+        }
+        Image { name: "bowline".into(), programs, entrypoint: vec![at("bowline")], shell: true }
+    }
+
     /// The full name, as manifests have it.
     pub fn full_name(&self) -> String {
         image(&self.name)

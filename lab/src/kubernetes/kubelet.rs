@@ -35,7 +35,13 @@ impl Kubelet {
     pub fn new(machine: &Machine, services: &Services) -> Result<Kubelet> {
         let reference = PLUGINS.iter().find(|dir| Path::new(dir).join("bridge").is_file());
         let plugins = match reference {
-            _ if services.has_pod_network() => Path::new(OWN_PLUGINS).to_owned(),
+            _ if services.has_pod_network() => {
+                // As on a node on which nobody has installed them.
+                if reference.is_some_and(|plugins| *plugins != OWN_PLUGINS) {
+                    machine.output("mount", &["-t", "tmpfs", "tmpfs", PLUGINS[0]])?;
+                }
+                Path::new(OWN_PLUGINS).to_owned()
+            }
             // /opt is the node's own, so plugins that stand there would be hidden.
             Some(plugins) => Path::new(plugins).canonicalize()?,
             None => bail!("the CNI reference plugins are in none of {PLUGINS:?}: run 'scripts/setup kubernetes'"),

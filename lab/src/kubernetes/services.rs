@@ -1,13 +1,14 @@
 //! Who serves the addresses of Services on a node: Bowline, or kube-proxy for comparison.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
+use super::deploy::{Deploy, Overlay};
 use super::kubelet::{NETWORKS, OWN_PLUGINS};
-use super::{ApiServer, Machine, POD_CIDRS, SERVICE_CIDRS, Server, binary};
-use crate::cni_plugin;
+use super::{ApiServer, Image, Machine, PATIENCE, POD_CIDRS, SERVICE_CIDRS, Server, binary};
+use crate::{Lab, cni_plugin};
 
 /// Who serves the addresses of Services.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +27,11 @@ pub enum Services {
     },
     /// Nobody.
     None,
-    /// A DaemonSet that is still to be applied, which gives pods their network, too: the nodes are not waited for.
-    Deployed,
+    /// The DaemonSet of deploy/, which gives pods their network, too.
+    DaemonSet {
+        /// The program that its image has, and the plugin beside it.
+        program: PathBuf,
+    },
 }
 
 /// The flag by which `bowline node` gives pods their network, too.
@@ -38,10 +42,38 @@ impl Services {
     pub fn has_pod_network(&self) -> bool {
         match self {
             Services::Bowline { flags, .. } => flags.iter().any(|flag| flag == POD_NETWORK),
-            Services::Deployed => true,
+            Services::DaemonSet { .. } => true,
             Services::KubeProxy { .. } | Services::None => false,
         }
     }
+}
+
+/// Applies the DaemonSet, and waits until its agents serve.
+pub(crate) fn apply_daemon_set(lab: &Lab, api: &ApiServer, program: &Path) -> Result<()> {
+    let image = Image::bowline(program.to_owned());
+    ensure!(image.programs.len() == 2, "{} has no bowline-cni beside it: make build", program.display());
+    // As an operator whose runtime looks elsewhere.
+    let patches = format!(
+        r#"  - target: {{kind: DaemonSet, name: bowline}}
+    patch: |-
+      apiVersion: apps/v1
+      kind: DaemonSet
+      metadata: {{name: bowline}}
+      spec: {{template: {{spec: {{volumes: [{{name: cni-conf, hostPath: {{path: {NETWORKS}}}}}]}}}}}}
+"#
+    );
+    let (image, apiserver) = (image.full_name(), format!("apiserver={}", api.url()));
+    let settings = [apiserver.as_str()];
+    let overlay =
+        Overlay::new(&["overlays/alone"], &image).settings(&settings).components(&["pod-network"]).patches(&patches);
+    let overlay = Deploy::new(lab)?.overlay("own", &overlay)?;
+    api.kubectl(&["apply", "--server-side", "--force-conflicts", "--kustomize", &overlay])?;
+    let rollout = ["rollout", "status", "--namespace=kube-system", "daemonset/bowline"];
+    let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+    api.kubectl(&[&rollout[..], &[&timeout]].concat()).map(drop).with_context(|| {
+        let logs = ["logs", "-n", "kube-system", "-l", "app.kubernetes.io/component=node", "--prefix", "--tail=5"];
+        format!("the agents say: {}", api.kubectl(&logs).unwrap_or_default())
+    })
 }
 
 /// The agent of one node.
@@ -57,12 +89,12 @@ impl ServiceAgent {
         let node = machine.name();
         let name = match services {
             Services::Bowline { .. } => "bowline",
-            Services::KubeProxy { .. } | Services::None | Services::Deployed => "kube-proxy",
+            Services::KubeProxy { .. } | Services::None | Services::DaemonSet { .. } => "kube-proxy",
         };
         let user = match services {
             // The name that a DaemonSet's pods have: deploy/ gives it its permissions.
             Services::Bowline { .. } => "system:serviceaccount:kube-system:bowline",
-            Services::KubeProxy { .. } | Services::None | Services::Deployed => "system:kube-proxy",
+            Services::KubeProxy { .. } | Services::None | Services::DaemonSet { .. } => "system:kube-proxy",
         };
         api.client_kubeconfig(&format!("{node}-{name}"), user, &[])?;
         if let Services::KubeProxy { mode } = services {
@@ -88,7 +120,7 @@ impl ServiceAgent {
     pub fn start(&mut self, machine: &Machine, api: &ApiServer) -> Result<()> {
         let node = machine.name();
         let mut command = match &self.services {
-            Services::None | Services::Deployed => return Ok(()),
+            Services::None | Services::DaemonSet { .. } => return Ok(()),
             Services::KubeProxy { .. } => {
                 let mut command = machine.command(binary("kube-proxy")?);
                 command.arg("--config=/var/lib/kube-proxy/config.json");
@@ -112,7 +144,7 @@ impl ServiceAgent {
     /// Waits until it says that it is ready: all that it knew at first is in the kernel.
     pub fn wait_ready(&mut self, machine: &Machine) -> Result<()> {
         let page = match self.services {
-            Services::None | Services::Deployed => return Ok(()),
+            Services::None | Services::DaemonSet { .. } => return Ok(()),
             Services::KubeProxy { .. } => "healthz",
             Services::Bowline { .. } => "readyz",
         };
@@ -124,7 +156,7 @@ impl ServiceAgent {
     pub fn clean_up(&mut self, machine: &Machine) -> Result<()> {
         self.server.kill()?;
         match &self.services {
-            Services::None | Services::Deployed => return Ok(()),
+            Services::None | Services::DaemonSet { .. } => return Ok(()),
             Services::Bowline { program, .. } => machine.output(program.canonicalize()?, &["cleanup"])?,
             Services::KubeProxy { .. } => machine.output(binary("kube-proxy")?, &["--cleanup"])?,
         };

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
@@ -456,13 +456,47 @@ fn client(login: &Login, url: Uri) -> Result<Client, String> {
     Ok(Client::new(service, config.default_namespace))
 }
 
+/// Changes the object at this path, by a strategic merge patch, at the first of the servers that does.
+///
+/// # Errors
+/// What the last of them said.
+pub(super) async fn patch(access: &Access, path: &str, change: &[u8]) -> Result<(), Failure> {
+    let access = access.clone();
+    // It reads files, and may run a plugin.
+    let login = tokio::task::spawn_blocking(move || access.read(&|name| std::env::var_os(name)));
+    let login = match timeout(LOGIN, login).await {
+        Ok(Ok(login)) => login.map_err(|error| Failure::Broken(error.to_string()))?,
+        Ok(Err(_)) | Err(_) => {
+            return Err(Failure::Broken(format!("the credentials were not to be had within {}", human(LOGIN))));
+        }
+    };
+    let mut failed = Failure::Broken("no API server is named".to_owned());
+    for url in &login.urls {
+        let request = Request::patch(path).header(CONTENT_TYPE, "application/strategic-merge-patch+json");
+        let request = request.header(ACCEPT, OBJECTS).body(Body::from(change.to_vec()));
+        let done = async {
+            let client = client(&login, url.clone()).map_err(Failure::Broken)?;
+            body(answered(&client, request).await?).await.map(drop)
+        };
+        match done.await {
+            Ok(()) => return Ok(()),
+            // Another server says the same.
+            Err(Failure::Refused(status)) if matches!(status.code, 403 | 404) => return Err(Failure::Refused(status)),
+            Err(failure) => failed = failure,
+        }
+    }
+    Err(failed)
+}
+
 /// The head of the answer; its body is still to come.
 async fn request(client: &Client, path: &str, form: &'static str) -> Result<Response<Body>, Failure> {
-    let request = Request::get(path)
-        .header(ACCEPT, form)
-        .header(USER_AGENT, concat!("bowline/", env!("CARGO_PKG_VERSION")))
-        .body(Body::empty())
-        .map_err(|error| Failure::Broken(error.to_string()))?;
+    answered(client, Request::get(path).header(ACCEPT, form).body(Body::empty())).await
+}
+
+async fn answered(client: &Client, request: http::Result<Request<Body>>) -> Result<Response<Body>, Failure> {
+    let mut request = request.map_err(|error| Failure::Broken(error.to_string()))?;
+    let own = HeaderValue::from_static(concat!("bowline/", env!("CARGO_PKG_VERSION")));
+    request.headers_mut().insert(USER_AGENT, own);
     match timeout(ANSWER, client.send(request)).await {
         Ok(response) => response.map_err(|error| Failure::Broken(explain(&error))),
         Err(_) => Err(Failure::Broken(format!("no answer within {}", human(ANSWER)))),

@@ -100,8 +100,8 @@ impl Resource {
     }
 }
 
-/// A value of a query.
-fn escape(text: &str) -> String {
+/// A value of a query, or a part of a path.
+pub(super) fn escape(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

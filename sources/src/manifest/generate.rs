@@ -311,6 +311,7 @@ fn node() -> impl Strategy<Value = Node> {
             internal_ips,
             pod_cidrs,
             flannel: flannel.map(Box::new),
+            network_unavailable: None,
         },
     )
 }

@@ -35,7 +35,7 @@ pub(super) fn pod(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, str
     if let Some(status) = root.map_at("status")? {
         pod.ips = pod_ips(&status)?;
         pod.finished = matches!(status.text_at("phase")?, Some("Succeeded" | "Failed"));
-        pod.ready = ready(&status)?.unwrap_or(!pod.ips.is_empty());
+        pod.ready = condition_is(&status, "Ready", "True")?.unwrap_or(!pod.ips.is_empty());
     }
     Ok(pod)
 }
@@ -107,13 +107,13 @@ fn pod_ips(status: &Field<'_, '_, '_>) -> Read<Vec<IpAddr>> {
     Ok(ips)
 }
 
-/// The condition Ready, where there is one.
-fn ready(status: &Field<'_, '_, '_>) -> Read<Option<bool>> {
+/// Whether the status of this condition is that one, where there is such a condition.
+fn condition_is(status: &Field<'_, '_, '_>, kind: &str, wanted: &str) -> Read<Option<bool>> {
     let Some(list) = status.get("conditions") else { return Ok(None) };
     for condition in list.list()? {
         let condition = condition.map()?;
-        if condition.text_at("type")? == Some("Ready") {
-            return Ok(Some(condition.text_at("status")? == Some("True")));
+        if condition.text_at("type")? == Some(kind) {
+            return Ok(Some(condition.text_at("status")? == Some(wanted)));
         }
     }
     Ok(None)
@@ -126,19 +126,21 @@ pub(super) fn node(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, st
         internal_ips: Vec::new(),
         pod_cidrs: Vec::new(),
         flannel: flannel::read(metadata, strings)?,
+        network_unavailable: None,
     };
-    if let Some(status) = root.map_at("status")?
-        && let Some(list) = status.get("addresses")
-    {
-        for element in list.list()? {
-            let element = element.map()?;
-            if element.text_at("type")? == Some("InternalIP")
-                && let Some(text) = element.text_at("address")?
-            {
-                // An API server takes any text here; kube-proxy skips what is no address.
-                node.internal_ips.extend(address::parse(text));
+    if let Some(status) = root.map_at("status")? {
+        if let Some(list) = status.get("addresses") {
+            for element in list.list()? {
+                let element = element.map()?;
+                if element.text_at("type")? == Some("InternalIP")
+                    && let Some(text) = element.text_at("address")?
+                {
+                    // An API server takes any text here; kube-proxy skips what is no address.
+                    node.internal_ips.extend(address::parse(text));
+                }
             }
         }
+        node.network_unavailable = condition_is(&status, "NetworkUnavailable", "False")?.map(|is_false| !is_false);
     }
     if let Some(spec) = root.map_at("spec")? {
         if let Some(list) = spec.get("podCIDRs") {

@@ -204,7 +204,9 @@ apiVersion: v1
 kind: Node
 metadata: {name: n.example, namespace: ignored, labels: {zone: a}}
 spec: {podCIDRs: [10.244.1.7/24, 'fd00:1::/64']}
-status: {addresses: [{type: Hostname, address: n}, {type: InternalIP, address: 192.0.2.1}]}
+status:
+  addresses: [{type: Hostname, address: n}, {type: InternalIP, address: 192.0.2.1}]
+  conditions: [{type: Ready, status: 'True'}, {type: NetworkUnavailable, status: 'True'}]
 ---
 apiVersion: v1
 kind: Namespace
@@ -213,8 +215,9 @@ metadata: {name: shop}
     let objects = objects(text);
     assert_eq!(keys(&objects), ["Node n.example", "Namespace shop"]);
     let Object::Node(node) = &objects[0] else { panic!("{objects:?}") };
-    let Node { internal_ips, pod_cidrs, .. } = &**node;
+    let Node { internal_ips, pod_cidrs, network_unavailable, .. } = &**node;
     assert_eq!((internal_ips.len(), pod_cidrs[0].to_string(), pod_cidrs.len()), (1, "10.244.1.0/24".to_string(), 2));
+    assert_eq!(*network_unavailable, Some(true));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bowline_lab::Lab;
-use bowline_lab::kubernetes::{Cluster, ClusterOptions, Dns, Image, POD_NETWORK, Services, cluster};
+use bowline_lab::kubernetes::{Cluster, ClusterOptions, Dns, Image, Services, cluster};
 use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Parser)]
@@ -56,16 +56,16 @@ struct Up {
     /// Who answers the cluster's DNS
     #[arg(long, value_enum, default_value_t = DnsBy::Bowline)]
     dns: DnsBy,
-    /// The program `bowline` [default: beside this program]
+    /// The program `bowline`, with `bowline-cni` beside it [default: beside this program]
     #[arg(long)]
     bowline: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum By {
-    /// `bowline node`, which gives pods their network, too
+    /// Bowline's DaemonSet, which gives pods their network, too
     Bowline,
-    /// `bowline node`, and the reference plugins for pods' network
+    /// `bowline node` as a process of each node, and the reference plugins for pods' network
     BowlineServices,
     /// kube-proxy with nftables
     KubeProxy,
@@ -119,7 +119,7 @@ fn up(name: &str, args: &Up) -> Result<()> {
     ensure!(bowline.is_file(), "{} is not there: cargo build --release, or name it by --bowline", bowline.display());
     let kube_proxy = |mode: &str| Services::KubeProxy { mode: mode.into() };
     let services = match args.services {
-        By::Bowline => Services::Bowline { program: bowline.clone(), flags: vec![POD_NETWORK.into()] },
+        By::Bowline => Services::DaemonSet { program: bowline.clone() },
         By::BowlineServices => Services::Bowline { program: bowline.clone(), flags: Vec::new() },
         By::KubeProxy => kube_proxy("nftables"),
         By::KubeProxyIptables => kube_proxy("iptables"),
@@ -131,7 +131,7 @@ fn up(name: &str, args: &Up) -> Result<()> {
     };
     let began = Instant::now();
     println!("Starting a Kubernetes of {} nodes:", args.nodes);
-    let images = vec![Image::of("bowline", bowline)];
+    let images = vec![Image::bowline(bowline)];
     let options = ClusterOptions { nodes: args.nodes, services, dns, images, verbose: true };
     Cluster::start(Lab::lasting(name)?, &options)?.keep();
     println!("The cluster {name:?} is there, after {:.0} s.", began.elapsed().as_secs_f64());
