@@ -446,6 +446,7 @@ fn node_object(name: &str, addresses: &[&str], networks: &[&str]) -> NodeObject 
         labels: Default::default(),
         internal_ips: addresses.iter().map(|one| one.parse().unwrap()).collect(),
         pod_cidrs: networks.iter().map(|one| one.parse().unwrap()).collect(),
+        flannel: None,
     }
 }
 
