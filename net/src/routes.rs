@@ -15,8 +15,9 @@ use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_REPLACE, NetlinkMessage, Netlin
 
 use crate::{MISSING, Net, NetError, Order, if_there};
 
-/// Whose routes are ours (RTPROT_*, /etc/iproute2/rt_protos): none that the kernel or a known daemon uses.
-pub const BOWLINE: u8 = 186;
+/// Whose routes are ours (RTPROT_*, /etc/iproute2/rt_protos): none that the kernel or a known daemon uses. All of those of this
+/// number that nobody wants are removed.
+pub const BOWLINE: u8 = 98;
 
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

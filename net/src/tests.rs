@@ -162,6 +162,7 @@ fn tunnels_are_told_where_their_ends_are() {
     net.add_vxlan(&vxlan).unwrap();
     let link = net.link("bowline.vx").unwrap().unwrap();
     assert_eq!((link.mac, link.mtu, link.kind.as_str()), (Some(MAC), 1450, "vxlan"));
+    assert_eq!((link.vxlan, uplink.vxlan), (Some((1, 8472)), None));
     net.set_up(link.index, "").unwrap();
     let said = node.output("ip", &["-d", "link", "show", "dev", "bowline.vx"]).unwrap();
     for words in ["vxlan id 1 local 192.168.0.1 dev eth0", "dstport 8472", "nolearning"] {
@@ -179,6 +180,26 @@ fn tunnels_are_told_where_their_ends_are() {
     assert!(net.remove_forward(&forwards[0]).unwrap());
     assert!(!net.remove_forward(&forwards[0]).unwrap());
     assert_eq!(net.forwards(device).unwrap(), forwards[1..]);
+}
+
+#[test]
+fn a_host_answers_for_others() {
+    let lab = Lab::new("net-proxy").unwrap();
+    let node = lab.node("one").unwrap();
+    let netns = File::open(node.netns()).unwrap();
+    let net = Net::open_in(netns.as_fd()).unwrap();
+    net.add("br7", Kind::Bridge).unwrap();
+    let device = net.link("br7").unwrap().unwrap().index;
+    let proxies = ["10.9.0.1", "fd09::1"].map(|one| Proxy { device, address: ip_of(one) });
+    for proxy in proxies.iter().chain(&proxies) {
+        net.put_proxy(proxy).unwrap();
+    }
+    assert_eq!(net.proxies(device).unwrap(), proxies);
+    let said = node.output("ip", &["neigh", "show", "proxy"]).unwrap();
+    assert!(said.contains("10.9.0.1 dev br7"), "{said}");
+    assert!(net.remove_proxy(&proxies[0]).unwrap());
+    assert!(!net.remove_proxy(&proxies[0]).unwrap());
+    assert_eq!((net.proxies(device).unwrap(), net.neighbours(device).unwrap()), (proxies[1..].to_vec(), Vec::new()));
 }
 
 #[test]
