@@ -208,6 +208,8 @@ impl Shared {
             }
             if is_told || is_time || !is_settled {
                 is_settled = self.settle(net);
+                // All that the kernel has told is on the heap for a moment: some 10 KB a link, of which nothing is kept.
+                bowline_sys::trim_heap();
                 // What the cluster tells is looked at at once.
                 is_woken = watch.pause(PAUSE);
             }
