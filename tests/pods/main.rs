@@ -9,3 +9,4 @@ mod faults;
 mod ground;
 mod libcni;
 mod nodes;
+mod routers;

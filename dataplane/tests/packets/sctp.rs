@@ -1,6 +1,8 @@
 //! SCTP, by packets that are made by hand, each with a sum of its own; and by sockets, where the kernel has them.
 
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
 
 use bowline_cluster::object::Protocol;
 use bowline_dataplane::packets::{HostPort, PacketSizes, PacketVerdict as V};
@@ -12,7 +14,7 @@ use rustix::net::{
     socket_with,
 };
 
-use crate::ground::{Ground, PATIENCE, addresses, count, exchange, inside, wait_for_count};
+use crate::ground::{Ground, PATIENCE, addresses, count, inside, wait_for_count};
 
 /// CRC32c (RFC 9260, appendix A).
 fn crc(bytes: &[u8]) -> u32 {
@@ -285,6 +287,20 @@ fn associate(host: &Host, from: SocketAddr, to: SocketAddr, server: &TcpListener
     ends
 }
 
+/// Sends half a megabyte each way, in messages that fit into a socket's buffer.
+fn exchange(ends: &(TcpStream, TcpStream)) {
+    let sent: Vec<u8> = (0..1 << 19).map(|at| (at % 251) as u8).collect();
+    for (mut from, mut to) in [(&ends.0, &ends.1), (&ends.1, &ends.0)] {
+        let came = thread::scope(|scope| {
+            scope.spawn(|| sent.chunks(1 << 15).for_each(|message| from.write_all(message).unwrap()));
+            let mut came = vec![0; sent.len()];
+            to.read_exact(&mut came).unwrap();
+            came
+        });
+        assert!(came == sent, "what came is not what was sent");
+    }
+}
+
 /// Real associations. This needs the kernel's module, which the machines of `make kernels` have: they say so by
 /// BOWLINE_TEST_NEEDS, and there it fails without.
 #[test]
@@ -314,22 +330,22 @@ fn sockets_of_sctp_speak_by_ports_of_the_node_and_from_under_its_address() {
             let port = 4000 + u16::from(sums);
             let far = SocketAddr::new(world, port);
             let server = serve(&ground.outside, far);
-            let mut ends = [&*ground.a, &*ground.b]
+            let ends = [&*ground.a, &*ground.b]
                 .map(|host| associate(host, SocketAddr::new(addresses(host)[family], port), far, &server));
             let seen: Vec<SocketAddr> = ends.iter().map(|ends| ends.1.peer_addr().unwrap()).collect();
             assert!(
                 seen.iter().all(|one| one.ip() == node) && seen[0].port() == port && seen[1] != seen[0],
                 "{seen:?}"
             );
-            ends.iter_mut().for_each(|ends| exchange(ends, 1 << 20));
+            ends.iter().for_each(exchange);
             // By another port than the pod's.
             packets.put_host_port(&host_port(8080, a, 2905)).unwrap();
             let server = serve(&ground.a, SocketAddr::new(a, 2905));
             for (host, from, seen) in [(&*ground.outside, world, world), (&*ground.b, b, b), (&*ground.a, a, node)] {
-                let mut ends = associate(host, SocketAddr::new(from, port + 2), (node, 8080).into(), &server);
+                let ends = associate(host, SocketAddr::new(from, port + 2), (node, 8080).into(), &server);
                 assert_eq!(ends.1.peer_addr().unwrap(), SocketAddr::new(seen, port + 2));
                 assert_eq!(ends.0.peer_addr().unwrap(), SocketAddr::new(node, 8080));
-                exchange(&mut ends, 1 << 20);
+                exchange(&ends);
             }
             // Nobody listens: that is told, by SCTP itself.
             drop(server);
