@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use bowline_agent::pod_network::PodNetworkConfig;
+use bowline_cni::flannel::NetConf;
 use bowline_cni::host_local;
-use bowline_cni::install::{Install, PLUGIN};
+use bowline_cni::install::{Apart, Install, PLUGIN};
 use bowline_cni::network::Config;
-use bowline_cni::peers::Tunnels;
+use bowline_cni::peers::{Tunnels, When};
 use bowline_cni_protocol::{DEFAULT_SOCKET, DEFAULT_TOMBSTONES};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
@@ -51,6 +52,13 @@ pub(crate) struct PodNetworkArgs {
     /// UDP port of the VXLAN; the same on all nodes
     #[arg(long, value_name = "PORT", default_value_t = Tunnels::default().port, requires = "pod_network", value_parser = clap::value_parser!(u16).range(1..))]
     vxlan_port: u16,
+    /// flannel's net-conf.json, in a cluster that comes from flannel: nodes that have moved and nodes that have not reach
+    /// each other
+    ///
+    /// It says when other nodes' pods are reached by VXLAN, by which identifier and port, and which addresses all pods
+    /// have. The nodes' ends of the VXLAN are those of flannel's annotations. The same on all nodes, and from then on.
+    #[arg(long, value_name = "FILE", requires = "pod_network", conflicts_with_all = ["tunnel", "vxlan_id", "vxlan_port"])]
+    flannel_net_conf: Option<PathBuf>,
     /// Folder in which the container runtime looks for networks; empty: nothing is put there nor into --cni-bin-dir
     #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d", requires = "pod_network")]
     cni_conf_dir: PathBuf,
@@ -75,13 +83,15 @@ enum Tunnel {
     Auto,
     /// To every node
     Always,
+    /// Never: nodes behind a router are not reached
+    Never,
 }
 
 impl PodNetworkArgs {
     /// What they ask for; None: no network for pods.
     ///
     /// # Errors
-    /// The plugin can't be found.
+    /// The plugin can't be found; flannel's configuration can't be read.
     pub(crate) fn config(&self, node: &str) -> anyhow::Result<Option<PodNetworkConfig>> {
         if !self.pod_network {
             return Ok(None);
@@ -96,26 +106,41 @@ impl PodNetworkArgs {
         };
         let is_usual = self.cni_socket.as_os_str() == DEFAULT_SOCKET;
         let folder = &self.attached.cni_state_dir;
+        // Those of an agent at another socket are its own.
+        let tombstones = if is_usual { DEFAULT_TOMBSTONES.into() } else { folder.join("tombstones") };
         let install = (!self.cni_conf_dir.as_os_str().is_empty()).then(|| Install {
             conf_dir: self.cni_conf_dir.clone(),
             bin_dir: self.cni_bin_dir.clone(),
             plugin,
             exclusive: self.cni_exclusive,
-            socket: (!is_usual).then(|| self.cni_socket.clone()),
+            apart: (!is_usual).then(|| Apart { socket: self.cni_socket.clone(), tombstones: tombstones.clone() }),
             folder: folder.clone(),
         });
-        let always = self.tunnel == Tunnel::Always;
+        let when = match self.tunnel {
+            Tunnel::Auto => When::Auto,
+            Tunnel::Always => When::Always,
+            Tunnel::Never => When::Never,
+        };
+        let mut tunnels = Tunnels { id: self.vxlan_id, port: self.vxlan_port, when, flannel: false };
+        let mut non_masquerade_cidrs = self.non_masquerade_cidrs.clone();
+        let mut mtu = self.mtu;
+        if let Some(file) = &self.flannel_net_conf {
+            let flannel = NetConf::read(file).context("--flannel-net-conf")?;
+            tunnels = flannel.tunnels;
+            non_masquerade_cidrs.extend(flannel.networks);
+            mtu = mtu.or(flannel.mtu);
+        }
         Ok(Some(PodNetworkConfig {
             network: Config {
                 node: node.to_owned(),
                 folder: folder.clone(),
                 socket: self.cni_socket.clone(),
-                tombstones: DEFAULT_TOMBSTONES.into(),
+                tombstones: tombstones.clone(),
                 host_local: host_local::FOLDER.into(),
-                tunnels: Tunnels { id: self.vxlan_id, port: self.vxlan_port, always },
-                non_masquerade_cidrs: self.non_masquerade_cidrs.clone(),
+                tunnels,
+                non_masquerade_cidrs,
                 pod_cidrs: self.pod_cidr.clone(),
-                mtu: self.mtu,
+                mtu,
             },
             install,
             sizes: Default::default(),

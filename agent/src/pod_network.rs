@@ -40,7 +40,7 @@ pub struct PodNetworkConfig {
 
 /// Pods' network, as long as it lives.
 pub(crate) struct PodNetwork {
-    network: Network,
+    _network: Network,
     _tell: Option<TellPods>,
     shared: Arc<Shared>,
 }
@@ -80,7 +80,7 @@ impl PodNetwork {
             );
         }
         let packets = Packets::open(bpf_root, sizes).context("the programs for pods' packets")?;
-        let inner = Inner { packets, ports: Vec::new(), addresses: Vec::new() };
+        let inner = Inner { packets, ports: Vec::new(), addresses: Vec::new(), has_retired: false };
         let programs = Arc::new(Programs { inner: Mutex::new(inner), kernel: kernel.clone() });
         let ready = Arc::new(Ready::default());
         let folder = config.folder.clone();
@@ -90,9 +90,6 @@ impl PodNetwork {
         });
         let network = Network::start(config, programs.clone(), ready.clone(), listener)
             .with_context(|| format!("pods' network, with what is attached in {}", folder.display()))?;
-        if let Err(error) = programs.lock().packets.retire_others() {
-            tracing::warn!(%error, "maps for packets of another version are left");
-        }
         let handle = network.handle();
         let shared = Shared {
             handle,
@@ -104,12 +101,11 @@ impl PodNetwork {
             programs,
             kernel,
         };
-        Ok(PodNetwork { network, _tell: tell, shared: Arc::new(shared) })
+        Ok(PodNetwork { _network: network, _tell: tell, shared: Arc::new(shared) })
     }
 
     /// What follows the cluster, and is asked.
     pub(crate) fn handle(&self) -> PodNetworkHandle {
-        debug_assert!(Arc::ptr_eq(self.network.handle().pods(), self.shared.handle.pods()));
         PodNetworkHandle(self.shared.clone())
     }
 }
@@ -157,10 +153,10 @@ impl PodNetworkHandle {
         if shared.installed.load(Ordering::Acquire) {
             return;
         }
-        if !shared.handle.has_networks() {
-            return shared.ready.set(Some(NO_NETWORK.to_owned()));
-        }
         shared.ready.set(None);
+        if !shared.handle.has_networks() {
+            return;
+        }
         let Some(install) = &shared.install else {
             shared.installed.store(true, Ordering::Release);
             return;
@@ -202,12 +198,40 @@ struct Inner {
     ports: Vec<(PortMapping, Vec<IpAddr>)>,
     /// The node's addresses.
     addresses: Vec<IpAddr>,
+    /// Maps of other versions are gone.
+    has_retired: bool,
 }
 
 impl Programs {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere leaves the kernel consistent; going on is better than ending.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn remove_pods(&mut self, indices: &[u32]) {
+        if let Err(error) = self.packets.remove_pods(indices) {
+            tracing::warn!(?indices, %error, "the programs of pods that are gone");
+        }
+    }
+
+    /// Takes ports of the node away from the pods with such addresses.
+    fn remove_host_ports(&mut self, is_meant: impl Fn(IpAddr) -> bool) {
+        for port in self.packets.host_ports().unwrap_or_default().iter().filter(|port| is_meant(port.pod)) {
+            if let Err(error) = self.packets.remove_host_port(port) {
+                tracing::warn!(port = port.port, %error, "a port of the node still leads to a pod that is gone");
+            }
+        }
+    }
+
+    /// The addresses of the pod that has a port of the loopback's already. Packets know nothing of those, so that their
+    /// table can't tell.
+    fn owner_at_loopback(&self, port: &PortMapping, addresses: &[IpAddr]) -> Option<&[IpAddr]> {
+        let at = |port: &PortMapping| (port.host_ip, port.host_port, port.protocol);
+        let is_taken = |(one, to): &&(PortMapping, Vec<IpAddr>)| at(one) == at(port) && to != addresses;
+        port.host_ip.filter(IpAddr::is_loopback)?;
+        self.ports.iter().find(is_taken).map(|(_, to)| to.as_slice())
     }
 }
 
@@ -273,7 +297,7 @@ fn v6_of(addresses: &[IpAddr]) -> Option<std::net::Ipv6Addr> {
 
 impl Datapath for Programs {
     fn put_pod(&self, wire: &PodWire) -> Result<(), String> {
-        let PodWire { index, host_mac, pod_mac, addresses, mtu } = wire;
+        let PodWire { index, host_mac, pod_mac, addresses, mtu, has_queue } = wire;
         let wire = packets::PodWire {
             index: *index,
             host_mac: *host_mac,
@@ -281,46 +305,34 @@ impl Datapath for Programs {
             v4: v4_of(addresses),
             v6: v6_of(addresses),
             mtu: *mtu,
+            has_queue: *has_queue,
         };
         self.lock().packets.put_pod(&wire).map_err(|error| error.to_string())
     }
 
-    fn remove_pod(&self, index: u32, addresses: &[IpAddr]) {
+    fn remove_pods(&self, pods: &[(u32, Vec<IpAddr>)]) {
+        let gone: Vec<u32> = pods.iter().map(|(index, _)| *index).collect();
         let mut inner = self.lock();
-        if let Err(error) = inner.packets.remove_pod(index) {
-            tracing::warn!(index, %error, "the programs of a pod that is gone");
-        }
+        inner.remove_pods(&gone);
         // Of a pod whose record was lost nobody else knows its ports.
-        for port in inner.packets.host_ports().unwrap_or_default().iter().filter(|port| addresses.contains(&port.pod)) {
-            if let Err(error) = inner.packets.remove_host_port(port) {
-                tracing::warn!(port = port.port, %error, "a port of the node still leads to a pod that is gone");
-            }
-        }
+        inner.remove_host_ports(|pod| pods.iter().any(|(_, addresses)| addresses.contains(&pod)));
     }
 
     fn keep_pods(&self, indices: &[u32]) {
         let mut inner = self.lock();
         let known = inner.packets.pods().unwrap_or_default();
-        for pod in known.iter().filter(|pod| !indices.contains(&pod.index)) {
-            if let Err(error) = inner.packets.remove_pod(pod.index) {
-                tracing::warn!(index = pod.index, %error, "the programs of a pod that is gone");
-            }
-        }
-        let kept: Vec<IpAddr> = known
-            .iter()
-            .filter(|pod| indices.contains(&pod.index))
-            .flat_map(|pod| [pod.v4.map(IpAddr::from), pod.v6.map(IpAddr::from)])
-            .flatten()
-            .collect();
-        for port in inner.packets.host_ports().unwrap_or_default().iter().filter(|port| !kept.contains(&port.pod)) {
-            if let Err(error) = inner.packets.remove_host_port(port) {
-                tracing::warn!(port = port.port, %error, "a port of the node still leads to a pod that is gone");
-            }
-        }
+        let (kept, gone): (Vec<_>, Vec<_>) = known.into_iter().partition(|pod| indices.contains(&pod.index));
+        inner.remove_pods(&gone.iter().map(|pod| pod.index).collect::<Vec<u32>>());
+        let addresses = kept.iter().flat_map(|pod| [pod.v4.map(IpAddr::from), pod.v6.map(IpAddr::from)]);
+        let addresses: Vec<IpAddr> = addresses.flatten().collect();
+        inner.remove_host_ports(|pod| !addresses.contains(&pod));
     }
 
     fn put_port(&self, port: &PortMapping, addresses: &[IpAddr]) -> Result<(), String> {
         let mut inner = self.lock();
+        if let Some(owner) = inner.owner_at_loopback(port, addresses) {
+            return Err(format!("it belongs to the pod with the addresses {owner:?} already: choose another port"));
+        }
         for one in host_ports(port, addresses) {
             inner.packets.put_host_port(&one).map_err(|error| error.to_string())?;
         }
@@ -374,11 +386,18 @@ impl Datapath for Programs {
         for link in &wanted {
             let v4 = v4_of(link.masquerade[0].as_slice());
             let v6 = v6_of(link.masquerade[1].as_slice());
-            let kind = if link.is_tunnel { LinkKind::Tunnel } else { LinkKind::Uplink };
+            let kind = if link.to_pods { LinkKind::Pods } else { LinkKind::Uplink };
             let told = packets::Link { index: link.index, kind, v4, v6 };
             if let Err(error) = inner.packets.put_link(&told) {
                 is_done = false;
                 tracing::error!(index = link.index, %error, "a link without programs for pods' packets");
+            }
+        }
+        // All pods were put at the start, and now all links: nothing uses the maps of an agent before this one.
+        if is_done && !inner.has_retired {
+            match inner.packets.retire_others() {
+                Ok(()) => inner.has_retired = true,
+                Err(error) => tracing::warn!(%error, "maps for packets of another version are left"),
             }
         }
         is_done

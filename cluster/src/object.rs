@@ -590,6 +590,28 @@ pub struct Node {
     pub internal_ips: Vec<IpAddr>,
     /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<ipnet::IpNet>,
+    /// What flannel says of it; None where flannel has never been.
+    pub flannel: Option<Box<Flannel>>,
+}
+
+/// How flannel's nodes reach the pods of a node, as its annotations `flannel.alpha.coreos.com/...` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flannel {
+    /// `backend-type`, like "vxlan" or "host-gw".
+    pub backend: Str,
+    /// `public-ip` and `backend-data`.
+    pub v4: Option<FlannelEnd>,
+    /// `public-ipv6` and `backend-v6-data`.
+    pub v6: Option<FlannelEnd>,
+}
+
+/// Where packets to pods of one family are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlannelEnd {
+    /// The node's address.
+    pub address: IpAddr,
+    /// The identifier of the VXLAN (0: it is not said) and the node's Ethernet address in it; None with other backends.
+    pub vxlan: Option<(u32, [u8; 6])>,
 }
 
 /// A Namespace.

@@ -91,6 +91,9 @@ pub struct Attachment {
     pub mac: Mac,
     /// Of both ends, in bytes.
     pub mtu: u32,
+    /// Whether its configuration says the MTU: then it doesn't follow the node's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_mtu: bool,
     /// The Pod; None where the runtime names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodName>,
@@ -131,6 +134,7 @@ impl Attachment {
             addresses,
             mac,
             mtu: 0,
+            own_mtu: false,
             pod: None,
             ports: Vec::new(),
             bandwidth: None,
@@ -171,6 +175,7 @@ mod tests {
             netns: "/run/netns/a".into(),
             addresses: vec!["10.244.1.7".parse().unwrap(), "fd00:1234:5678:9abc:def0:1234:5678:9abc".parse().unwrap()],
             mtu: 1450,
+            own_mtu: false,
             pod: Some(PodName { namespace: "default".into(), name: "web-0".into(), uid: String::new() }),
             ports: Vec::new(),
             bandwidth: None,

@@ -7,7 +7,7 @@ use bowline_net::{Link, Net};
 
 use crate::attachment::PREFIX;
 use crate::install::{CONFLIST, others};
-use crate::peers::TUNNEL;
+use crate::peers::{OVERHEAD_V4, is_ours};
 use crate::sysctls;
 
 /// Interfaces by which other networks are known: how their names begin, and whose they are.
@@ -138,8 +138,13 @@ fn rp_filter() -> Remark {
 fn other_networks(links: &[Link]) -> Remark {
     let mut found: Vec<String> = Vec::new();
     for (prefix, whose) in OTHERS {
-        let of: Vec<&str> =
-            links.iter().map(|link| link.name.as_str()).filter(|name| name.starts_with(prefix)).take(3).collect();
+        let of: Vec<&str> = links
+            .iter()
+            .filter(|link| !is_ours(link))
+            .map(|link| link.name.as_str())
+            .filter(|name| name.starts_with(prefix))
+            .take(3)
+            .collect();
         if !of.is_empty() {
             found.push(format!("{} ({whose})", of.join(", ")));
         }
@@ -147,11 +152,13 @@ fn other_networks(links: &[Link]) -> Remark {
     if found.is_empty() {
         return well("other networks", "no interface of one");
     }
-    mind(
-        "other networks",
-        found.join("; "),
-        "pods of that network keep what they have until they end; docs/pod-network.md says how a node is moved",
-    )
+    let mut todo =
+        "pods of that network keep what they have until they end; docs/pod-network.md says how a node is moved"
+            .to_owned();
+    if found.iter().any(|found| found.ends_with("(flannel)")) {
+        todo += "; give the agent --flannel-net-conf, so that nodes which have not moved still reach this one's pods";
+    }
+    mind("other networks", found.join("; "), todo)
 }
 
 /// What pods would get, with and without tunnels.
@@ -159,11 +166,16 @@ fn mtu(net: &Net, links: &[Link]) -> Remark {
     let Ok(beyond) = "192.0.2.1".parse() else { return well("MTU", "not looked at") };
     let way = net.way_to(beyond).ok().flatten();
     let link = way.and_then(|way| links.iter().find(|link| link.index == way.device));
-    let Some(link) = link.filter(|link| link.name != TUNNEL && !link.name.starts_with(PREFIX)) else {
+    let Some(link) = link.filter(|link| link.kind != "vxlan" && !link.name.starts_with(PREFIX)) else {
         return mind("MTU", "no default route", "pods reach other nodes only if each Node's InternalIP is reached");
     };
-    let found =
-        format!("{} has {}: pods get {}, with tunnels {}", link.name, link.mtu, link.mtu, link.mtu.saturating_sub(50));
+    let found = format!(
+        "{} has {}: pods get {}, with tunnels {}",
+        link.name,
+        link.mtu,
+        link.mtu,
+        link.mtu.saturating_sub(OVERHEAD_V4)
+    );
     if link.mtu < 1330 {
         return mind("MTU", found, "IPv6 needs 1280 bytes inside a tunnel: raise it to 1350, or use routes alone");
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use bowline_net::{BOWLINE, Net};
 
 use crate::attachment::PREFIX;
-use crate::peers::TUNNEL;
+use crate::peers::is_ours;
 use crate::{install, sysctls};
 
 /// Takes away what an agent with this folder has left, in this thread's network namespace. Tells `note` of each, and goes
@@ -41,15 +41,28 @@ fn ways(note: &mut impl FnMut(Result<String, String>)) -> io::Result<usize> {
     let net = Net::open()?;
     let links = net.links().map_err(io::Error::other)?;
     let is_wire = |index: u32| links.iter().any(|link| link.index == index && link.name.starts_with(PREFIX));
-    for route in net.routes().map_err(io::Error::other)? {
+    let routes = net.routes().map_err(io::Error::other)?;
+    for route in &routes {
         let is_ours = route.protocol == BOWLINE && !is_wire(route.device);
-        if is_ours && net.remove_route(&route).map_err(io::Error::other)? {
+        if is_ours && net.remove_route(route).map_err(io::Error::other)? {
             note(Ok(format!("route to {}", route.to)));
         }
     }
-    if let Some(link) = links.iter().find(|link| link.name == TUNNEL && link.alias.starts_with("bowline ")) {
+    for link in links.iter().filter(|link| is_ours(link)) {
+        // Flannel, back on this node, has taken it over by now.
+        if routes.iter().any(|route| route.device == link.index && route.protocol != BOWLINE && route.via.is_some()) {
+            continue;
+        }
         net.remove(link.index).map_err(io::Error::other)?;
-        note(Ok(format!("interface {TUNNEL}")));
+        note(Ok(format!("interface {}", link.name)));
+    }
+    for link in links.iter().filter(|link| link.kind == "bridge") {
+        for proxy in net.proxies(link.index).map_err(io::Error::other)? {
+            let is_pods = routes.iter().any(|route| route.to == proxy.address.into() && is_wire(route.device));
+            if is_pods && net.remove_proxy(&proxy).map_err(io::Error::other)? {
+                note(Ok(format!("answers for {} on {}", proxy.address, link.name)));
+            }
+        }
     }
     let wires = links.iter().filter(|link| link.name.starts_with(PREFIX) && link.kind == "veth");
     Ok(wires.filter(|link| link.alias.starts_with("bowline ")).count())

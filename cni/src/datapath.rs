@@ -7,6 +7,8 @@ use bowline_cni_protocol::PortMapping;
 use bowline_net::Mac;
 use ipnet::IpNet;
 
+use crate::attachment::Attachment;
+
 /// A pod's wire, as its packets are known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodWire {
@@ -20,6 +22,22 @@ pub struct PodWire {
     pub addresses: Vec<IpAddr>,
     /// The longest packet, in bytes.
     pub mtu: u32,
+    /// Whether the node's end has a queue, which all that is for the pod has to pass.
+    pub has_queue: bool,
+}
+
+impl PodWire {
+    /// That of an attachment, whose node's end has this number.
+    pub(crate) fn of(attachment: &Attachment, index: u32, has_queue: bool) -> PodWire {
+        PodWire {
+            index,
+            host_mac: attachment.key.macs().0,
+            pod_mac: attachment.mac,
+            addresses: attachment.addresses.clone(),
+            mtu: attachment.mtu,
+            has_queue,
+        }
+    }
 }
 
 /// A link over which packets come and go that are not of this node's pods.
@@ -27,8 +45,8 @@ pub struct PodWire {
 pub struct NodeLink {
     /// Its number.
     pub index: u32,
-    /// Whether it leads to other nodes' pods alone (VXLAN).
-    pub is_tunnel: bool,
+    /// Whether it leads to pods alone: those of other nodes (VXLAN), or of the network before this one (its bridge).
+    pub to_pods: bool,
     /// The node's addresses on it, which pods' packets to the outside get: IPv4, IPv6.
     pub masquerade: [Option<IpAddr>; 2],
 }
@@ -41,8 +59,8 @@ pub trait Datapath: Send + Sync {
     /// Why the kernel refuses, in words for people. Nothing is left of it.
     fn put_pod(&self, wire: &PodWire) -> Result<(), String>;
 
-    /// Forgets a pod, with the flows that were translated for it.
-    fn remove_pod(&self, index: u32, addresses: &[IpAddr]);
+    /// Forgets pods, by their numbers and addresses, with the flows that were translated for them.
+    fn remove_pods(&self, pods: &[(u32, Vec<IpAddr>)]);
 
     /// Forgets all pods but those at these numbers: what an agent before this one has left.
     fn keep_pods(&self, indices: &[u32]);

@@ -36,10 +36,19 @@ pub struct Install {
     pub plugin: PathBuf,
     /// Whether others' configurations are set aside.
     pub exclusive: bool,
-    /// The agent's socket, where it is not the usual one.
-    pub socket: Option<PathBuf>,
+    /// Where the plugin finds the agent, unless in the usual places.
+    pub apart: Option<Apart>,
     /// The folder in which is noted what was installed.
     pub folder: PathBuf,
+}
+
+/// Where a plugin finds an agent that is not at the usual places.
+#[derive(Clone, Debug)]
+pub struct Apart {
+    /// The agent's socket.
+    pub socket: PathBuf,
+    /// The folder of what was deleted while it was away.
+    pub tombstones: PathBuf,
 }
 
 /// What was installed.
@@ -77,8 +86,9 @@ impl Install {
                 "portMappings": true, "bandwidth": true, "ips": true, "ipRanges": true, "mac": true, "dns": true,
             },
         });
-        if let (Some(socket), Some(plugin)) = (&self.socket, plugin.as_object_mut()) {
+        if let (Some(Apart { socket, tombstones }), Some(plugin)) = (&self.apart, plugin.as_object_mut()) {
             plugin.insert("socket".into(), json!(socket));
+            plugin.insert("tombstones".into(), json!(tombstones));
         }
         let list = json!({
             "cniVersion": "1.0.0",
@@ -101,7 +111,8 @@ impl Install {
         self.note(&mut installed, &plugin)?;
         write(&plugin, &bytes, 0o755)?;
         let loopback = self.bin_dir.join("loopback");
-        if installed.files.contains(&loopback) || !loopback.exists() {
+        // One that somebody has put there stays, also where ours was before.
+        if is_ours(&loopback) || !loopback.exists() {
             self.note(&mut installed, &loopback)?;
             write(&loopback, &bytes, 0o755)?;
         }
@@ -175,7 +186,8 @@ pub fn installed(folder: &Path) -> Installed {
 pub fn take_away(folder: &Path, mut note: impl FnMut(&Path, Result<(), InstallError>)) {
     let installed = installed(folder);
     // The configuration first: no runtime calls a plugin that is gone.
-    for path in installed.files.iter().rev() {
+    let is_others = |path: &&PathBuf| path.ends_with("loopback") && path.exists() && !is_ours(path);
+    for path in installed.files.iter().rev().filter(|path| !is_others(path)) {
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => note(path, removed.map_err(at(path, "removing"))),
@@ -195,8 +207,13 @@ pub fn take_away(folder: &Path, mut note: impl FnMut(&Path, Result<(), InstallEr
     let _ = fs::remove_file(record(folder));
 }
 
+/// Whether a plugin is ours, of whatever version: it has its name in it.
+fn is_ours(plugin: &Path) -> bool {
+    fs::read(plugin).is_ok_and(|bytes| bytes.windows(PLUGIN.len()).any(|window| window == PLUGIN.as_bytes()))
+}
+
 /// Writes a file whole, or leaves what is there; nothing where it has this already.
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }

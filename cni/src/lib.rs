@@ -15,6 +15,7 @@ pub mod attachment;
 pub mod check;
 pub mod cleanup;
 pub mod datapath;
+pub mod flannel;
 pub mod host_local;
 pub mod install;
 mod log;

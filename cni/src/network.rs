@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use crate::datapath::Datapath;
 use crate::peers::{self, Done, Nodes, Tunnels};
-use crate::pods::{Listener, Place, Pods};
+use crate::pods::{Listener, Pods};
 use crate::ready::Ready;
 use crate::server::Server;
 
@@ -21,8 +21,11 @@ use crate::server::Server;
 const LONG: Duration = Duration::from_secs(10);
 /// How often is looked after what nobody says; what the kernel tells is looked at when it does.
 const TEND: Duration = Duration::from_secs(5);
-/// How long is waited for more, when something has changed: a storm of changes is looked at a few times a second.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How soon it is tried again when the kernel could not be asked.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long the kernel's news wait after a look: to look goes through all links and routes, and each pod that comes or goes
+/// is news.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How pods' network is made.
 #[derive(Clone, Debug)]
@@ -91,8 +94,7 @@ impl Network {
         listener: Listener,
     ) -> io::Result<Network> {
         crate::sysctls::set(&config.folder)?;
-        let place = Place { folder: config.folder.clone(), host_local: config.host_local.clone() };
-        let pods = Arc::new(Pods::open(&place, datapath.clone(), ready, listener)?);
+        let pods = Arc::new(Pods::open(&config.folder, &config.host_local, datapath.clone(), ready, listener)?);
         pods.set_networks(&config.pod_cidrs);
         let mut watch = Watch::open()?;
         let net = Net::open()?;
@@ -194,37 +196,51 @@ impl Shared {
     /// Looks after it until the end: whenever somebody or the kernel tells of a change, and from time to time.
     fn tend(&self, net: &Net, watch: &mut Watch) {
         let mut tended = Instant::now();
+        let (mut is_settled, mut is_woken) = (true, false);
         while !self.stop.load(Ordering::Acquire) {
-            let left = TEND.saturating_sub(tended.elapsed());
-            if watch.wait(left) {
-                self.settle(net);
-                thread::sleep(PAUSE);
-            }
-            if tended.elapsed() >= TEND {
+            let left = if is_settled { TEND.saturating_sub(tended.elapsed()) } else { AGAIN };
+            let is_told = is_woken || watch.wait(left);
+            is_woken = false;
+            let is_time = tended.elapsed() >= TEND;
+            if is_time {
                 tended = Instant::now();
                 self.pods.tend();
-                self.settle(net);
+            }
+            if is_told || is_time || !is_settled {
+                is_settled = self.settle(net);
+                // What the cluster tells is looked at at once.
+                is_woken = watch.pause(PAUSE);
             }
         }
     }
 
-    /// Brings the kernel up to what the nodes say; nothing before they are known.
-    fn settle(&self, net: &Net) {
+    /// Brings the kernel up to what the nodes say; nothing before they are known. False: it has to be tried again.
+    fn settle(&self, net: &Net) -> bool {
         let (nodes, told) = {
             let known = self.known();
             (known.nodes.clone(), known.told)
         };
-        let Some(nodes) = nodes else { return };
-        match peers::settle(net, &nodes, self.config.tunnels, &self.pods.routes()) {
-            Ok(done) => self.take(done),
-            Err(error) => tracing::warn!(%error, "the ways to other nodes can't be looked after; tried again"),
+        match net.queued_links() {
+            Ok(queued) => self.pods.set_queued(queued),
+            Err(error) => tracing::warn!(%error, "which pods have a queue"),
         }
-        self.known().done = told;
-        self.brought_up.notify_all();
+        let Some(nodes) = nodes else { return true };
+        match peers::settle(net, &nodes, self.config.tunnels, &self.pods.routes()) {
+            Ok(done) => {
+                let is_whole = self.take(done);
+                self.known().done = told;
+                self.brought_up.notify_all();
+                is_whole
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the ways to other nodes can't be looked after; tried again");
+                false
+            }
+        }
     }
 
-    /// Says what came of it, and hands it on.
-    fn take(&self, done: Done) {
+    /// Says what came of it, and hands it on. False: not all of it could be done.
+    fn take(&self, done: Done) -> bool {
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         for problem in done.problems.iter().filter(|problem| !settled.problems.contains(problem)) {
             tracing::warn!("{problem}");
@@ -237,13 +253,22 @@ impl Shared {
         if done.inside != settled.inside {
             self.datapath.set_inside(&done.inside);
         }
-        if (&done.links, &done.addresses) != (&settled.links, &settled.addresses)
-            && !self.datapath.set_links(&done.links, &done.addresses)
-        {
-            // Tried again when it is looked next.
+        let is_same = (&done.links, &done.addresses) == (&settled.links, &settled.addresses);
+        let is_whole = is_same || self.datapath.set_links(&done.links, &done.addresses);
+        if !is_whole {
             done.links.clear();
+        }
+        for bridge in done.bridges.iter().filter(|bridge| !settled.bridges.contains(bridge)) {
+            tracing::info!(
+                bridge = bridge.name,
+                "pods of the network before this one are behind it: they are looked after"
+            );
+            if let Err(error) = crate::sysctls::set_proxy(&self.config.folder, &bridge.name) {
+                tracing::warn!(%error, "pods of the network before this one don't reach all new ones");
+            }
         }
         self.pods.set_shape(self.config.mtu.unwrap_or(done.mtu), &done.sources);
         *settled = done;
+        is_whole
     }
 }

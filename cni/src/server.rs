@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use bowline_cni_protocol::wire::{receive_request, send_reply};
 use bowline_cni_protocol::{
     CniError, CniResult, Command, Interface, IpConfig, IpRange, Mac, Reply, Request, Route, tombstone,
 };
+use ipnet::IpNet;
 
 use crate::addresses::{Range, Wanted};
 use crate::attachment::{Attachment, Key, PodName};
@@ -44,8 +46,18 @@ struct Inner {
     pods: Arc<Pods>,
     tombstones: PathBuf,
     stop: AtomicBool,
-    calls: AtomicUsize,
-    done: Mutex<()>,
+    /// How many calls are at work.
+    calls: Mutex<usize>,
+    /// One less is.
+    ended: Condvar,
+    /// One collection at a time: two would look at one list.
+    collecting: Mutex<()>,
+}
+
+impl Inner {
+    fn calls(&self) -> MutexGuard<'_, usize> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Server {
@@ -67,8 +79,9 @@ impl Server {
             pods,
             tombstones: tombstones.to_owned(),
             stop: AtomicBool::new(false),
-            calls: AtomicUsize::new(0),
-            done: Mutex::new(()),
+            calls: Mutex::new(0),
+            ended: Condvar::new(),
+            collecting: Mutex::new(()),
         });
         let accepting = inner.clone();
         let thread = thread::Builder::new().name("cni".into()).spawn(move || accept(&listener, &accepting))?;
@@ -79,7 +92,7 @@ impl Server {
 impl Server {
     /// How many calls are at work.
     pub(crate) fn calls(&self) -> usize {
-        self.inner.calls.load(Ordering::Acquire)
+        *self.inner.calls()
     }
 }
 
@@ -91,10 +104,7 @@ impl Drop for Server {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let until = Instant::now() + OTHER;
-        while self.inner.calls.load(Ordering::Acquire) > 0 && Instant::now() < until {
-            thread::sleep(Duration::from_millis(5));
-        }
+        drop(self.inner.ended.wait_timeout_while(self.inner.calls(), OTHER, |calls| *calls > 0));
     }
 }
 
@@ -103,7 +113,8 @@ struct Call(Arc<Inner>);
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::AcqRel);
+        *self.0.calls() -= 1;
+        self.0.ended.notify_all();
     }
 }
 
@@ -119,7 +130,11 @@ fn accept(listener: &UnixListener, inner: &Arc<Inner>) {
             thread::sleep(Duration::from_millis(50));
             continue;
         };
-        let is_one_too_many = inner.calls.fetch_add(1, Ordering::AcqRel) >= CALLS;
+        let is_one_too_many = {
+            let mut calls = inner.calls();
+            *calls += 1;
+            *calls > CALLS
+        };
         let call = Call(inner.clone());
         if is_one_too_many {
             let error = CniError::new(CniError::TRY_AGAIN_LATER, format!("{CALLS} calls are at work"));
@@ -209,9 +224,8 @@ fn carry_out(inner: &Inner, request: &Request, netns: Option<OwnedFd>) -> Result
                 .iter()
                 .map(|one| Key { container: one.container_id.clone(), ifname: one.ifname.clone() })
                 .collect();
-            // One at a time: two would look at one list.
             replay(&inner.tombstones, pods, |_| true);
-            let _alone = inner.done.lock().unwrap_or_else(PoisonError::into_inner);
+            let _alone = inner.collecting.lock().unwrap_or_else(PoisonError::into_inner);
             let (freed, kept) = pods.gc(&request.config.name, &valid, now + OTHER)?;
             if freed + kept.len() > 0 {
                 let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
@@ -219,7 +233,7 @@ fn carry_out(inner: &Inner, request: &Request, netns: Option<OwnedFd>) -> Result
             }
             Ok(None)
         }
-        Command::Status => pods.status().map(|()| None),
+        Command::Status => pods.status(request.config.ipam.is_some()).map(|()| None),
         Command::Version => Ok(None),
     }
 }
@@ -245,6 +259,7 @@ fn ask(request: &Request, key: Key) -> Result<Ask, CniError> {
         addresses: delegated.map(|given| given.ips.iter().map(|ip| ip.address.addr()).collect()).unwrap_or_default(),
         mac: runtime.mac.map_or(own_mac, |Mac(mac)| mac),
         mtu: 0,
+        own_mtu: false,
         pod,
         ports: runtime.port_mappings.clone(),
         bandwidth: runtime.bandwidth,
@@ -259,7 +274,14 @@ fn ask(request: &Request, key: Key) -> Result<Ask, CniError> {
     }
     let mut wanted_ips = runtime.ips.clone();
     if let Some(ips) = arg("IP") {
-        wanted_ips.extend(ips.split(',').filter_map(|ip| ip.parse::<std::net::IpAddr>().ok()));
+        for ip in ips.split(',').map(str::trim) {
+            // host-local takes both forms.
+            let address = ip.parse::<IpNet>().map(|net| net.addr()).or_else(|_| ip.parse::<IpAddr>());
+            wanted_ips.push(address.map_err(|_| {
+                let said = format!("CNI_ARGS: IP: {ip:?} is no address");
+                CniError::new(CniError::INVALID_ENVIRONMENT, said)
+            })?);
+        }
     }
     let ranges = runtime.ip_ranges.iter().flatten().map(range).collect();
     Ok(Ask { attachment, wanted: Wanted { addresses: wanted_ips, ranges }, mtu: config.mtu })

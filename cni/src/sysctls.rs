@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::install;
+
 const FORWARDING: [&str; 2] = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
 
 fn record(folder: &Path) -> PathBuf {
@@ -38,7 +40,6 @@ fn before(folder: &Path) -> Before {
 /// # Errors
 /// A setting can't be written: the node would forward nothing.
 pub(crate) fn set(folder: &Path) -> io::Result<()> {
-    let mut noted = before(folder);
     let mut wanted: Vec<(String, &str)> = Vec::new();
     // A node that forwards no longer listens to routers, unless it is told so: it would lose its own way out.
     let is_forwarding = read(FORWARDING[1]).is_none_or(|value| value == "1");
@@ -51,14 +52,32 @@ pub(crate) fn set(folder: &Path) -> io::Result<()> {
         }
     }
     wanted.extend(FORWARDING.map(|name| (name.to_owned(), "1")));
+    put(folder, wanted)
+}
+
+/// Has the node answer on an interface for addresses that are elsewhere, at once.
+///
+/// # Errors
+/// As of [`set`].
+pub(crate) fn set_proxy(folder: &Path, name: &str) -> io::Result<()> {
+    let wanted = [
+        (format!("net/ipv6/conf/{name}/proxy_ndp"), "1"),
+        // Otherwise up to 0.8 s later.
+        (format!("net/ipv4/neigh/{name}/proxy_delay"), "0"),
+        (format!("net/ipv6/neigh/{name}/proxy_delay"), "0"),
+    ];
+    put(folder, wanted.to_vec())
+}
+
+fn put(folder: &Path, wanted: Vec<(String, &str)>) -> io::Result<()> {
+    let mut noted = before(folder);
     for (name, value) in wanted {
         let Some(there) = read(&name) else { continue };
         if there == value {
             continue;
         }
         noted.entry(name.clone()).or_insert_with(|| (there, value.to_owned()));
-        fs::create_dir_all(folder)?;
-        fs::write(record(folder), serde_json::to_vec(&noted)?)?;
+        install::write(&record(folder), &serde_json::to_vec(&noted)?, 0o600).map_err(io::Error::other)?;
         let path = file(&name);
         fs::write(&path, value)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}; set it to {value}", path.display())))?;

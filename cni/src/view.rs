@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::attachment::{PREFIX, PodName};
 use crate::log::{self, Stage};
-use crate::peers::TUNNEL;
 
 /// An attachment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -92,25 +91,23 @@ pub fn ways() -> io::Result<Vec<WayView>> {
     let net = Net::open()?;
     let links = net.links().map_err(io::Error::other)?;
     let name = |index: u32| links.iter().find(|link| link.index == index).map_or("", |link| link.name.as_str());
-    let tunnel = links.iter().find(|link| link.name == TUNNEL).map(|link| link.index);
-    let (forwards, neighbours) = match tunnel {
-        Some(tunnel) => {
-            (net.forwards(tunnel).map_err(io::Error::other)?, net.neighbours(tunnel).map_err(io::Error::other)?)
-        }
-        None => Default::default(),
-    };
+    let (mut forwards, mut neighbours) = (Vec::new(), Vec::new());
+    let tunnels: Vec<u32> = links.iter().filter(|link| link.kind == "vxlan").map(|link| link.index).collect();
+    for tunnel in &tunnels {
+        forwards.extend(net.forwards(*tunnel).map_err(io::Error::other)?);
+        neighbours.extend(net.neighbours(*tunnel).map_err(io::Error::other)?);
+    }
     let routes = net.routes().map_err(io::Error::other)?;
     let ours = routes.iter().filter(|route| route.protocol == BOWLINE && !name(route.device).starts_with(PREFIX));
-    let tunnels = routes.iter().filter(|route| route.protocol == BOWLINE && Some(route.device) == tunnel);
     let mut ways: Vec<WayView> = ours
-        .filter(|route| Some(route.device) != tunnel)
-        .map(|route| WayView { network: route.to, tunnel: false, node: route.via, link: name(route.device).to_owned() })
+        .map(|route| {
+            let (device, tunnel) = (route.device, tunnels.contains(&route.device));
+            let mac = neighbours.iter().find(|one| one.device == device && Some(one.address) == route.via);
+            let end = forwards.iter().find(|one| one.device == device && Some(one.mac) == mac.map(|one| one.mac));
+            let node = if tunnel { end.map(|one| one.to) } else { route.via };
+            WayView { network: route.to, tunnel, node, link: name(device).to_owned() }
+        })
         .collect();
-    ways.extend(tunnels.map(|route| {
-        let mac = neighbours.iter().find(|one| Some(one.address) == route.via).map(|one| one.mac);
-        let node = forwards.iter().find(|one| Some(one.mac) == mac).map(|one| one.to);
-        WayView { network: route.to, tunnel: true, node, link: TUNNEL.to_owned() }
-    }));
     ways.sort_by_key(|way| way.network);
     Ok(ways)
 }

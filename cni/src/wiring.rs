@@ -110,13 +110,7 @@ pub(crate) fn make(
     add(net, &veth)?;
     let host = net.link(&name).map_err(kernel("finding the wire"))?;
     let host = host.ok_or_else(|| WireError::Differs(format!("{name} was removed by somebody")))?;
-    let wire = PodWire {
-        index: host.index,
-        host_mac,
-        pod_mac: attachment.mac,
-        addresses: attachment.addresses.clone(),
-        mtu: attachment.mtu,
-    };
+    let wire = PodWire::of(attachment, host.index, is_shaped(attachment));
     let pod = inside(netns, || {
         // Where it has no address of that family, the runtime's word counts.
         if attachment.addresses.iter().any(IpAddr::is_ipv6) {
@@ -198,6 +192,11 @@ pub(crate) fn routes_to(attachment: &Attachment, index: u32, sources: &[IpAddr])
         ..Route::on(index, (*address).into())
     };
     attachment.addresses.iter().map(route).collect()
+}
+
+/// Whether what the pod receives waits at the node's end.
+pub(crate) fn is_shaped(attachment: &Attachment) -> bool {
+    attachment.bandwidth.is_some_and(|all| all.ingress_rate > 0)
 }
 
 /// A rate of 0 is none.

@@ -39,9 +39,11 @@ impl Datapath for Programs {
         self.pods.lock().unwrap().insert(wire.index, wire.clone());
         Ok(())
     }
-    fn remove_pod(&self, index: u32, addresses: &[IpAddr]) {
-        let removed = self.pods.lock().unwrap().remove(&index);
-        assert!(removed.is_none_or(|wire| wire.addresses == addresses));
+    fn remove_pods(&self, pods: &[(u32, Vec<IpAddr>)]) {
+        for (index, addresses) in pods {
+            let removed = self.pods.lock().unwrap().remove(index);
+            assert!(removed.is_none_or(|wire| wire.addresses == *addresses));
+        }
     }
     fn keep_pods(&self, indices: &[u32]) {
         self.pods.lock().unwrap().retain(|index, _| indices.contains(index));
@@ -135,11 +137,39 @@ impl Ground {
         netns: Option<&PathBuf>,
         more: serde_json::Value,
     ) -> Result<Option<CniResult>, CniError> {
+        self.request(command, key, netns, more, None)
+    }
+
+    /// With IP in CNI_ARGS.
+    fn with_args(&self, container: &str, netns: &PathBuf, ip: &str) -> Result<Option<CniResult>, CniError> {
+        let mut request = Ground::request_of(Command::Add, (container, "eth0"), Some(netns), json!({}), None);
+        request.args.insert("IP".into(), ip.into());
+        self.send(&request, Some(netns))
+    }
+
+    fn request(
+        &self,
+        command: Command,
+        key: (&str, &str),
+        netns: Option<&PathBuf>,
+        more: serde_json::Value,
+        ipam: Option<CniResult>,
+    ) -> Result<Option<CniResult>, CniError> {
+        self.send(&Ground::request_of(command, key, netns, more, ipam), netns)
+    }
+
+    fn request_of(
+        command: Command,
+        key: (&str, &str),
+        netns: Option<&PathBuf>,
+        more: serde_json::Value,
+        ipam: Option<CniResult>,
+    ) -> Request {
         let mut config = json!({"cniVersion": "1.1.0", "name": "bowline", "type": "bowline-cni"});
         for (name, value) in more.as_object().into_iter().flatten() {
             config[name] = value.clone();
         }
-        let request = Request {
+        Request {
             command,
             container_id: key.0.into(),
             ifname: key.1.into(),
@@ -147,12 +177,15 @@ impl Ground {
             args: BTreeMap::from([("K8S_POD_NAMESPACE".into(), "web".into()), ("K8S_POD_NAME".into(), key.0.into())]),
             traceparent: None,
             config: NetConf::from_json(&config).unwrap(),
-            ipam: None,
-        };
+            ipam,
+        }
+    }
+
+    fn send(&self, request: &Request, netns: Option<&PathBuf>) -> Result<Option<CniResult>, CniError> {
         let deadline = Instant::now() + PATIENCE;
         let stream = wire::connect(&self.folder.join("cni.sock"), deadline).unwrap();
         let netns = netns.map(|path| OwnedFd::from(File::open(path).unwrap()));
-        wire::send_request(&stream, &request, netns.as_ref().map(|fd| fd.as_fd()), deadline).unwrap();
+        wire::send_request(&stream, request, netns.as_ref().map(|fd| fd.as_fd()), deadline).unwrap();
         match wire::receive_reply(&stream, deadline).unwrap() {
             Reply::Done { result } => Ok(result),
             Reply::Failed(error) => Err(error),
@@ -341,6 +374,44 @@ fn nothing_is_left_of_an_add_that_fails() {
 }
 
 #[test]
+fn an_add_that_is_asked_again_and_fails_leaves_nothing_of_the_first_either() {
+    let ground = Ground::new("cni-again");
+    let (one, other) = (ground.container("a"), ground.container("b"));
+    let others = addresses(&ground.add("b", &other));
+    ground.add("a", &one);
+    // Its namespace is another one, so that it is wired anew, and what it is given then is another's.
+    ground.remove(&one);
+    let one = ground.container("a");
+    let ipam = json!({"ips": [{"address": format!("{}/32", others[0])}]});
+    let ipam = CniResult::from_json(&ipam, "ipam").unwrap();
+    let error = ground.request(Command::Add, ("a", "eth0"), Some(&one), json!({}), Some(ipam)).unwrap_err();
+    assert_eq!(error.code, CniError::IPAM);
+    ground.wait_for_links(1);
+    wait_for("the addresses of the first", PATIENCE, || ground.held() == 2).unwrap();
+    assert_eq!(ground.told.pods.lock().unwrap().len(), 1);
+    let found = ground.network.as_ref().unwrap().handle().pods().list();
+    assert_eq!(found.iter().map(|one| one.key.container.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn a_container_gets_the_addresses_and_the_mtu_that_it_asks_for() {
+    let ground = Ground::new("cni-asks");
+    let pods = ground.network.as_ref().unwrap().handle().pods().clone();
+    let netns = ["a", "b"].map(|name| ground.container(name));
+    let asked = ground.call_with(Command::Add, ("a", "eth0"), Some(&netns[0]), json!({"mtu": 1300})).unwrap().unwrap();
+    let ips = ground.with_args("b", &netns[1], "10.244.1.77/24,fd44:0:0:1::77").unwrap().unwrap();
+    assert_eq!(addresses(&ips), ["10.244.1.77", "fd44:0:0:1::77"].map(|one| one.parse::<IpAddr>().unwrap()));
+    let error = ground.with_args("c", &ground.container("c"), "10.244.1.78/24;,").unwrap_err();
+    assert!(error.code == CniError::INVALID_ENVIRONMENT && error.msg.contains("IP"), "{error}");
+    let mtu = |key: &str| pods.list().into_iter().find(|one| one.key.container == key).map(|one| one.mtu);
+    assert_eq!((mtu("a"), mtu("b")), (Some(1300), Some(1500)));
+    let own = File::open(ground.node.netns()).unwrap();
+    inside(own.as_fd(), || pods.set_shape(1400, &[])).unwrap();
+    assert_eq!((mtu("a"), mtu("b")), (Some(1300), Some(1400)), "its own stays, the node's follows");
+    drop(asked);
+}
+
+#[test]
 fn what_was_attached_is_there_after_a_start_whatever_was_lost() {
     let mut ground = Ground::new("cni-start");
     let names = ["a", "b", "c"];
@@ -446,6 +517,7 @@ fn node_object(name: &str, addresses: &[&str], networks: &[&str]) -> NodeObject 
         labels: Default::default(),
         internal_ips: addresses.iter().map(|one| one.parse().unwrap()).collect(),
         pod_cidrs: networks.iter().map(|one| one.parse().unwrap()).collect(),
+        flannel: None,
     }
 }
 
@@ -487,7 +559,7 @@ fn ways_follow_the_nodes_and_come_back_when_taken_away() {
     assert_eq!(addresses(&result), ["10.244.7.2".parse::<IpAddr>().unwrap()], "its networks are the Node's");
     assert_eq!(result.interfaces[1].mtu, Some(1450));
     let links = ground.told.links.lock().unwrap().clone();
-    let uplinks: Vec<&NodeLink> = links.iter().filter(|link| !link.is_tunnel).collect();
+    let uplinks: Vec<&NodeLink> = links.iter().filter(|link| !link.to_pods).collect();
     assert_eq!(uplinks[0].masquerade, [Some(ground.node.v4().into()), Some(ground.node.v6().into())]);
     assert_eq!((uplinks.len(), links.len()), (1, 2));
     let inside = ground.told.inside.lock().unwrap().clone();

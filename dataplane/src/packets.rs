@@ -125,8 +125,20 @@ impl Packets {
     /// # Errors
     /// The kernel's.
     pub fn remove_pod(&mut self, index: u32) -> Result<(), KernelError> {
-        self.forget_pod(index)?;
-        detach(&self.root, Program::FROM_POD.name, index, Program::FROM_POD.hook)
+        self.remove_pods(&[index])
+    }
+
+    /// The same for several at once: flows are gone through once for all of them.
+    ///
+    /// # Errors
+    /// The kernel's, the last of them; what could be done is done.
+    pub fn remove_pods(&mut self, indices: &[u32]) -> Result<(), KernelError> {
+        let mut done = self.forget_pods(indices);
+        for index in indices {
+            let detached = detach(&self.root, Program::FROM_POD.name, *index, Program::FROM_POD.hook);
+            done = detached.and(done);
+        }
+        done
     }
 
     /// Removes maps of other versions and sizes: to be called once every pod and link has been put again, so that no program

@@ -36,7 +36,7 @@ mod watch;
 
 pub use filter::{Direction, Filter};
 pub use links::{Kind, Link, Mac, Veth, Vxlan};
-pub use neighbours::{Forward, Neighbour};
+pub use neighbours::{Forward, Neighbour, Proxy};
 pub use routes::{BOWLINE, Route, Way};
 pub use watch::{Waker, Watch};
 

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
+    InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::{LinkBridge, LinkDummy, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 
@@ -37,6 +37,8 @@ pub struct Link {
     pub kind: String,
     /// The bridge or the like that it is a port of; 0: none.
     pub master: u32,
+    /// Of a VXLAN its identifier and its UDP port (host byte order).
+    pub vxlan: Option<(u32, u16)>,
 }
 
 /// What kind of interface is made.
@@ -94,9 +96,10 @@ impl Net {
     /// # Errors
     /// The kernel's.
     pub fn links(&self) -> Result<Vec<Link>, NetError> {
-        let links = self.handle.link().get().execute();
-        let messages: Vec<LinkMessage> = self.runtime.block_on(links.try_collect()).map_err(NetError)?;
-        Ok(messages.iter().map(read).collect())
+        // Without counters: they are most of what the kernel tells of a link.
+        let request = self.handle.link().get().set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
+        let links = request.execute().map_ok(|message| read(&message));
+        self.runtime.block_on(links.try_collect()).map_err(NetError)
     }
 
     /// The interface of this name, if there is one.
@@ -232,6 +235,7 @@ fn read(message: &LinkMessage) -> Link {
         is_running: false,
         kind: String::new(),
         master: 0,
+        vxlan: None,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -245,8 +249,10 @@ fn read(message: &LinkMessage) -> Link {
             }
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
-                    if let LinkInfo::Kind(kind) = info {
-                        link.kind = name_of(kind);
+                    match info {
+                        LinkInfo::Kind(kind) => link.kind = name_of(kind),
+                        LinkInfo::Data(InfoData::Vxlan(infos)) => link.vxlan = vxlan_of(infos),
+                        _ => {}
                     }
                 }
             }
@@ -254,6 +260,12 @@ fn read(message: &LinkMessage) -> Link {
         }
     }
     link
+}
+
+fn vxlan_of(infos: &[InfoVxlan]) -> Option<(u32, u16)> {
+    let id = infos.iter().find_map(|info| if let InfoVxlan::Id(id) = info { Some(*id) } else { None })?;
+    let port = infos.iter().find_map(|info| if let InfoVxlan::Port(port) = info { Some(*port) } else { None })?;
+    Some((id, port))
 }
 
 fn name_of(kind: &InfoKind) -> String {

@@ -33,6 +33,27 @@ pub struct Forward {
     pub to: IpAddr,
 }
 
+/// An address for which this host answers on a link, although it is elsewhere (proxy ARP, RFC 1027, and its like of IPv6).
+/// For IPv6 the link's setting `proxy_ndp` has to be on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Proxy {
+    /// The interface.
+    pub device: u32,
+    /// The address that is asked for there.
+    pub address: IpAddr,
+}
+
+impl Proxy {
+    fn message(&self) -> NeighbourMessage {
+        let mut message = NeighbourMessage::default();
+        message.header.family = if self.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.ifindex = self.device;
+        message.header.flags = NeighbourFlags::Proxy;
+        message.attributes.push(NeighbourAttribute::Destination(address_of(self.address)));
+        message
+    }
+}
+
 impl Neighbour {
     fn message(&self) -> NeighbourMessage {
         let family = if self.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -101,6 +122,39 @@ impl Net {
         Ok(entries.into_iter().map(|(to, mac)| Forward { device, mac, to }).collect())
     }
 
+    /// Has this host answer for an address.
+    ///
+    /// # Errors
+    /// The kernel's: ENODEV, the interface is gone.
+    pub fn put_proxy(&self, proxy: &Proxy) -> Result<(), NetError> {
+        self.tell(vec![put(proxy.message())])
+    }
+
+    /// Takes that back; says whether it was there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove_proxy(&self, proxy: &Proxy) -> Result<bool, NetError> {
+        self.remove_entry(proxy.message())
+    }
+
+    /// For which addresses it answers on an interface.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn proxies(&self, device: u32) -> Result<Vec<Proxy>, NetError> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let request = self.handle.neighbours().get().set_address_family(family).proxies().execute();
+            let messages: Vec<NeighbourMessage> = self.runtime.block_on(request.try_collect()).map_err(NetError)?;
+            let of_device = messages
+                .iter()
+                .filter(|one| one.header.ifindex == device && one.header.flags.contains(NeighbourFlags::Proxy));
+            found.extend(of_device.filter_map(read_address).map(|address| Proxy { device, address }));
+        }
+        Ok(found)
+    }
+
     fn remove_entry(&self, message: NeighbourMessage) -> Result<bool, NetError> {
         let message = RouteNetlinkMessage::DelNeighbour(message);
         if_there(self.tell(vec![Order { message, flags: 0 }]), &MISSING)
@@ -126,13 +180,16 @@ fn message(family: AddressFamily, device: u32, to: IpAddr, mac: Mac, flags: Neig
     message.header.ifindex = device;
     message.header.state = NeighbourState::Permanent;
     message.header.flags = flags;
-    let to = match to {
-        IpAddr::V4(address) => NeighbourAddress::Inet(address),
-        IpAddr::V6(address) => NeighbourAddress::Inet6(address),
-    };
-    message.attributes.push(NeighbourAttribute::Destination(to));
+    message.attributes.push(NeighbourAttribute::Destination(address_of(to)));
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.into()));
     message
+}
+
+fn address_of(address: IpAddr) -> NeighbourAddress {
+    match address {
+        IpAddr::V4(address) => NeighbourAddress::Inet(address),
+        IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+    }
 }
 
 fn read(message: &NeighbourMessage) -> Option<(IpAddr, Mac)> {
@@ -153,4 +210,12 @@ fn read(message: &NeighbourMessage) -> Option<(IpAddr, Mac)> {
         }
     }
     found.0.zip(found.1)
+}
+
+fn read_address(message: &NeighbourMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some((*address).into()),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    })
 }

@@ -127,8 +127,8 @@ impl Net {
             let mut all = RouteMessage::default();
             all.header.address_family = family;
             let request = self.handle.route().get(all).execute();
-            let messages: Vec<RouteMessage> = self.runtime.block_on(request.try_collect()).map_err(NetError)?;
-            routes.extend(messages.iter().filter(|one| is_of_main(one)).filter_map(read));
+            let read = request.try_filter_map(async |one| Ok(Some(one).filter(is_of_main).as_ref().and_then(read)));
+            routes.extend(self.runtime.block_on(read.try_collect::<Vec<Route>>()).map_err(NetError)?);
         }
         Ok(routes)
     }

@@ -1,5 +1,9 @@
-//! How fast an interface sends: a token bucket (TBF, linux/pkt_sched.h), for which the library has no words of its own.
+//! How fast an interface sends, and which have a queue at all: a token bucket (TBF, linux/pkt_sched.h), for which the library
+//! has no words of its own.
 
+use std::collections::HashSet;
+
+use futures_util::TryStreamExt as _;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcHeader, TcMessage, TcOption};
 use rtnetlink::packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_REPLACE};
@@ -17,7 +21,20 @@ const PIECE: u64 = 65_536;
 /// What waits longer than that is dropped.
 const LATENCY_MS: u64 = 25;
 
+/// What an interface has that sends at once.
+const NO_QUEUE: &str = "noqueue";
+
 impl Net {
+    /// The interfaces that have a queue, whoever gave it to them: what they send may wait there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn queued_links(&self) -> Result<HashSet<u32>, NetError> {
+        let all = self.handle.qdisc().get().execute();
+        let queued = all.try_filter_map(async |one| Ok(of_queue(&one)));
+        self.runtime.block_on(queued.try_collect()).map_err(NetError)
+    }
+
     /// Lets an interface send at most so many bits a second, after so many bits at once. The burst is made as large as a
     /// packet needs.
     ///
@@ -52,4 +69,12 @@ impl Net {
         let message = RouteNetlinkMessage::NewQueueDiscipline(TcMessage::from_parts(header, attributes));
         self.tell(vec![Order { message, flags: NLM_F_CREATE | NLM_F_REPLACE }])
     }
+}
+
+/// The interface of a queue at the root; what is below the root, or looks at packets that come (clsact), is none of these.
+fn of_queue(message: &TcMessage) -> Option<u32> {
+    let is_queue = |attribute: &TcAttribute| matches!(attribute, TcAttribute::Kind(kind) if kind != NO_QUEUE);
+    let is_at_root = message.header.parent == TcHandle::ROOT;
+    let index = u32::try_from(message.header.index).ok()?;
+    (is_at_root && message.attributes.iter().any(is_queue)).then_some(index)
 }

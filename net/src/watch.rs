@@ -1,4 +1,4 @@
-//! Tells that something of a namespace's interfaces, addresses or routes has changed; not what. Whoever asks looks at what
+//! Tells that something of a namespace's interfaces, addresses, routes or queues has changed; not what. Whoever asks looks at what
 //! it cares for.
 
 use std::io;
@@ -17,12 +17,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
 // Not of neighbours: those of every link change all the time.
-const GROUPS: [MulticastGroup; 5] = [
+const GROUPS: [MulticastGroup; 6] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
+    MulticastGroup::Tc,
 ];
 
 /// Hears of changes.
@@ -62,6 +63,12 @@ impl Watch {
     /// What ends a wait.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
+    }
+
+    /// Hears nothing for so long, unless the [`Waker`] is used: says whether it was.
+    pub fn pause(&mut self, long: Duration) -> bool {
+        let woken = self.waker.0.notified();
+        self.runtime.block_on(async { tokio::time::timeout(long, woken).await.is_ok() })
     }
 
     /// Waits until something changes or the [`Waker`] is used, at most as long; says whether something did. Changes that

@@ -94,13 +94,17 @@ struct Metadata<'a, L> {
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<L>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<Annotations>,
+    annotations: Option<Annotations<'a>>,
 }
 
 #[derive(Serialize)]
-struct Annotations {
-    #[serde(rename = "bowline.dev/scheduler")]
-    scheduler: &'static str,
+#[serde(untagged)]
+enum Annotations<'a> {
+    Service {
+        #[serde(rename = "bowline.dev/scheduler")]
+        scheduler: &'static str,
+    },
+    Node(others::FlannelAnnotations<'a>),
 }
 
 impl<'a, L> Metadata<'a, L> {

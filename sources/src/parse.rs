@@ -21,6 +21,7 @@ use bowline_cluster::source::{Origin, Problem};
 pub mod document;
 pub(crate) mod endpoints;
 mod fields;
+mod flannel;
 mod json;
 mod object;
 mod others;

@@ -10,10 +10,11 @@ const FOLDERS: [&str; 6] = ["base", "overlays/beside-kube-proxy", "overlays/alon
 const AGENT: [&str; 6] =
     ["get", "daemonset", "bowline", "--namespace=kube-system", "--output=json", "--ignore-not-found"];
 /// Each component of deploy/, with what it changes.
-const COMPONENTS: [(&str, &str); 4] = [
+const COMPONENTS: [(&str, &str); 5] = [
     ("coredns-corefile", "dns"),
     ("verified-pods", "dns"),
     ("pod-network", "overlays/alone"),
+    ("from-flannel", "overlays/alone"),
     ("node-local-dns", "overlays/alone"),
 ];
 

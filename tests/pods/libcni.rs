@@ -183,6 +183,18 @@ fn the_reference_plugins_after_it() {
     let link = result["interfaces"][0]["name"].as_str().unwrap().to_owned();
     let queues = site.node.output("tc", &["qdisc", "show", "dev", &link]).unwrap();
     assert!(queues.contains("tbf"), "{queues}");
+    // What other pods send to it passes that queue too, once it is seen.
+    let passed = || {
+        let said = site.node.output("tc", &["-s", "qdisc", "show", "dev", &link]).unwrap();
+        let (_, sent) = said.split_once("tbf").unwrap().1.split_once(" bytes ").unwrap();
+        sent.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    wait_for("packets in the queue", PATIENCE, || {
+        let before = passed();
+        one.wait_for((server.addresses[0], 80).into(), "server");
+        passed() >= before + 3
+    })
+    .unwrap();
     let set = one.command("cat").arg("/proc/sys/net/core/somaxconn").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&set.stdout), "517\n");
     tool.ok("check", "chain", &one);

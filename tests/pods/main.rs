@@ -6,6 +6,7 @@
 mod common;
 mod containerd;
 mod faults;
+mod flannel;
 mod ground;
 mod libcni;
 mod nodes;

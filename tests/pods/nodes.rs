@@ -162,6 +162,11 @@ fn ports_of_the_node() {
     config["runtimeConfig"] = both["runtimeConfig"].clone();
     let refused = two.call("ADD", &second.id, &second.netns(), "", &config).unwrap_err();
     assert!(refused["msg"].as_str().unwrap().contains("8888"), "{refused}");
+    // That of the loopback too, which no packet comes to.
+    config["runtimeConfig"]["portMappings"] = serde_json::json!([both["runtimeConfig"]["portMappings"][2]]);
+    let refused = two.call("ADD", &second.id, &second.netns(), "", &config).unwrap_err();
+    assert!(refused["msg"].as_str().unwrap().contains("9999"), "{refused}");
+    assert_eq!(crate::common::tcp1(&two.node, "127.0.0.1:9999".parse().unwrap()), "web-1");
 
     // The next one has the port at once, UDP flows too.
     web.del();
@@ -198,26 +203,30 @@ fn bandwidth_is_what_was_asked_for() {
     let mut shown = pod.command("tc");
     let said = run(shown.args(["qdisc", "show", "dev", "eth0"])).ok();
     assert!(said.contains("tbf") && said.contains("rate 16Gbit") && said.contains("burst 10000000b"), "{said}");
-    // Several megabytes to the pod take their time, and arrive.
+    // Several megabytes to the pod take their time, and arrive: from the node, and from another pod.
+    let other = site.container("other");
     let address = std::net::SocketAddr::new(pod.addresses[0], 9000);
     let into = fs::File::open(pod.netns()).unwrap();
-    let node = fs::File::open(site.node.netns()).unwrap();
     let listener = in_netns(&into, move || std::net::TcpListener::bind(address).unwrap());
-    let reads = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        std::io::copy(&mut stream, &mut std::io::sink()).unwrap()
-    });
-    let begun = std::time::Instant::now();
-    let mut stream = in_netns(&node, move || std::net::TcpStream::connect(address).unwrap());
-    std::io::Write::write_all(&mut stream, &vec![7; 5_000_000]).unwrap();
-    drop(stream);
-    assert_eq!(reads.join().unwrap(), 5_000_000);
-    // 40 Mbit at 80 Mbit/s.
-    assert!(begun.elapsed().as_millis() > 350, "{:?}", begun.elapsed());
+    for from in [site.node.netns(), other.netns().into()] {
+        let listener = listener.try_clone().unwrap();
+        let reads = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap()
+        });
+        let begun = std::time::Instant::now();
+        let from = fs::File::open(from).unwrap();
+        let mut stream = in_netns(&from, move || std::net::TcpStream::connect(address).unwrap());
+        std::io::Write::write_all(&mut stream, &vec![7; 5_000_000]).unwrap();
+        drop(stream);
+        assert_eq!(reads.join().unwrap(), 5_000_000);
+        // 40 Mbit at 80 Mbit/s.
+        assert!(begun.elapsed().as_millis() > 350, "{:?}", begun.elapsed());
+    }
 }
 
 /// On a thread in a network namespace.
-fn in_netns<T: Send + 'static>(netns: &fs::File, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn in_netns<T: Send + 'static>(netns: &fs::File, work: impl FnOnce() -> T + Send + 'static) -> T {
     let netns = netns.try_clone().unwrap();
     let inside = std::thread::spawn(move || {
         let kind = rustix::thread::LinkNameSpaceType::Network;

@@ -204,7 +204,7 @@ fn nodes_and_namespaces_are_kept() {
     let node = |ip: &str| {
         let name = ObjectName { namespace: Str::default(), name: Str::from("n") };
         let internal_ips = vec![ip.parse().unwrap()];
-        let node = Node { name, labels: Labels::default(), internal_ips, pod_cidrs: Vec::new() };
+        let node = Node { name, labels: Labels::default(), internal_ips, pod_cidrs: Vec::new(), flannel: None };
         Change::Put(Object::Node(Arc::new(node)), Origin::from("n.yaml"))
     };
     assert_eq!(state.apply(some([node("10.0.0.1")])).changed.nodes.len(), 1);

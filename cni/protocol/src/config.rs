@@ -37,12 +37,6 @@ pub struct NetConf {
     /// The interface's MTU in bytes, 68 to 65535; None: as the agent finds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// Whether connections out of the cluster get the node's address; None: as the agent has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ip_masq: Option<bool>,
-    /// Whether a container may reach itself through a Service; None: as the agent has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hairpin: Option<bool>,
     /// Name servers for the container.
     #[serde(skip_serializing_if = "Dns::is_empty")]
     pub dns: Dns,
@@ -148,8 +142,6 @@ impl NetConf {
             tombstones: path("tombstones")?,
             timeout: whole.get("timeout")?.map(|field| field.number(1, 3600, "a number of seconds")).transpose()?,
             mtu: None,
-            ip_masq: None,
-            hairpin: None,
             dns: Dns::default(),
             ipam: ipam.transpose()?,
             capabilities: BTreeMap::new(),
@@ -164,8 +156,6 @@ impl NetConf {
         // 0 is what Go writes for "none".
         let mtu = whole.get("mtu")?.filter(|field| field.value().as_u64() != Some(0));
         self.mtu = mtu.map(|field| field.number(68, 65535, "an MTU")).transpose()?;
-        self.ip_masq = whole.get("ipMasq")?.map(|field| field.flag()).transpose()?;
-        self.hairpin = whole.get("hairpin")?.map(|field| field.flag()).transpose()?;
         self.dns = whole.get("dns")?.map(|field| Dns::read(&field)).transpose()?.unwrap_or_default();
         if let Some(field) = whole.get("capabilities")? {
             for (name, value) in field.object()? {

@@ -13,7 +13,7 @@ impl Folder {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(path.join("net.d")).unwrap();
         fs::create_dir_all(path.join("bin")).unwrap();
-        fs::write(path.join("bowline-cni"), "a program").unwrap();
+        fs::write(path.join("bowline-cni"), "bowline-cni, a program").unwrap();
         Folder(path)
     }
 
@@ -23,7 +23,7 @@ impl Folder {
             bin_dir: self.0.join("bin"),
             plugin: self.0.join("bowline-cni"),
             exclusive,
-            socket: None,
+            apart: None,
             folder: self.0.join("state"),
         }
     }
@@ -86,10 +86,34 @@ fn beside_others_and_a_loopback_of_somebody_else() {
     let list: serde_json::Value = serde_json::from_str(&files[CONFLIST]).unwrap();
     assert_eq!((list["cniVersion"].as_str(), list["plugins"][0]["type"].as_str()), (Some("1.0.0"), Some(PLUGIN)));
     // A newer agent brings a newer plugin.
-    fs::write(&install.plugin, "a newer program").unwrap();
+    fs::write(&install.plugin, "bowline-cni, a newer program").unwrap();
     install.put().unwrap();
-    assert_eq!(folder.files()["bowline-cni"], "a newer program");
+    assert_eq!(folder.files()["bowline-cni"], "bowline-cni, a newer program");
     take_away(&install.folder, |_, done| done.unwrap());
     let names: Vec<String> = folder.files().into_keys().collect();
     assert_eq!(names, ["10-other.conf", "loopback"]);
+}
+
+#[test]
+fn a_loopback_that_is_put_over_ours_stays() {
+    let folder = Folder::new("loopback");
+    let install = folder.install(true);
+    install.put().unwrap();
+    assert_eq!(folder.files()["loopback"], "bowline-cni, a program");
+    // As an update of containernetworking-plugins does.
+    fs::write(folder.0.join("bin/loopback"), "another's").unwrap();
+    install.put().unwrap();
+    assert_eq!(folder.files()["loopback"], "another's");
+    take_away(&install.folder, |_, done| done.unwrap());
+    assert_eq!(folder.files(), BTreeMap::from([("loopback".to_owned(), "another's".to_owned())]));
+}
+
+#[test]
+fn a_plugin_finds_an_agent_that_is_apart() {
+    let folder = Folder::new("apart");
+    let apart = Apart { socket: folder.0.join("cni.sock"), tombstones: folder.0.join("state/tombstones") };
+    let install = Install { apart: Some(apart.clone()), ..folder.install(true) };
+    let list: serde_json::Value = serde_json::from_str(&install.conflist()).unwrap();
+    let plugin = &list["plugins"][0];
+    assert_eq!((&plugin["socket"], &plugin["tombstones"]), (&json!(apart.socket), &json!(apart.tombstones)));
 }

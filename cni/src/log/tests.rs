@@ -32,6 +32,7 @@ fn attachment(n: u32) -> Attachment {
         netns: format!("/run/netns/{n}"),
         addresses: vec![std::net::Ipv4Addr::from(0x0a01_0002 + n).into()],
         mtu: 1450,
+        own_mtu: false,
         pod: None,
         ports: Vec::new(),
         bandwidth: None,

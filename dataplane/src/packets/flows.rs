@@ -28,10 +28,10 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// Whether a pod with this address is at one of its ends.
-    pub(super) fn has_pod(&self, address: &Address) -> bool {
+    /// The addresses at its ends, on both sides of the translation.
+    pub(super) fn ends(&self) -> [Address; 4] {
         let Flow { key, record: Record { to, .. } } = self;
-        [key.source, key.destination, to.source, to.destination].contains(address)
+        [key.source, key.destination, to.source, to.destination]
     }
 
     /// Whether it is the way back.

@@ -27,8 +27,8 @@ pub struct Link {
 pub enum LinkKind {
     /// The world, and other nodes.
     Uplink,
-    /// Other nodes alone, by a tunnel (VXLAN).
-    Tunnel,
+    /// Pods alone: those of other nodes by a tunnel (VXLAN), or of another network of this node by its bridge.
+    Pods,
 }
 
 impl Link {
@@ -80,7 +80,7 @@ impl Packets {
                 self.links.put(&key, &record.to_bytes()).map_err(self.in_map("links", "writing"))?;
                 self.attach(Program::TO_LINK, link.index)?;
             }
-            LinkKind::Tunnel => {
+            LinkKind::Pods => {
                 self.links.remove(&key).map_err(self.in_map("links", "writing"))?;
                 detach(&self.root, Program::TO_LINK.name, link.index, Program::TO_LINK.hook)?;
             }

@@ -1,8 +1,9 @@
 //! What the maps say of a pod: under its device's index who it is, under each of its addresses where it is.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bowline_ebpf::packet::layout::{Address, HOST_PORTS, Local, Mac, Veth, mapped};
+use bowline_ebpf::packet::layout::{Address, HAS_QUEUE, HOST_PORTS, Local, Mac, Veth, mapped};
 
 use super::{KernelError, Packets};
 
@@ -19,8 +20,10 @@ pub struct PodWire {
     pub v4: Option<Ipv4Addr>,
     /// The pod's IPv6 address.
     pub v6: Option<Ipv6Addr>,
-    /// The largest packet that the wire takes, from the IP header on.
+    /// The largest packet that the wire takes, from the IP header on; 65535 at most counts.
     pub mtu: u32,
+    /// Whether there is a queue at the node's end, as for a limit of bandwidth, which all that is for the pod has to pass.
+    pub has_queue: bool,
 }
 
 /// An address as the maps have it.
@@ -71,7 +74,13 @@ impl PodWire {
     }
 
     fn local(&self) -> Local {
-        Local { index: self.index, mtu: self.mtu, mac: mac(self.pod_mac), host_mac: mac(self.host_mac) }
+        Local {
+            index: self.index,
+            mtu: self.mtu.try_into().unwrap_or(u16::MAX),
+            flags: if self.has_queue { HAS_QUEUE } else { 0 },
+            mac: mac(self.pod_mac),
+            host_mac: mac(self.host_mac),
+        }
     }
 }
 
@@ -117,27 +126,44 @@ impl Packets {
         self.veths.put(&pod.index.to_ne_bytes(), &veth.to_bytes()).map_err(write)?;
         let kept: Vec<Address> = addresses(&veth).collect();
         let gone = before.iter().flat_map(addresses).filter(|address| !kept.contains(address));
-        self.forget_addresses(pod.index, gone)
+        let gone = self.forget_addresses(pod.index, gone)?;
+        self.forget_flows_of(&gone)
     }
 
-    /// Takes out of the maps what they say of the pod behind a device.
-    pub(super) fn forget_pod(&self, index: u32) -> Result<(), KernelError> {
-        let Some(veth) = self.veth(index)? else { return Ok(()) };
-        self.forget_addresses(index, addresses(&veth))?;
-        self.veths.remove(&index.to_ne_bytes()).map_err(self.in_map("veths", "writing")).map(drop)
+    /// Takes out of the maps what they say of the pods behind devices.
+    pub(super) fn forget_pods(&self, indices: &[u32]) -> Result<(), KernelError> {
+        let mut gone = HashSet::new();
+        for index in indices {
+            if let Some(veth) = self.veth(*index)? {
+                gone.extend(self.forget_addresses(*index, addresses(&veth))?);
+            }
+        }
+        self.forget_flows_of(&gone)?;
+        for index in indices {
+            self.veths.remove(&index.to_ne_bytes()).map_err(self.in_map("veths", "writing"))?;
+        }
+        Ok(())
     }
 
-    /// Forgets addresses and their flows, as far as they are still behind this device: another pod may have one by now.
-    fn forget_addresses(&self, index: u32, all: impl Iterator<Item = Address>) -> Result<(), KernelError> {
-        let mut gone = Vec::new();
+    /// Forgets addresses, as far as they are still behind this device: another pod may have one by now. Says which those are.
+    fn forget_addresses(
+        &self,
+        index: u32,
+        all: impl Iterator<Item = Address>,
+    ) -> Result<HashSet<Address>, KernelError> {
+        let mut gone = HashSet::new();
         for address in all {
             if self.local_at(address)?.is_some_and(|local| local.index == index) {
                 self.local.remove(&bytes(address)).map_err(self.in_map("local", "writing"))?;
-                gone.push(address);
+                gone.insert(address);
             }
         }
-        if !gone.is_empty() {
-            self.forget_flows(|flow| gone.iter().any(|address| flow.has_pod(address)))?;
+        Ok(gone)
+    }
+
+    fn forget_flows_of(&self, pods: &HashSet<Address>) -> Result<(), KernelError> {
+        if !pods.is_empty() {
+            self.forget_flows(|flow| flow.ends().iter().any(|address| pods.contains(address)))?;
         }
         Ok(())
     }
@@ -161,7 +187,8 @@ impl Packets {
                 pod_mac: mac_bytes(veth.mac),
                 v4: (veth.v4 != 0).then(|| veth.v4.to_ne_bytes().into()),
                 v6: (veth.v6 != [0; 4]).then(|| bytes(veth.v6).into()),
-                mtu: local.mtu,
+                mtu: local.mtu.into(),
+                has_queue: local.flags & HAS_QUEUE != 0,
             });
         }
         pods.sort_by_key(|pod| pod.index);

@@ -89,7 +89,7 @@ impl Ground {
     fn wire(&self, pod: &Pod, device: &str) -> PodWire {
         let (index, host_mac) = device_of(&self.node, device);
         let (_, pod_mac) = device_of(pod, "eth0");
-        PodWire { index, host_mac, pod_mac, v4: Some(pod.v4()), v6: Some(pod.v6()), mtu: 1500 }
+        PodWire { index, host_mac, pod_mac, v4: Some(pod.v4()), v6: Some(pod.v6()), mtu: 1500, has_queue: false }
     }
 
     pub(crate) fn uplink(&self, masquerade: bool) -> Link {

@@ -39,7 +39,7 @@ fn pods_of_two_nodes_reach_each_other_as_themselves() {
         ip(host, &format!("link set {device} mtu 1450"));
     }
     ground.serve(&mut packets, true);
-    packets.put_link(&Link { index, kind: LinkKind::Tunnel, v4: None, v6: None }).unwrap();
+    packets.put_link(&Link { index, kind: LinkKind::Pods, v4: None, v6: None }).unwrap();
     packets.set_inside(&["10.0.0.0/8".parse().unwrap(), "fd00::/16".parse().unwrap()]).unwrap();
     ground.forbid_forwarding();
     let large: Vec<u8> = (0..20_000).map(|at| (at % 251) as u8).collect();

@@ -23,7 +23,7 @@ use crate::record::Value;
 
 /// The version of this layout: part of the path under which its maps are pinned. A change of any record here takes the next
 /// number.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// An address: 16 bytes in network order as they lie in memory, IPv4 mapped.
 pub type Address = [u32; 4];
@@ -135,7 +135,9 @@ plain! {
         /// The index of the node's end of the pod's wire; 0: it is the node's own address.
         index: u32,
         /// The largest packet that the pod's wire takes, from the IP header on.
-        mtu: u32,
+        mtu: u16,
+        /// [`HAS_QUEUE`].
+        flags: u16,
         /// The pod's Ethernet address.
         mac: Mac,
         /// That of the node's end.
@@ -254,6 +256,10 @@ impl Tuple {
 
 /// Flag of a [`Veth`]: something is translated to this pod, so what it sends may be an answer that is translated back.
 pub const HOST_PORTS: u32 = 1;
+
+/// Flag of a [`Local`]: at the node's end of the pod's wire is a queue (a limit of its bandwidth), which all that is for the pod
+/// has to pass.
+pub const HAS_QUEUE: u16 = 1;
 
 #[cfg(test)]
 mod tests;

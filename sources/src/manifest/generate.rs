@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use bowline_cluster::object::{
     Conditions, ContainerPort, Endpoint, EndpointPort, EndpointSlice, Endpoints, External, Family, FamilyPolicy,
-    Labels, LoadBalancer, Namespace, NetworkPolicy, Node, Object, ObjectName, Pod, PodAddresses, Protocol, Scheduler,
-    Service, ServiceCidr, ServiceImport, ServicePort, ServiceType, Str, TargetPort,
+    Flannel, FlannelEnd, Labels, LoadBalancer, Namespace, NetworkPolicy, Node, Object, ObjectName, Pod, PodAddresses,
+    Protocol, Scheduler, Service, ServiceCidr, ServiceImport, ServicePort, ServiceType, Str, TargetPort,
 };
 
 /// An object of any kind.
@@ -304,12 +304,29 @@ pub(crate) fn pod() -> impl Strategy<Value = Pod> {
 
 fn node() -> impl Strategy<Value = Node> {
     let cidrs = vec(prop_oneof![cidr(Family::V4), cidr(Family::V6)], 0..3);
-    (subdomain(), labels(), vec(any_address(), 0..3), cidrs).prop_map(|(name, labels, internal_ips, pod_cidrs)| Node {
-        name: cluster_wide(name),
-        labels,
-        internal_ips,
-        pod_cidrs,
-    })
+    (subdomain(), labels(), vec(any_address(), 0..3), cidrs, of(flannel())).prop_map(
+        |(name, labels, internal_ips, pod_cidrs, flannel)| Node {
+            name: cluster_wide(name),
+            labels,
+            internal_ips,
+            pod_cidrs,
+            flannel: flannel.map(Box::new),
+        },
+    )
+}
+
+fn flannel() -> impl Strategy<Value = Flannel> {
+    let vxlan = any::<(u32, [u8; 6])>();
+    (any::<bool>(), of(any::<std::net::Ipv4Addr>()), of(any::<std::net::Ipv6Addr>()), vxlan).prop_map(
+        |(is_vxlan, v4, v6, vxlan)| {
+            let end = |address| FlannelEnd { address, vxlan: is_vxlan.then_some(vxlan) };
+            Flannel {
+                backend: Str::from(if is_vxlan { "vxlan" } else { "host-gw" }),
+                v4: v4.map(|ip| end(ip.into())),
+                v6: v6.map(|ip| end(ip.into())),
+            }
+        },
+    )
 }
 
 fn service_import() -> impl Strategy<Value = ServiceImport> {

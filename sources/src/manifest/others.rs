@@ -6,9 +6,10 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 use super::slice::ports;
-use super::{Manifest, Metadata, Nothing, Pairs, rfc3339, texts};
+use super::{Annotations, Manifest, Metadata, Nothing, Pairs, rfc3339, texts};
 use bowline_cluster::object::{
-    ContainerPort, EndpointPort, Kind, Node, Pod, PodAddresses, Protocol, ServiceCidr, ServiceImport,
+    ContainerPort, EndpointPort, Flannel, FlannelEnd, Kind, Node, Pod, PodAddresses, Protocol, ServiceCidr,
+    ServiceImport,
 };
 
 /// An address in a map of its own, as `podIPs` has it.
@@ -130,10 +131,42 @@ struct NodeAddress {
 }
 
 pub(super) fn node(node: &Node) -> Manifest<'_, Pairs<'_>, NodeSpec<'_>, NodeStatus<'_>> {
-    let metadata = Metadata::new(&node.name, Pairs::some(&node.labels));
+    let mut metadata = Metadata::new(&node.name, Pairs::some(&node.labels));
+    metadata.annotations = node.flannel.as_deref().map(|flannel| Annotations::Node(flannel.into()));
     let spec = (!node.pod_cidrs.is_empty()).then_some(NodeSpec { pod_cidrs: &node.pod_cidrs });
     let status = (!node.internal_ips.is_empty()).then_some(NodeStatus { addresses: &node.internal_ips });
     Manifest::new(Kind::Node, metadata, spec, status)
+}
+
+/// As flannel writes them.
+#[derive(Serialize)]
+pub(super) struct FlannelAnnotations<'a> {
+    #[serde(rename = "flannel.alpha.coreos.com/backend-type")]
+    backend: &'a str,
+    #[serde(rename = "flannel.alpha.coreos.com/public-ip", skip_serializing_if = "Option::is_none")]
+    v4: Option<IpAddr>,
+    #[serde(rename = "flannel.alpha.coreos.com/backend-data", skip_serializing_if = "Option::is_none")]
+    v4_data: Option<String>,
+    #[serde(rename = "flannel.alpha.coreos.com/public-ipv6", skip_serializing_if = "Option::is_none")]
+    v6: Option<IpAddr>,
+    #[serde(rename = "flannel.alpha.coreos.com/backend-v6-data", skip_serializing_if = "Option::is_none")]
+    v6_data: Option<String>,
+}
+
+impl<'a> From<&'a Flannel> for FlannelAnnotations<'a> {
+    fn from(flannel: &'a Flannel) -> FlannelAnnotations<'a> {
+        let data = |end: &FlannelEnd| {
+            let (vni, [a, b, c, d, e, f]) = end.vxlan?;
+            Some(format!(r#"{{"VNI":{vni},"VtepMAC":"{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"}}"#))
+        };
+        FlannelAnnotations {
+            backend: &flannel.backend,
+            v4: flannel.v4.map(|end| end.address),
+            v4_data: flannel.v4.as_ref().and_then(data),
+            v6: flannel.v6.map(|end| end.address),
+            v6_data: flannel.v6.as_ref().and_then(data),
+        }
+    }
 }
 
 fn internal_ips<S: Serializer>(ips: &&[IpAddr], serializer: S) -> Result<S::Ok, S::Error> {

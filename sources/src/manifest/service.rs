@@ -110,7 +110,7 @@ enum Ingress<'a> {
 pub(super) fn manifest(service: &Service) -> Manifest<'_, Pairs<'_>, Spec<'_>, Status<'_>> {
     let mut metadata = Metadata::new(&service.name, Pairs::some(&service.labels));
     metadata.creation_timestamp = service.created.map(rfc3339);
-    metadata.annotations = service.scheduler.map(|scheduler| Annotations { scheduler: scheduler.as_str() });
+    metadata.annotations = service.scheduler.map(|scheduler| Annotations::Service { scheduler: scheduler.as_str() });
     let external = service.external.as_deref();
     let cluster_ips = addresses(service);
     let spec = Spec {

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::fields::{Field, Read};
+use super::flannel;
 use super::object::Metadata;
 use bowline_cluster::address;
 use bowline_cluster::intern::Strings;
@@ -124,6 +125,7 @@ pub(super) fn node(root: &Field<'_, '_, '_>, metadata: &Metadata<'_, '_, '_>, st
         labels: metadata.labels(strings)?,
         internal_ips: Vec::new(),
         pod_cidrs: Vec::new(),
+        flannel: flannel::read(metadata, strings)?,
     };
     if let Some(status) = root.map_at("status")?
         && let Some(list) = status.get("addresses")

@@ -20,7 +20,7 @@ fn every_key_is_read_and_comes_to_the_agent() {
     let conf = NetConf::from_json(&json).unwrap();
     assert_eq!(conf.cni_version, Version::V1_1_0);
     assert_eq!((&*conf.name, &*conf.kind), ("bowline", "bowline-cni"));
-    assert_eq!((conf.mtu, conf.ip_masq, conf.hairpin), (Some(1400), Some(true), Some(true)));
+    assert_eq!(conf.mtu, Some(1400));
     assert_eq!(conf.add_timeout(), Some(Duration::from_secs(30)));
     assert_eq!((conf.dns.nameservers.as_slice(), &*conf.dns.domain), (&["10.96.0.10".to_owned()][..], "cluster.local"));
     let ipam = conf.ipam.as_ref().unwrap();
@@ -36,11 +36,11 @@ fn every_key_is_read_and_comes_to_the_agent() {
 
 #[test]
 fn keys_are_found_in_any_case_and_null_is_none() {
-    let conf = json!({"CNIVersion": "0.4.0", "Name": "net", "MTU": null, "ipmasq": true, "ipam": null, "runtimeConfig": null,
+    let conf = json!({"CNIVersion": "0.4.0", "Name": "net", "MTU": null, "ipam": null, "runtimeConfig": null,
         "dns": {"nameservers": null}, "capabilities": null, "unknown": [{}]});
     let conf = NetConf::from_json(&conf).unwrap();
     assert_eq!((conf.cni_version, &*conf.name), (Version::V0_4_0, "net"));
-    assert_eq!((conf.mtu, conf.ip_masq, conf.ipam), (None, Some(true), None));
+    assert_eq!((conf.mtu, conf.ipam), (None, None));
     // Where both are there, the right one counts.
     let both = json!({"NAME": "wrong", "name": "right"});
     assert_eq!(NetConf::from_json(&both).unwrap().name, "right");
@@ -91,8 +91,6 @@ fn what_is_wrong_is_told_with_its_place() {
         (with("timeout", json!(1.5)), 7, "timeout: 1.5 is not a number of seconds (1 to 3600)".into()),
         (with("mtu", json!(67)), 7, "mtu: 67 is not an MTU (68 to 65535)".into()),
         (with("mtu", json!("1500")), 7, "mtu: \"1500\" is not an MTU (68 to 65535)".into()),
-        (with("ipMasq", json!(1)), 7, "ipMasq: 1 is not true or false".into()),
-        (with("hairpin", json!("yes")), 7, "hairpin: \"yes\" is not true or false".into()),
         (with("dns", json!([])), 7, "dns: a list is not an object".into()),
         (with("dns", json!({"search": "a"})), 7, "dns.search: \"a\" is not a list".into()),
         (with("ipam", json!("host-local")), 7, "ipam: \"host-local\" is not an object".into()),

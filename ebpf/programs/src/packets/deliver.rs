@@ -5,11 +5,11 @@
 
 use aya_ebpf::{
     bindings::{bpf_fib_lookup as FibLookup, bpf_redir_neigh as NextHop},
-    helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
+    helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer},
     programs::TcContext,
 };
 use bowline_ebpf::packet::header::{Packet, Part};
-use bowline_ebpf::packet::layout::{Local, Tuple};
+use bowline_ebpf::packet::layout::{HAS_QUEUE, Local, Tuple};
 use bowline_ebpf::packet::verdict::PacketVerdict;
 
 use crate::maps::count;
@@ -31,11 +31,12 @@ fn leave() -> i32 {
     NEXT
 }
 
-/// To a pod of this node: out of the node's end of its wire. With `to` it becomes one of that tuple.
+/// To a pod of this node: into the pod's end of its wire at once, or through the queue that is at the node's end. With `to` it
+/// becomes one of that tuple. Called where packets come in, since only from there the kernel takes them to the other end.
 #[inline(never)]
 pub fn to_pod(ctx: &TcContext, packet: &mut Packet, local: &Local, to: Option<&Tuple>) -> i32 {
     let length = skb::length_on_wire(ctx, packet);
-    if packet.ttl <= 1 || length > local.mtu || length == 0 && !skb::fits(ctx, local.index) {
+    if packet.ttl <= 1 || length > u32::from(local.mtu) || length == 0 && !skb::fits(ctx, local.index) {
         return leave();
     }
     if !is_translated(ctx, packet, to)
@@ -46,8 +47,14 @@ pub fn to_pod(ctx: &TcContext, packet: &mut Packet, local: &Local, to: Option<&T
         return crate::SHOT;
     }
     count(PacketVerdict::ToPod);
-    // SAFETY: a helper without pointers.
-    unsafe { bpf_redirect(local.index, 0) as i32 }
+    // SAFETY: helpers without pointers.
+    unsafe {
+        if local.flags & HAS_QUEUE == 0 {
+            bpf_redirect_peer(local.index, 0) as i32
+        } else {
+            bpf_redirect(local.index, 0) as i32
+        }
+    }
 }
 
 #[inline(always)]

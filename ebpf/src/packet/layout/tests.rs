@@ -3,7 +3,7 @@
 use super::*;
 
 const TOLD: &str = "\
-version 1
+version 2
 Veth: 32 bytes
   v6: Address at 0
   v4: u32 at 16
@@ -12,7 +12,8 @@ Veth: 32 bytes
   flags: u32 at 28
 Local: 20 bytes
   index: u32 at 0
-  mtu: u32 at 4
+  mtu: u16 at 4
+  flags: u16 at 6
   mac: Mac at 8
   host_mac: Mac at 14
 Link: 20 bytes
@@ -61,7 +62,7 @@ fn a_record_that_changes_has_a_new_version() {
 
 #[test]
 fn records_are_read_as_they_were_written() {
-    let local = Local { index: 7, mtu: 1450, mac: [1, 2, 3], host_mac: [4, 5, 6] };
+    let local = Local { index: 7, mtu: 1450, flags: HAS_QUEUE, mac: [1, 2, 3], host_mac: [4, 5, 6] };
     assert_eq!(Local::from_bytes(&local.to_bytes()), local);
     let veth = Veth { v6: [1, 2, 3, 4], v4: 5, mac: [6, 7, 8], pad: 0, flags: HOST_PORTS };
     assert_eq!(Veth::from_bytes(&veth.to_bytes()), veth);

@@ -286,6 +286,11 @@ fn values_of_a_newer_api_are_noted_and_the_rest_is_served() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{ports: [{name: x, containerPort: 1, protocol: QUIC}]}]}\n";
     let import =
         "apiVersion: multicluster.x-k8s.io/v1alpha1\nkind: ServiceImport\nmetadata: {name: a}\nspec: {type: Wide}\n";
+    let flannel = |more: &str| {
+        format!(
+            "apiVersion: v1\nkind: Node\nmetadata: {{name: a, annotations: {{flannel.alpha.coreos.com/backend-type: vxlan, {more}}}}}\n"
+        )
+    };
     let endpoints = "apiVersion: v1\nkind: Endpoints\nmetadata: {name: a}\nsubsets: [{addresses: [{ip: 10.0.0.1}], ports: [{port: 1, protocol: QUIC}]}]\n";
     for (text, fields) in [
         (service("type: Mesh, ports: [{port: 80}]"), &["spec.type"][..]),
@@ -307,6 +312,16 @@ fn values_of_a_newer_api_are_noted_and_the_rest_is_served() {
         (pod.to_owned(), &["spec.containers[0].ports[0].protocol"]),
         (endpoints.to_owned(), &["subsets[0].ports[0].protocol"]),
         (import.to_owned(), &["spec.type"]),
+        (
+            flannel("flannel.alpha.coreos.com/public-ip: 'fd00::1'"),
+            &["metadata.annotations.flannel.alpha.coreos.com/public-ip"],
+        ),
+        (
+            flannel(
+                "flannel.alpha.coreos.com/public-ip: 192.0.2.1, flannel.alpha.coreos.com/backend-data: '{\"VtepMAC\":\"0a:58\"}'",
+            ),
+            &["metadata.annotations.flannel.alpha.coreos.com/backend-data"],
+        ),
     ] {
         let refused = manifest("a.yaml", text.as_bytes(), &Strings::default());
         assert!(refused.objects.is_empty() && refused.problems.len() == 1, "{text}: {refused:?}");
