@@ -18,6 +18,9 @@ use crate::{MISSING, Net, NetError, Order, if_there};
 /// Whose routes are ours (RTPROT_*, /etc/iproute2/rt_protos): none that the kernel or a known daemon uses.
 pub const BOWLINE: u8 = 186;
 
+/// The number of a route's MTU among its metrics (linux/rtnetlink.h).
+const RTAX_MTU: u32 = 2;
+
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
@@ -33,7 +36,7 @@ pub struct Route {
     pub on_link: bool,
     /// Who made it ([`BOWLINE`]).
     pub protocol: u8,
-    /// The longest packet on this way; None: as the interface has it.
+    /// The longest packet on this way, also of those that only pass here; None: as the interface has it.
     pub mtu: Option<u32>,
 }
 
@@ -74,7 +77,9 @@ impl Route {
         }
         let mut message = builder.build();
         if let Some(mtu) = self.mtu {
-            message.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+            // Locked: else it isn't what packets are held to that only pass, and that programs are told.
+            let metrics = vec![RouteMetric::Mtu(mtu), RouteMetric::Lock(1 << RTAX_MTU)];
+            message.attributes.push(RouteAttribute::Metrics(metrics));
         }
         message
     }

@@ -46,7 +46,6 @@ fn put_behind(lab: &Lab, sites: [&Site; 3]) -> Routers {
     let (near, far) = (lab.node("near").unwrap(), lab.node("far").unwrap());
     let [one, two, three] = sites.map(|site| &*site.node);
     let (v4, v6) = (three.v4(), three.v6());
-    // Their pods' networks, which the lab has routes to, are no matter here.
     for node in [three, &far] {
         ip(node, &["link del eth0".into()]);
     }
@@ -236,23 +235,23 @@ fn three_nodes(tag: &str, v4: bool, flags: &[&str]) {
     // One is on the link, the other by a tunnel, at once.
     let routes = |site: &Site| run(site.node.in_netns(env!("CARGO_BIN_EXE_bowline")).args(["get", "routes"])).ok();
     for (site, near) in [(one, Some(two)), (two, Some(one)), (three, None)] {
-        let said = routes(site);
-        let direct: Vec<&str> = said.lines().filter(|line| line.contains("direct")).collect();
-        let tunnels = said.lines().filter(|line| line.contains("vxlan")).count();
-        assert_eq!(
-            (direct.len(), tunnels),
-            if near.is_none() {
+        let (mut said, near) =
+            (String::new(), near.map(|near| [near.node.v4().to_string(), near.node.v6().to_string()]));
+        let waited = wait_for("ways to both of the others", PATIENCE, || {
+            said = routes(site);
+            let direct: Vec<&str> = said.lines().filter(|line| line.contains("direct")).collect();
+            let tunnels = said.lines().filter(|line| line.contains("vxlan")).count();
+            let is_near = |line: &&str| near.iter().flatten().any(|address| line.contains(address));
+            let wanted = if near.is_none() {
                 (0, 4)
             } else if v4 {
                 (2, 2)
             } else {
                 (1, 3)
-            },
-            "{said}"
-        );
-        let near = near.map(|near| [near.node.v4().to_string(), near.node.v6().to_string()]);
-        let is_near = |line: &&str| near.iter().flatten().any(|address| line.contains(address));
-        assert!(direct.iter().all(is_near), "{said}");
+            };
+            (direct.len(), tunnels) == wanted && direct.iter().all(is_near)
+        });
+        assert!(waited.is_ok(), "{said}\n{}", site.agent.log());
     }
     let [a, b, c] = pods.each_ref().map(End::pod);
     both(&a, &b);
@@ -271,6 +270,11 @@ fn three_nodes(tag: &str, v4: bool, flags: &[&str]) {
             datagrams(client, SocketAddr::new(*at, 8889), &c, 7001);
         }
     }
+    // A node that is gone is no longer on the way of anything.
+    let remain = nodes(v4).split("---\n").take(2).collect::<Vec<_>>().join("---\n");
+    fs::write(folder.join("nodes.yaml"), remain).unwrap();
+    let is_gone = || !routes(one).contains(":3::/64") && !routes(one).contains("10.244.3.0");
+    wait_for("no way to the node that is gone", PATIENCE, is_gone).unwrap();
 }
 
 #[test]

@@ -50,10 +50,12 @@ pub(super) fn write(
     Ok(mended)
 }
 
-/// The kernel says of some of it more than was asked for.
-fn is_same(one: &Route, other: &Route) -> bool {
+/// The kernel says of some of it more than was asked for. What it has been told of a narrow way it forgets after ten minutes, and
+/// would learn again by packets that are lost: a route keeps the least that it had.
+pub(super) fn is_same(one: &Route, other: &Route) -> bool {
     (one.to, one.via, one.device) == (other.to, other.via, other.device)
         && (other.source.is_none() || one.source == other.source)
+        && other.mtu.is_none_or(|mtu| one.mtu.is_some_and(|least| least <= mtu))
 }
 
 /// Who is at the other ends of the tunnels.
