@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use bowline_net::{Forward, Link, Neighbour, Route};
+use bowline_net::{Forward, Neighbour, Route};
 use ipnet::IpNet;
 
 use super::nodes::{Nodes, flannel_end, flannel_mac};
