@@ -14,6 +14,9 @@ APART := $(wildcard ebpf/programs/Cargo.toml sources/fuzz/Cargo.toml dns/fuzz/Ca
 
 # Tests that run in other kernels too: what they need of the machine is a kernel, and few programs beside Bowline's.
 KERNEL_TESTS := sockets services endpoints full agent commands devices packets
+# A command that prints the files of the test programs with these names.
+tests_of = cargo test --workspace --no-run --message-format json $(1:%=--test %) 2>/dev/null \
+	| sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep -E '/deps/' | sort -u
 
 .PHONY: help setup build test test-long demo cluster cluster-down kernels kernels-short bench bench-sources bench-dns bench-cni bench-rollouts fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help
@@ -58,15 +61,14 @@ kernels: ## Boot Debian's kernels 6.1 and 6.12, and run checks and the tests of 
 	@scripts/setup kernels
 	@cargo build --locked --features layout-next --bin bowline --target-dir target/layout-next
 	@cargo test --workspace --no-run --test lab $(KERNEL_TESTS:%=--test %)
-	@lab/kernels/run --next target/layout-next/debug/bowline --tests "$$(cargo test --workspace --no-run \
-		--message-format json $(KERNEL_TESTS:%=--test %) 2>/dev/null | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' \
-		| grep -E '/deps/' | sort -u)"
+	@lab/kernels/run --next target/layout-next/debug/bowline --tests "$$($(call tests_of,$(KERNEL_TESTS)))"
 
-kernels-short: ## The same without the tests (three minutes once `make test` has built what it needs)
+kernels-short: ## The same, of the tests only those of SCTP's sockets (three minutes once `make test` has built what it needs)
 	@scripts/setup kernels
 	@cargo build --workspace --bins
 	@cargo build --locked --features layout-next --bin bowline --target-dir target/layout-next
-	@lab/kernels/run --next target/layout-next/debug/bowline
+	@cargo test --workspace --no-run --test packets
+	@lab/kernels/run --next target/layout-next/debug/bowline --only sockets_of_sctp --tests "$$($(call tests_of,packets))"
 
 # Another build of `bowline`, to be measured in the same run: make bench BESIDE=FILE
 beside := $(if $(BESIDE),--beside '$(BESIDE)')

@@ -5,6 +5,7 @@
 //! layout    what stands in the maps
 //! header    bytes of a packet ─> Packet
 //! source    may this pod send that?
+//! sctp      SCTP's checksum after a change of ports
 //! flow      who is translated how, and for how long
 //! verdict   how it ended, counted
 //! ```
@@ -12,5 +13,6 @@
 pub mod flow;
 pub mod header;
 pub mod layout;
+pub mod sctp;
 pub mod source;
 pub mod verdict;

@@ -19,6 +19,9 @@ use crate::{MISSING, Net, NetError, Order, if_there};
 /// number that nobody wants are removed.
 pub const BOWLINE: u8 = 98;
 
+/// The number of a route's MTU among its metrics (linux/rtnetlink.h).
+const RTAX_MTU: u32 = 2;
+
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
@@ -34,7 +37,7 @@ pub struct Route {
     pub on_link: bool,
     /// Who made it ([`BOWLINE`]).
     pub protocol: u8,
-    /// The longest packet on this way; None: as the interface has it.
+    /// The longest packet on this way, also of those that only pass here; None: as the interface has it.
     pub mtu: Option<u32>,
 }
 
@@ -75,7 +78,9 @@ impl Route {
         }
         let mut message = builder.build();
         if let Some(mtu) = self.mtu {
-            message.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+            // Locked: else it isn't what packets are held to that only pass, and that programs are told.
+            let metrics = vec![RouteMetric::Mtu(mtu), RouteMetric::Lock(1 << RTAX_MTU)];
+            message.attributes.push(RouteAttribute::Metrics(metrics));
         }
         message
     }

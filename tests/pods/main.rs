@@ -10,3 +10,4 @@ mod flannel;
 mod ground;
 mod libcni;
 mod nodes;
+mod routers;

@@ -6,9 +6,12 @@ use bowline_net::{Forward, Neighbour, Route};
 use ipnet::IpNet;
 
 use super::nodes::{Nodes, flannel_end, flannel_mac};
-use super::tunnel::{Ends, Tunnels, When, mac_of};
+use super::tunnel::{Ends, LEAST_MTU, Tunnels, When, mac_of};
 use super::ways::Ways;
 use super::{Links, family};
+
+/// No route of IPv4 is taken for narrower (`ip_rt_min_pmtu`).
+const LEAST_MTU_V4: u32 = 552;
 
 /// How a peer is reached: for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +53,8 @@ pub(super) fn plan(
             let node = peer.name.clone();
             let direct = hops[family(is_v4)];
             if let Some(hop) = direct.filter(|hop| !hop.is_far) {
-                plan.routes.push(Route::on(hop.device, *network).via(hop.address));
+                let mtu = narrower(hop.mtu, 0, links.get(&hop.device).map_or(0, |link| link.mtu), is_v4);
+                plan.routes.push(Route { mtu, ..Route::on(hop.device, *network).via(hop.address) });
                 let link = links.get(&hop.device).map(|link| link.name.clone()).unwrap_or_default();
                 plan.reached.push(Reached { node, network: *network, link, via: hop.address, tunnel: false });
                 continue;
@@ -85,7 +89,9 @@ pub(super) fn plan(
             // The network's own address is no pod's.
             let next = network.network();
             let source = end.addresses.iter().find(|address| address.is_ipv4() == is_v4).copied();
-            plan.routes.push(Route { source, ..Route::on(device, *network).via(next) });
+            // No router cuts a tunnel's packets that go by IPv6, nor does this node; so pods are told what still fits.
+            let mtu = narrower(hop.mtu, end.overhead(), end.link.mtu, is_v4);
+            plan.routes.push(Route { source, mtu, ..Route::on(device, *network).via(next) });
             plan.neighbours.push(Neighbour { device, address: next, mac });
             plan.forwards.push(Forward { device, mac, to: hop.address });
             let link = end.link.name.clone();
@@ -99,4 +105,11 @@ pub(super) fn plan(
     plan.forwards.sort();
     plan.forwards.dedup();
     plan
+}
+
+/// The longest packet of a pod on a way that takes `way` bytes, of which `less` are the tunnel's; None: as the link has it,
+/// whose own is `link`.
+pub(super) fn narrower(way: Option<u32>, less: u32, link: u32, is_v4: bool) -> Option<u32> {
+    let least = if is_v4 { LEAST_MTU_V4 } else { LEAST_MTU };
+    way.map(|way| way.saturating_sub(less).max(least)).filter(|mtu| *mtu < link)
 }

@@ -5,9 +5,10 @@ use bowline_cluster::object::{Flannel, FlannelEnd};
 use bowline_net::{Forward, Mac, Neighbour};
 
 use super::nodes::Peer;
-use super::plan::{Plan, plan};
+use super::plan::{Plan, narrower, plan};
 use super::tunnel::{End, Ends, mac_of};
 use super::ways::{Hop, Ways};
+use super::write::is_same;
 use super::*;
 
 const MACS: [Mac; 2] = [[0x5e, 0, 0, 0, 4, 2], [0x5e, 0, 0, 0, 6, 2]];
@@ -33,7 +34,7 @@ fn peer(id: u32) -> Peer {
 fn planned(peer: Peer, tunnels: Tunnels) -> (Plan, Vec<String>) {
     let hop = |is_v4: bool| {
         let address = peer.known_by(tunnels).find(|address| address.is_ipv4() == is_v4)?;
-        Some(Hop { address, device: 2, is_far: true })
+        Some(Hop { address, device: 2, is_far: true, mtu: None })
     };
     let ways = Ways { peers: vec![[hop(true), hop(false)]], out: Some(2) };
     let link = |index: u32| Link {
@@ -94,4 +95,23 @@ fn without_tunnels_who_is_behind_a_router_is_named() {
     let (plan, problems) = planned(peer(1), Tunnels { when: When::Never, ..FLANNEL });
     assert_eq!(plan, Plan::default());
     assert!(problems[0].contains("node two: 192.0.2.2 is behind a router") && problems.len() == 2, "{problems:?}");
+}
+
+#[test]
+fn a_narrow_way_is_told_less_what_the_tunnel_adds() {
+    let of = |way: Option<u32>, is_v4: bool| narrower(way, OVERHEAD_V6, 1430, is_v4);
+    assert_eq!(of(None, true), None);
+    assert_eq!(of(Some(1500), true), None, "as the link has it");
+    assert_eq!((of(Some(1400), true), of(Some(1400), false)), (Some(1330), Some(1330)));
+    assert_eq!((of(Some(1280), true), of(Some(1280), false)), (Some(1210), Some(1280)), "no IPv6 below 1280");
+    assert_eq!(narrower(Some(1400), 0, 0, true), None, "the link has just gone");
+}
+
+#[test]
+fn a_route_keeps_the_least_that_was_told() {
+    let route = |mtu: Option<u32>| Route { mtu, ..Route::on(1, "10.244.3.0/24".parse().unwrap()) };
+    let stays = |there: Option<u32>, wanted: Option<u32>| is_same(&route(there), &route(wanted));
+    assert!(stays(None, None) && stays(Some(1330), Some(1330)));
+    assert!(stays(Some(1330), None), "the kernel has forgotten it");
+    assert!(stays(Some(1330), Some(1350)) && !stays(Some(1350), Some(1330)) && !stays(None, Some(1330)));
 }

@@ -19,6 +19,8 @@ pub(super) struct Hop {
     pub(super) device: u32,
     /// Behind a router, or to be taken for it.
     pub(super) is_far: bool,
+    /// The longest packet that gets there, where a route says so, or a router has told.
+    pub(super) mtu: Option<u32>,
 }
 
 /// How the peers are reached.
@@ -49,7 +51,7 @@ impl Ways {
                     Ok(Some(way)) if !way.is_local && hop.is_none() => {
                         uplinks.insert(way.device);
                         let is_far = way.via.is_some() || tunnels.when == When::Always;
-                        *hop = Some(Hop { address, device: way.device, is_far });
+                        *hop = Some(Hop { address, device: way.device, is_far, mtu: way.mtu });
                     }
                     Ok(_) => {}
                     Err(error) => done.problems.push(format!("node {}: the way to {address}: {error}", peer.name)),

@@ -28,7 +28,9 @@ pub(super) fn write(
     }
     let there: BTreeMap<IpNet, Route> =
         net.routes()?.into_iter().filter(|route| route.protocol == BOWLINE).map(|route| (route.to, route)).collect();
-    let is_wire = |device: &u32| links.get(device).is_none_or(|link| link.name.starts_with(PREFIX));
+    // The name of the tunnels' interface begins as a wire's does.
+    let is_wire =
+        |device: &u32| links.get(device).is_none_or(|link| link.name.starts_with(PREFIX) && link.kind == "veth");
     for route in plan.routes.iter().chain(pods) {
         if there.get(&route.to).is_some_and(|one| is_same(one, route)) {
             continue;
@@ -48,10 +50,12 @@ pub(super) fn write(
     Ok(mended)
 }
 
-/// The kernel says of some of it more than was asked for.
-fn is_same(one: &Route, other: &Route) -> bool {
+/// The kernel says of some of it more than was asked for. What it has been told of a narrow way it forgets after ten minutes, and
+/// would learn again by packets that are lost: a route keeps the least that it had.
+pub(super) fn is_same(one: &Route, other: &Route) -> bool {
     (one.to, one.via, one.device) == (other.to, other.via, other.device)
         && (other.source.is_none() || one.source == other.source)
+        && other.mtu.is_none_or(|mtu| one.mtu.is_some_and(|least| least <= mtu))
 }
 
 /// Who is at the other ends of the tunnels.

@@ -8,7 +8,7 @@ use bowline_ebpf::packet::flow::Made;
 use bowline_ebpf::packet::header::{SCTP, TCP, UDP};
 use bowline_ebpf::packet::layout::{Address, HostPortKey, Target, any};
 
-use super::pods::{address, ip};
+use super::pods::{address, bytes, ip};
 use super::{KernelError, Packets};
 
 /// A port of the node, and the pod that has it.
@@ -41,17 +41,6 @@ pub enum HostPortError {
         host_ip: IpAddr,
         /// The pod's.
         pod: IpAddr,
-    },
-    /// Two ports of SCTP.
-    #[error(
-        "hostPort {port} of SCTP can't lead to the other port {pod_port}: its checksum is over the ports; \
-             give containerPort the same number"
-    )]
-    Sctp {
-        /// The port.
-        port: u16,
-        /// The pod's port.
-        pod_port: u16,
     },
     /// Another pod has it.
     #[error("hostPort {port} ({protocol}) belongs to the pod with address {owner} already: choose another port, or another hostIP",
@@ -109,12 +98,9 @@ impl Packets {
     /// # Errors
     /// It can't have it, or the map is full.
     pub fn put_host_port(&mut self, host_port: &HostPort) -> Result<(), HostPortError> {
-        let HostPort { host_ip, port, protocol, pod, pod_port } = *host_port;
+        let HostPort { host_ip, port, protocol, pod, .. } = *host_port;
         if let Some(host_ip) = host_ip.filter(|host_ip| host_ip.is_ipv4() != pod.is_ipv4()) {
             return Err(HostPortError::Family { port, host_ip, pod });
-        }
-        if protocol == Protocol::Sctp && port != pod_port {
-            return Err(HostPortError::Sctp { port, pod_port });
         }
         let target = host_port.target();
         let key = host_port.key().to_bytes();
@@ -128,6 +114,15 @@ impl Packets {
                 return Err(HostPortError::Taken { port, protocol, owner: ip(owner) });
             }
             self.host_ports.put(&key, &target.to_bytes()).map_err(&write)?;
+        }
+        if protocol == Protocol::Sctp {
+            // The node's own would keep it: who speaks SCTP comes with the same port again and again.
+            let is_node = |address: Address| self.local.get(&bytes(address)).is_ok_and(|at| at.is_some());
+            self.forget_flows(|flow| {
+                flow.record.made == Made::Direct as u32
+                    && (flow.key.protocol, flow.key.source_port) == (SCTP, port.to_be())
+                    && is_node(flow.key.source)
+            })?;
         }
         Ok(())
     }

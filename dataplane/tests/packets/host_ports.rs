@@ -149,7 +149,4 @@ fn what_can_not_be_is_refused() {
     let v6 =
         HostPort { host_ip: Some(ground.node.v6().into()), ..host_port(Protocol::Tcp, None, ground.a.v4().into()) };
     assert!(matches!(packets.put_host_port(&v6), Err(HostPortError::Family { .. })));
-    let sctp = host_port(Protocol::Sctp, None, ground.a.v4().into());
-    assert!(matches!(packets.put_host_port(&sctp), Err(HostPortError::Sctp { .. })));
-    packets.put_host_port(&HostPort { pod_port: PORT, ..sctp }).unwrap();
 }

@@ -6,6 +6,7 @@ mod errors;
 mod ground;
 mod host_ports;
 mod masquerade;
+mod sctp;
 mod sums;
 mod tunnel;
 mod ways;

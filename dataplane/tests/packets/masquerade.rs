@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
 
 use bowline_dataplane::packets::{PacketSizes, PacketVerdict as V, now};
 use bowline_lab::{Host, wait_for};
@@ -180,9 +181,8 @@ fn flows_are_forgotten_by_their_time_and_with_their_pod() {
         let listener = listen(&ground.outside, world, 0);
         let mut ends = connect(&ground.a, listener.local_addr().unwrap(), &listener);
         exchange(&mut ends, 1000);
-        assert_eq!(packets.expire(now()).unwrap(), 0);
-        assert_eq!(packets.expire(now() + 100 * SECOND).unwrap(), 0, "an answered flow of UDP stays two minutes");
-        assert_eq!(packets.expire(now() + 122 * SECOND).unwrap(), 1);
+        assert_eq!(packets.expire(now() + 25 * SECOND).unwrap(), 0);
+        assert_eq!(packets.expire(now() + 31 * SECOND).unwrap(), 1, "a question and its answer stay half a minute");
         exchange(&mut ends, 1000);
         assert_eq!(packets.expire(now() + 4 * 24 * 3600 * SECOND).unwrap(), 0, "a connection stays for days");
         // Without an answer it is gone sooner.
@@ -191,6 +191,17 @@ fn flows_are_forgotten_by_their_time_and_with_their_pod() {
         wait_for("a flow without an answer is forgotten", PATIENCE, &mut over).unwrap();
         connections.push(ends);
     }
+    let server = udp(&ground.outside, ground.outside.v4().into(), 0);
+    let client = udp(&ground.a, ground.a.v4().into(), 0);
+    let begun = Instant::now();
+    // What is still asked after two seconds is a stream.
+    wait_for("two seconds of questions", PATIENCE, || {
+        ask_udp(&client, server.local_addr().unwrap(), &server, b"?");
+        begun.elapsed() > Duration::from_millis(2200)
+    })
+    .unwrap();
+    assert_eq!(packets.expire(now() + 110 * SECOND).unwrap(), 0, "a stream stays two minutes");
+    assert_eq!(packets.expire(now() + 122 * SECOND).unwrap(), 1);
     packets.remove_pod(ground.wire_a().index).unwrap();
     assert_eq!(packets.expire(u64::MAX).unwrap(), 0, "nothing of the pod is left");
 }

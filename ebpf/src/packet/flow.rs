@@ -12,7 +12,8 @@ pub enum Made {
     Masquerade = 1,
     /// The node's own, which got another port, since a pod's flow has its own.
     Moved = 2,
-    /// From the world to a pod's own address; nothing is changed.
+    /// From the world to a pod's own address, or the node's own of SCTP, so that its port is known to be taken; nothing is
+    /// changed.
     Direct = 3,
     /// To a pod by a port of the node.
     HostPort = 4,
@@ -22,6 +23,8 @@ pub enum Made {
 pub const REPLY: u32 = 1 << 8;
 /// Bit of [`Flow::flags`](super::layout::Flow): something came in this direction. Of the way back only.
 pub const ANSWERED: u32 = 1 << 8;
+/// Bit of [`Flow::flags`](super::layout::Flow): something came in this direction when the flow was two seconds old, or later.
+pub const LASTS: u32 = 1 << 9;
 
 /// Flags of TCP, as they are in its header.
 pub const FIN: u32 = 0x01;
@@ -49,19 +52,20 @@ pub fn sent_as(tuple: &Tuple, source: &Address, port: u16) -> Tuple {
     Tuple { source: *source, source_port: port, ..*tuple }
 }
 
-/// The flags of a direction after a packet.
+/// The flags of a direction after a packet, which came when its `seen` [was stale](is_stale), or not.
 #[inline(always)]
-pub fn flags_after(flags: u32, packet: &Packet, is_reply: bool) -> u32 {
+pub fn flags_after(flags: u32, packet: &Packet, is_reply: bool, is_stale: bool) -> u32 {
     let tcp = u32::from(packet.tcp) & (FIN | SYN | RST | ACK);
     // A connection that begins anew is told by its SYN.
     let before = if tcp & SYN != 0 { 0 } else { flags };
-    before | tcp | if is_reply { ANSWERED } else { 0 }
+    before | tcp | if is_reply { ANSWERED } else { 0 } | if is_stale { LASTS } else { 0 }
 }
 
-/// Whether a direction's `seen` is to be written now: once a second, so that CPUs don't fight for it.
+/// Whether a direction's `seen` is to be written now: every two seconds, so that CPUs don't fight for it. A new flow's says when
+/// it was made, so the first time tells that it lasts.
 #[inline(always)]
 pub fn is_stale(seen: u64, now: u64) -> bool {
-    now.wrapping_sub(seen) > SECOND
+    now.wrapping_sub(seen) > 2 * SECOND
 }
 
 /// Whether a pod's packet without a flow may begin one that is masqueraded: an answer belongs to what came to the pod.
@@ -77,7 +81,7 @@ pub fn may_enter(packet: &Packet) -> bool {
     match packet.tuple.protocol {
         TCP => u32::from(packet.tcp) & (SYN | ACK) == SYN,
         UDP => matches!(packet.kind, Behind::Ports),
-        SCTP => matches!(packet.kind, Behind::Fixed),
+        SCTP => matches!(packet.kind, Behind::Ports | Behind::Fixed),
         _ => false,
     }
 }
@@ -92,7 +96,8 @@ pub fn timeout(protocol: u8, there: u32, back: u32) -> u64 {
         TCP if is_answered && there & ACK != 0 => 5 * 24 * 3600,
         TCP => 120,
         SCTP if is_answered => 210,
-        UDP if is_answered => 120,
+        // One question and its answer (DNS) are over; what lasts is a stream.
+        UDP if is_answered && (there | back) & LASTS != 0 => 120,
         SCTP | UDP | ICMP | ICMPV6 => 30,
         _ => 600,
     };

@@ -65,7 +65,7 @@ pub enum Behind {
     /// It was not looked at.
     #[default]
     Unread = 0,
-    /// Ports that can be exchanged: TCP and UDP.
+    /// Ports that can be exchanged: TCP, UDP, and SCTP that is whole.
     Ports = 1,
     /// An ICMP echo that asks: its identifier is a port of the source.
     Asks = 2,
@@ -179,8 +179,9 @@ impl Packet {
             TCP | UDP | SCTP => {
                 self.tuple.source_port = halves[0];
                 self.tuple.destination_port = halves[1];
-                // SCTP's sum is over its ports and not over the addresses, and can't be followed by a difference.
-                self.kind = if self.tuple.protocol == SCTP { Behind::Fixed } else { Behind::Ports };
+                // How SCTP's sum changes with a port depends on how long it is, which a fragment doesn't tell.
+                let is_long = self.tuple.protocol == SCTP && !matches!(self.part, Part::Whole);
+                self.kind = if is_long { Behind::Fixed } else { Behind::Ports };
             }
             ICMP => {
                 self.kind = match kind {
@@ -212,6 +213,13 @@ impl Packet {
     #[inline(always)]
     pub fn has_ports(&self) -> bool {
         matches!(self.kind, Behind::Ports | Behind::Asks | Behind::Answers)
+    }
+
+    /// Whether it can become a packet of this tuple. Pieces of TCP and UDP can, since a difference is all that their sums need.
+    #[inline(always)]
+    pub fn can_become(&self, to: &Tuple) -> bool {
+        let has_same = self.tuple.source_port == to.source_port && self.tuple.destination_port == to.destination_port;
+        has_same || self.tuple.protocol != SCTP || matches!(self.part, Part::Whole)
     }
 
     /// Whether it is IPv4.

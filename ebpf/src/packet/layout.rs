@@ -194,9 +194,10 @@ plain! {
     Flow {
         /// What packets leave with.
         to: Tuple,
-        /// When the last came, or the flow was made; nanoseconds of the monotonic clock, true to a second.
+        /// When the last came, or the flow was made; nanoseconds of the monotonic clock, true to two seconds.
         seen: u64,
-        /// Flags of TCP that came in this direction since its last SYN, and [`ANSWERED`](super::flow::ANSWERED).
+        /// Flags of TCP that came in this direction since its last SYN, [`ANSWERED`](super::flow::ANSWERED) and
+        /// [`LASTS`](super::flow::LASTS).
         flags: u32,
         /// What made it: a [`Made`](super::flow::Made), and [`REPLY`](super::flow::REPLY).
         made: u32,

@@ -35,7 +35,8 @@ fn leave() -> i32 {
 /// becomes one of that tuple. Called where packets come in, since only from there the kernel takes them to the other end.
 #[inline(never)]
 pub fn to_pod(ctx: &TcContext, packet: &mut Packet, local: &Local, to: Option<&Tuple>) -> i32 {
-    if packet.ttl <= 1 || skb::length_on_wire(ctx, packet) > u32::from(local.mtu) {
+    let length = skb::length_on_wire(ctx, packet);
+    if packet.ttl <= 1 || length > u32::from(local.mtu) || length == 0 && !skb::fits(ctx, local.index) {
         return leave();
     }
     if !is_translated(ctx, packet, to)
@@ -87,7 +88,8 @@ pub fn to_route(ctx: &TcContext, packet: &mut Packet, to: Option<&Tuple>) -> i32
         way.dport = destination;
     }
     way.ifindex = skb::device(ctx);
-    way.__bindgen_anon_1.tot_len = skb::length_on_wire(ctx, packet) as u16;
+    let length = skb::length_on_wire(ctx, packet);
+    way.__bindgen_anon_1.tot_len = length as u16;
     if packet.is_v4() {
         way.family = AF_INET;
         way.__bindgen_anon_2.tos = (u32::from_be(packet.first) >> 16) as u8;
@@ -101,7 +103,8 @@ pub fn to_route(ctx: &TcContext, packet: &mut Packet, to: Option<&Tuple>) -> i32
     }
     // SAFETY: `way` is valid for reading and writing, and as long as said.
     let found = unsafe { bpf_fib_lookup(skb::pointer(ctx), &raw mut way, size_of::<FibLookup>() as i32, 0) } as i64;
-    if found != FOUND && found != NO_NEIGHBOUR {
+    let is_known = found == FOUND || found == NO_NEIGHBOUR;
+    if !is_known || length == 0 && !skb::fits(ctx, way.ifindex) {
         return leave();
     }
     if !is_translated(ctx, packet, to) || !write::pass_router(ctx, packet) {

@@ -33,11 +33,12 @@ pub fn find(packet: &Packet, to: &mut Tuple) -> u32 {
     // lose a flag at most, which a packet that comes again brings again.
     unsafe {
         let (flags, now) = ((*flow).flags, bpf_ktime_get_ns());
-        let after = flags_after(flags, packet, (*flow).made & REPLY != 0);
+        let is_stale = is_stale((*flow).seen, now);
+        let after = flags_after(flags, packet, (*flow).made & REPLY != 0, is_stale);
         if after != flags {
             (&raw mut (*flow).flags).write_volatile(after);
         }
-        if is_stale((*flow).seen, now) {
+        if is_stale {
             (&raw mut (*flow).seen).write_volatile(now);
         }
         *to = (*flow).to;
@@ -74,7 +75,7 @@ pub fn open(packet: &Packet, to: &Tuple, made: Made) -> u32 {
         Err(_) => return FULL,
     }
     flow.to = *to;
-    flow.flags = flags_after(0, packet, false);
+    flow.flags = flags_after(0, packet, false, false);
     flow.made = made as u32;
     match FLOWS.insert(&packet.tuple, &flow, u64::from(BPF_NOEXIST)) {
         Ok(()) => OPENED,

@@ -32,7 +32,7 @@ mod write;
 use aya_ebpf::{macros::classifier, programs::TcContext};
 use bowline_ebpf::packet::flow::{Made, REPLY, SYN, may_begin, may_enter, sent_as};
 use bowline_ebpf::packet::header::{
-    Behind, ETH_ARP, ETH_IPV4, ETH_IPV6, Ethernet, Packet, TCP, stays_on_link, stays_on_node,
+    Behind, ETH_ARP, ETH_IPV4, ETH_IPV6, Ethernet, Packet, SCTP, TCP, stays_on_link, stays_on_node,
 };
 use bowline_ebpf::packet::layout::{Address, HOST_PORTS, Link, Tuple, is_v4, mapped, same};
 use bowline_ebpf::packet::source::{self, Source};
@@ -121,7 +121,7 @@ fn from_pod(ctx: TcContext) -> i32 {
 fn find_or_enter(ctx: &TcContext, packet: &Packet, to: &mut Tuple, is_for_node: bool) -> PacketVerdict {
     let made = flows::find(packet, to);
     if made & !REPLY == Made::HostPort as u32 || made != 0 && is_for_node {
-        return PacketVerdict::ToPod;
+        return if packet.can_become(to) { PacketVerdict::ToPod } else { PacketVerdict::Untranslatable };
     }
     if made != 0 {
         // It is masqueraded as it leaves.
@@ -134,6 +134,9 @@ fn find_or_enter(ctx: &TcContext, packet: &Packet, to: &mut Tuple, is_for_node: 
     *to = packet.tuple;
     to.destination = target.address;
     to.destination_port = target.port;
+    if !packet.can_become(to) {
+        return PacketVerdict::Untranslatable;
+    }
     // A pod that asks itself must not be answered by itself: the answer would never leave it.
     let is_itself = same(&to.source, &to.destination);
     if is_itself {
@@ -269,6 +272,7 @@ fn to_link(ctx: TcContext) -> i32 {
             Made::Masquerade
         } else {
             if !is_in_the_way(packet) {
+                note_own(packet, to);
                 return NEXT;
             }
             Made::Moved
@@ -287,7 +291,20 @@ fn to_link(ctx: TcContext) -> i32 {
         }
         count(verdict);
     }
+    if !packet.can_become(to) {
+        return drop(PacketVerdict::Untranslatable);
+    }
     if write::translate(&ctx, packet, to) { NEXT } else { drop(PacketVerdict::Malformed) }
+}
+
+/// What the node itself sends by SCTP is remembered, so that no pod's flow gets the same port: whether a socket has it can't be
+/// asked, as it can of TCP and UDP. Where there is no room, the node is not the one to suffer.
+#[inline(always)]
+fn note_own(packet: &Packet, to: &mut Tuple) {
+    if packet.tuple.protocol == SCTP && packet.has_ports() {
+        *to = packet.tuple;
+        flows::open(packet, to, Made::Direct);
+    }
 }
 
 /// Whether a packet of the node itself, which may be the first of its flow, would look like one of a flow of a pod's.

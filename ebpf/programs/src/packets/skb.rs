@@ -1,6 +1,8 @@
 //! A packet's bytes, read by the kernel's helper, which takes care of packets in pieces.
 
-use aya_ebpf::{EbpfContext, programs::TcContext};
+use aya_ebpf::{
+    EbpfContext, bindings::bpf_check_mtu_flags::BPF_MTU_CHK_SEGS, helpers::bpf_check_mtu, programs::TcContext,
+};
 use bowline_ebpf::packet::header::{Behind, ETH_IPV4, IP, MAX_EXTENSIONS, Packet, Part, TCP};
 use bowline_ebpf::packet::layout::{Datagram, Ports};
 
@@ -115,12 +117,18 @@ fn datagram(packet: &Packet) -> Datagram {
     Datagram { source, destination, id: packet.id, protocol: packet.tuple.protocol, pad: [0; 3] }
 }
 
-/// How long the packet is on the wire, or each of the segments that it will be cut into; from the IP header on.
+/// How long the packet is on the wire, or each of the segments that it will be cut into; from the IP header on. 0: it is cut
+/// already, as SCTP's are ([`fits`]).
 #[inline(always)]
 pub fn length_on_wire(ctx: &TcContext, packet: &Packet) -> u32 {
+    /// GSO_BY_FRAGS.
+    const CUT: u32 = 0xffff;
     let segment = segment(ctx);
     if segment == 0 {
         return packet.length;
+    }
+    if segment == CUT {
+        return 0;
     }
     let header = if packet.tuple.protocol == TCP {
         ctx.load::<u8>(packet.behind as usize + 12).map_or(20, |offset| u32::from(offset >> 4) * 4)
@@ -128,6 +136,14 @@ pub fn length_on_wire(ctx: &TcContext, packet: &Packet) -> u32 {
         8
     };
     packet.behind - IP + header + segment
+}
+
+/// Whether the segments that a packet is cut into are such as a device takes.
+#[inline(always)]
+pub fn fits(ctx: &TcContext, device: u32) -> bool {
+    let mut mtu = 0;
+    // SAFETY: the number is valid for reading and writing.
+    unsafe { bpf_check_mtu(pointer(ctx), device, &raw mut mtu, 0, u64::from(BPF_MTU_CHK_SEGS)) == 0 }
 }
 
 /// The context as helpers want it.

@@ -6,8 +6,9 @@ use aya_ebpf::{
     helpers::{bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes},
     programs::TcContext,
 };
-use bowline_ebpf::packet::header::{Behind, ICMPV6, IP, Packet, Part, TCP, UDP};
+use bowline_ebpf::packet::header::{Behind, ICMPV6, IP, Packet, Part, SCTP, TCP, UDP};
 use bowline_ebpf::packet::layout::{Address, Mac, Tuple, same};
+use bowline_ebpf::packet::sctp::sum_after;
 
 /// Writes bytes. False: they are not there.
 #[inline(always)]
@@ -94,6 +95,18 @@ fn set_port(ctx: &TcContext, sum: u32, flags: u64, at: u32, from: u16, to: u16) 
     summed == 0 && store(ctx, at, &to, 0)
 }
 
+/// Exchanges the ports of SCTP, whose sum is another's than IP's: so the packet's own sum takes up both.
+#[inline(never)]
+fn set_sctp_ports(ctx: &TcContext, packet: &Packet, to: &Tuple) -> bool {
+    let at = packet.behind;
+    // Ports, a tag, the sum.
+    let Ok([from, _, sum]) = ctx.load::<[u32; 3]>(at as usize) else { return false };
+    let ([a, b], [c, d]) = (to.source_port.to_ne_bytes(), to.destination_port.to_ne_bytes());
+    let ports = u32::from_ne_bytes([a, b, c, d]);
+    let sum = sum_after(sum, from, ports, (packet.length + IP).wrapping_sub(at));
+    store(ctx, at, &ports, BPF_F_RECOMPUTE_CSUM) && store(ctx, at + 8, &sum, BPF_F_RECOMPUTE_CSUM)
+}
+
 /// Makes a packet one of another tuple. False: it isn't whole.
 #[inline(never)]
 pub fn translate(ctx: &TcContext, packet: &mut Packet, to: &Tuple) -> bool {
@@ -108,6 +121,12 @@ pub fn translate(ctx: &TcContext, packet: &mut Packet, to: &Tuple) -> bool {
         return false;
     }
     let at = packet.behind;
+    if from.protocol == SCTP {
+        let is_same = from.source_port == to.source_port && from.destination_port == to.destination_port;
+        let is_set = is_same || set_sctp_ports(ctx, packet, to);
+        packet.tuple = *to;
+        return is_set;
+    }
     let (sum, flags) = match packet.kind {
         Behind::Ports => sum(packet),
         Behind::Asks | Behind::Answers => (at + 2, 0),

@@ -11,7 +11,7 @@ fn remembered(flags: &[(u32, bool)]) -> u64 {
     let mut directions = [0; 2];
     for (tcp, is_reply) in flags {
         let direction = &mut directions[usize::from(*is_reply)];
-        *direction = flags_after(*direction, &packet(*tcp), *is_reply);
+        *direction = flags_after(*direction, &packet(*tcp), *is_reply, false);
     }
     timeout(TCP, directions[0], directions[1]) / SECOND
 }
@@ -41,9 +41,20 @@ fn a_connection_is_remembered_as_long_as_its_state_wants() {
 #[test]
 fn what_has_no_connections_is_remembered_for_a_while() {
     assert_eq!(timeout(UDP, 0, 0), 30 * SECOND);
-    assert_eq!(timeout(UDP, 0, ANSWERED), 120 * SECOND);
+    assert_eq!(timeout(UDP, 0, ANSWERED), 30 * SECOND, "a question and its answer");
+    assert_eq!(timeout(UDP, LASTS, 0), 30 * SECOND, "nobody answers");
+    assert_eq!(timeout(UDP, LASTS, ANSWERED), 120 * SECOND, "a stream");
+    assert_eq!(timeout(UDP, 0, ANSWERED | LASTS), 120 * SECOND, "a stream of answers");
     assert_eq!(timeout(ICMPV6, 0, ANSWERED), 30 * SECOND);
     assert!(timeout(TCP, RST, 0) >= SHORTEST);
+}
+
+#[test]
+fn a_flow_lasts_if_it_goes_on_after_two_seconds() {
+    let after = |flags: u32, made: u64, now: u64| flags_after(flags, &packet(0), true, is_stale(made, now));
+    assert_eq!(after(0, 7, 7 + 2 * SECOND), ANSWERED);
+    assert_eq!(after(0, 7, 8 + 2 * SECOND), ANSWERED | LASTS);
+    assert_eq!(after(ANSWERED | LASTS, 7, 7), ANSWERED | LASTS, "it stays said");
 }
 
 #[test]
@@ -74,6 +85,7 @@ fn a_connection_begins_with_a_syn() {
     for flags in [ACK, SYN | ACK, RST, FIN | ACK] {
         assert!(!enters(TCP, flags, Behind::Ports), "{flags:x}");
     }
-    assert!(enters(UDP, 0, Behind::Ports) && enters(SCTP, 0, Behind::Fixed));
-    assert!(!enters(UDP, 0, Behind::Lost) && !enters(ICMP, 0, Behind::Asks));
+    assert!(enters(UDP, 0, Behind::Ports) && enters(SCTP, 0, Behind::Ports));
+    assert!(enters(SCTP, 0, Behind::Fixed), "a piece");
+    assert!(!enters(SCTP, 0, Behind::Lost) && !enters(UDP, 0, Behind::Lost) && !enters(ICMP, 0, Behind::Asks));
 }

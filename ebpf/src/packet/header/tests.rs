@@ -115,10 +115,9 @@ fn what_tells_flows_apart_is_read() {
         (packet.kind, packet.tuple.source_port.to_be(), packet.tuple.destination_port.to_be())
     };
     let bytes = [0x12, 0x34, 0, 80, 1, 2, 3, 4];
-    for protocol in [TCP, UDP] {
+    for protocol in [TCP, UDP, SCTP] {
         assert_eq!(read(protocol, bytes), (Behind::Ports, 0x1234, 80));
     }
-    assert_eq!(read(SCTP, bytes), (Behind::Fixed, 0x1234, 80));
     assert_eq!(read(47, bytes), (Behind::Fixed, 0, 0), "GRE");
     assert_eq!(read(136, bytes), (Behind::Sealed, 0, 0));
     let icmp = |kind: u8| [kind, 0, 9, 9, 0xab, 0xcd, 0, 1];
@@ -130,4 +129,21 @@ fn what_tells_flows_apart_is_read() {
     assert_eq!(read(ICMPV6, icmp(129)), (Behind::Answers, 0, 0xabcd));
     assert_eq!(read(ICMPV6, icmp(2)), (Behind::Error, 0, 0));
     assert_eq!(read(ICMPV6, icmp(143)), (Behind::Fixed, 0, 0));
+}
+
+#[test]
+fn a_piece_of_sctp_keeps_its_ports() {
+    let piece = |protocol: u8, part: Part| {
+        let mut packet = Packet { part, ..Packet::default() };
+        packet.tuple.protocol = protocol;
+        packet.transport(&[1, 2, 3, 4]);
+        let to = Tuple { destination: [7; 4], ..packet.tuple };
+        assert!(packet.can_become(&to), "another address is no matter");
+        (packet.kind, packet.can_become(&Tuple { destination_port: 9, ..to }))
+    };
+    for protocol in [TCP, UDP, SCTP] {
+        assert_eq!(piece(protocol, Part::Whole), (Behind::Ports, true));
+    }
+    assert_eq!(piece(UDP, Part::First), (Behind::Ports, true));
+    assert_eq!(piece(SCTP, Part::First), (Behind::Fixed, false));
 }
