@@ -33,13 +33,14 @@ pub struct Host {
     name: String,
     netns: String,
     cgroup: PathBuf,
+    processes: PathBuf,
     v4: Ipv4Addr,
     v6: Ipv6Addr,
 }
 
 impl Host {
     fn make(name: &str, netns: String, cgroup: PathBuf, v4: Ipv4Addr, v6: Ipv6Addr, sysctls: &[&str]) -> Result<Host> {
-        let host = Host { name: name.to_owned(), netns, cgroup, v4, v6 };
+        let host = Host { name: name.to_owned(), netns, processes: cgroup.clone(), cgroup, v4, v6 };
         fs::create_dir(&host.cgroup).with_context(|| format!("cannot make {}", host.cgroup.display()))?;
         run(Command::new("ip").args(["netns", "add", &host.netns]))?;
         let script = r#"printf '%s\n' "$0" | while IFS== read -r key value; do
@@ -56,6 +57,11 @@ impl Host {
     /// Its cgroup, in the unified hierarchy.
     pub fn cgroup(&self) -> &Path {
         &self.cgroup
+    }
+
+    /// The cgroup that its processes join: its own, or one below.
+    pub(crate) fn processes(&self) -> &Path {
+        &self.processes
     }
 
     /// The file of its network namespace.
@@ -88,7 +94,7 @@ impl Host {
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", r#"echo $$ >"$1" || exit 1; shift; exec nsenter --net="$0" -- "$@""#]);
-        command.arg(self.netns()).arg(self.cgroup.join("cgroup.procs")).arg(program.as_ref());
+        command.arg(self.netns()).arg(self.processes.join("cgroup.procs")).arg(program.as_ref());
         command
     }
 
@@ -155,6 +161,14 @@ impl Node {
         ip(&lab.wire_netns(), &[format!("link set node{number} master lan up")])?;
         let node = Node { host, number, pods: AtomicU8::new(0), bpf_root: lab.bpf().join(name) };
         Ok((node, Wire { netns, number, v4, v6 }))
+    }
+
+    /// From now on its processes join a cgroup of this name below its own.
+    pub(crate) fn keep_processes_in(&mut self, name: &str) -> Result<()> {
+        let processes = self.host.cgroup.join(name);
+        fs::create_dir(&processes).with_context(|| format!("cannot make {}", processes.display()))?;
+        self.host.processes = processes;
+        Ok(())
     }
 
     /// A new pod on this node. The first has the addresses 10.<node's number>.0.2 and

@@ -18,6 +18,9 @@ use crate::{Lab, Node};
 /// The name of the file, in the node's folder, with the id of the process that holds the namespaces.
 const HOLDER: &str = "holder.pid";
 
+/// The cgroup below the node's that its own processes join: one that shares its controllers has none itself.
+const PROCESSES: &str = "system";
+
 /// What the machine must not see: the node has its own of these. `/run` alone is in memory.
 const OWN_FOLDERS: [&str; 3] = ["/var/lib", "/var/log", "/opt"];
 
@@ -43,7 +46,9 @@ impl Machine {
     /// Below `/sys/fs/cgroup` it sees its own cgroups, in each hierarchy, and below `/sys/fs/bpf` its own
     /// folder: containers, and an agent with its default flags, stay on it.
     pub fn new(lab: &Lab, name: &str) -> Result<Machine> {
-        let node = lab.node(name)?;
+        let mut node = lab.node(name)?;
+        node.keep_processes_in(PROCESSES)?;
+        delegate(&node)?;
         let folder = lab.folder(name)?;
         let mut script = String::from("set -eu; hostname \"$1\"; mount -t tmpfs tmpfs /run\n");
         for own in OWN_FOLDERS {
@@ -98,7 +103,7 @@ impl Machine {
 
     /// A command on the node, as somebody logged in there would run it. The child's id is the program's.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        command(self.node.cgroup(), self.holder.pid().unwrap_or_default(), program.as_ref())
+        command(self.node.processes(), self.holder.pid().unwrap_or_default(), program.as_ref())
     }
 
     /// Runs a program on the node to its end and returns what it printed; an error unless it succeeds.
@@ -123,7 +128,7 @@ impl Machine {
 
 /// A command in a machine whose folder and cgroup these are, of a process other than that which made it.
 pub(crate) fn command_by_folder(folder: &Path, cgroup: &Path, program: &Path) -> Result<Command> {
-    let path = folder.join(HOLDER);
+    let (path, cgroup) = (folder.join(HOLDER), &cgroup.join(PROCESSES));
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let pid = text.trim().parse().with_context(|| format!("{}: no process id", path.display()))?;
     // The id may belong to somebody else by now.
@@ -138,6 +143,28 @@ fn command(cgroup: &Path, holder: u32, program: &Path) -> Command {
     command.arg(cgroup.join("cgroup.procs")).arg(holder.to_string());
     command.args(["--mount", "--uts", "--net", "--"]).arg(program);
     command
+}
+
+/// Gives the node's cgroup the controllers of the unified hierarchy, where it has some: containers have shares of the CPU.
+fn delegate(node: &Node) -> Result<()> {
+    let read = |cgroup: &Path, file: &str| {
+        let path = cgroup.join(file);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let above: Vec<&Path> = node.cgroup().ancestors().take(3).collect();
+    for (depth, cgroup) in above.iter().rev().enumerate() {
+        let shared = read(cgroup, "cgroup.subtree_control")?;
+        for controller in read(cgroup, "cgroup.controllers")?.split_whitespace() {
+            // The machine's own is left as it is but for what no container does without.
+            let is_wanted = depth > 0 || ["cpu", "memory", "pids"].contains(&controller);
+            if is_wanted && !shared.split_whitespace().any(|other| other == controller) {
+                let path = cgroup.join("cgroup.subtree_control");
+                fs::write(&path, format!("+{controller}"))
+                    .with_context(|| format!("cannot add {controller} to {}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A cgroup for the node in each hierarchy; in the unified one it is there already.

@@ -44,7 +44,7 @@ impl Place {
     /// In a host of a lab, at its IPv4 address; each server has its usual port.
     pub fn host(lab: &Lab, host: &Host) -> Result<Place> {
         let folder = lab.folder(&format!("{}-servers", host.name()))?;
-        let (cgroup, netns) = (host.cgroup().to_owned(), Some(host.netns()));
+        let (cgroup, netns) = (host.processes().to_owned(), Some(host.netns()));
         Ok(Place { cgroup, netns, address: host.v4().into(), folder, ports: None })
     }
 
