@@ -15,7 +15,7 @@ APART := $(wildcard ebpf/programs/Cargo.toml sources/fuzz/Cargo.toml dns/fuzz/Ca
 # Tests that run in other kernels too: what they need of the machine is a kernel, and few programs beside Bowline's.
 KERNEL_TESTS := sockets services endpoints full agent commands devices packets
 
-.PHONY: help setup build test test-long demo cluster cluster-down kernels kernels-short bench bench-sources bench-dns bench-cni bench-rollouts fmt lint docs dependencies check clean
+.PHONY: help setup build test test-long flannel demo cluster cluster-down kernels kernels-short bench bench-sources bench-dns bench-cni bench-rollouts fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
@@ -40,6 +40,12 @@ test: ## Run every test (loads eBPF programs, makes network namespaces; takes al
 
 test-long: ## The same, and those that take long whole: storms, big clusters, ten rollouts (an hour)
 	@BOWLINE_TEST_LONG=1 $(MAKE) test
+
+flannel: ## Move two nodes from the real flannel to Bowline, and one back, with a real API server
+	@scripts/setup kubernetes
+	@cargo build --bin bowline
+	@cargo build -p bowline-cni-plugin
+	@lab/flannel/run
 
 demo: build ## Show it on this machine: two nodes, a few pods, the Kubernetes guestbook
 	@scripts/setup demo
