@@ -9,7 +9,7 @@ use bowline_net::{BOWLINE, Net};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::attachment::{PREFIX, PodName};
+use crate::attachment::{PodName, is_wire};
 use crate::log::{self, Stage};
 
 /// An attachment.
@@ -98,7 +98,8 @@ pub fn ways() -> io::Result<Vec<WayView>> {
         neighbours.extend(net.neighbours(*tunnel).map_err(io::Error::other)?);
     }
     let routes = net.routes().map_err(io::Error::other)?;
-    let ours = routes.iter().filter(|route| route.protocol == BOWLINE && !name(route.device).starts_with(PREFIX));
+    let to_wire = |index: u32| links.iter().any(|link| link.index == index && is_wire(link));
+    let ours = routes.iter().filter(|route| route.protocol == BOWLINE && !to_wire(route.device));
     let mut ways: Vec<WayView> = ours
         .map(|route| {
             let (device, tunnel) = (route.device, tunnels.contains(&route.device));
