@@ -18,7 +18,7 @@ KERNEL_TESTS := sockets services endpoints full agent commands devices packets
 tests_of = cargo test --workspace --no-run --message-format json $(1:%=--test %) 2>/dev/null \
 	| sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep -E '/deps/' | sort -u
 
-.PHONY: help setup build test test-long demo cluster cluster-down kernels kernels-short bench bench-sources bench-dns bench-cni bench-rollouts fmt lint docs dependencies check clean
+.PHONY: help setup build test test-long flannel demo cluster cluster-down kernels kernels-short bench bench-sources bench-dns bench-cni bench-rollouts fmt lint docs dependencies check clean
 .DEFAULT_GOAL := help
 
 help: ## Explain these commands
@@ -43,6 +43,12 @@ test: ## Run every test (loads eBPF programs, makes network namespaces; takes al
 
 test-long: ## The same, and those that take long whole: storms, big clusters, ten rollouts (an hour)
 	@BOWLINE_TEST_LONG=1 $(MAKE) test
+
+flannel: ## Move two nodes from the real flannel to Bowline, and one back, with a real API server
+	@scripts/setup kubernetes
+	@cargo build --bin bowline
+	@cargo build -p bowline-cni-plugin
+	@lab/flannel/run
 
 demo: build ## Show it on this machine: the Kubernetes guestbook in containers on two nodes
 	@scripts/setup demo

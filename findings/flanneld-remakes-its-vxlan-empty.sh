@@ -32,8 +32,8 @@ sed -i '/backend\/tencentvpc"/d; /backend\/udp"/d' flannel/main.go
 inside() { ip netns exec "$netns" "$@"; }
 # Waits up to 30 s until a command succeeds.
 until_it() {
-    local tries
-    for ((tries = 0; tries < 300; tries++)); do
+    local until=$((SECONDS + 30))
+    while ((SECONDS < until)); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

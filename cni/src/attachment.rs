@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use bowline_cni_protocol::{Bandwidth, Mac as Mac6, PortMapping};
-use bowline_net::Mac;
+use bowline_net::{Link, Mac};
 use serde::{Deserialize, Serialize};
 
 /// Which interface of which container: what CNI knows an attachment by. A container may have several.
@@ -24,6 +24,11 @@ impl fmt::Display for Key {
 
 /// How the names of the node's ends of wires begin; people know them by it, and so does the clean-up.
 pub const PREFIX: &str = "bow";
+
+/// Whether a link is the node's end of a pod's wire.
+pub(crate) fn is_wire(link: &Link) -> bool {
+    link.kind == "veth" && link.name.starts_with(PREFIX)
+}
 
 /// A number that follows from bytes, the same for all time.
 pub(crate) fn number(bytes: impl Iterator<Item = u8>) -> u64 {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bowline_net::{Link, Net};
 
-use crate::attachment::PREFIX;
+use crate::attachment::is_wire;
 use crate::install::{CONFLIST, others};
 use crate::peers::{OVERHEAD_V4, is_ours};
 use crate::sysctls;
@@ -166,7 +166,7 @@ fn mtu(net: &Net, links: &[Link]) -> Remark {
     let Ok(beyond) = "192.0.2.1".parse() else { return well("MTU", "not looked at") };
     let way = net.way_to(beyond).ok().flatten();
     let link = way.and_then(|way| links.iter().find(|link| link.index == way.device));
-    let Some(link) = link.filter(|link| link.kind != "vxlan" && !link.name.starts_with(PREFIX)) else {
+    let Some(link) = link.filter(|link| link.kind != "vxlan" && !is_wire(link)) else {
         return mind("MTU", "no default route", "pods reach other nodes only if each Node's InternalIP is reached");
     };
     let found = format!(

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bowline_net::{BOWLINE, Net};
 
-use crate::attachment::PREFIX;
+use crate::attachment;
 use crate::peers::is_ours;
 use crate::{install, sysctls};
 
@@ -40,7 +40,7 @@ pub fn cleanup(folder: &Path, mut note: impl FnMut(Result<String, String>)) {
 fn ways(note: &mut impl FnMut(Result<String, String>)) -> io::Result<usize> {
     let net = Net::open()?;
     let links = net.links().map_err(io::Error::other)?;
-    let is_wire = |index: u32| links.iter().any(|link| link.index == index && link.name.starts_with(PREFIX));
+    let is_wire = |index: u32| links.iter().any(|link| link.index == index && attachment::is_wire(link));
     let routes = net.routes().map_err(io::Error::other)?;
     for route in &routes {
         let is_ours = route.protocol == BOWLINE && !is_wire(route.device);
@@ -64,6 +64,6 @@ fn ways(note: &mut impl FnMut(Result<String, String>)) -> io::Result<usize> {
             }
         }
     }
-    let wires = links.iter().filter(|link| link.name.starts_with(PREFIX) && link.kind == "veth");
+    let wires = links.iter().filter(|link| attachment::is_wire(link));
     Ok(wires.filter(|link| link.alias.starts_with("bowline ")).count())
 }

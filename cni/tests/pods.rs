@@ -578,6 +578,13 @@ fn ways_follow_the_nodes_and_come_back_when_taken_away() {
     .unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 
+    // One of two far nodes goes.
+    let farther = node_object("farther", &["172.20.0.10"], &["10.244.4.0/24"]);
+    told(&[own.clone(), near.clone(), far.clone(), farther]);
+    assert!(routes().contains("10.244.4.0/24 via 10.244.4.0 dev bowline-vxlan"), "{}", routes());
+    told(&[own.clone(), near.clone(), far]);
+    assert!(!routes().contains("10.244.4.0/24"), "{}", routes());
+
     // The far node goes: no tunnel is needed, and pods' packets may be longer.
     told(&[own, near]);
     let said = routes();

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::nodes::{Nodes, Peer};
 use super::tunnel::{End, Ends, LEAST_MTU, Tunnels, When, is_tunnel};
 use super::{Done, Links, family};
-use crate::attachment::PREFIX;
+use crate::attachment::is_wire;
 use crate::datapath::NodeLink;
 
 /// How an address of a peer's is reached.
@@ -74,7 +74,7 @@ impl Ways {
                 out.get_or_insert(way.device);
             }
         }
-        let is_wire = |index: &u32| links.get(index).is_none_or(|link| link.name.starts_with(PREFIX));
+        let is_wire = |index: &u32| links.get(index).is_none_or(is_wire);
         let is_tunnel = |index: &u32| links.get(index).is_some_and(|link| is_tunnel(link, tunnels));
         let own = || own.iter().filter(|(index, address)| !is_wire(index) && !address.is_loopback());
         for (index, address) in own() {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::Links;
 use super::plan::Plan;
 use super::tunnel::Ends;
-use crate::attachment::PREFIX;
+use crate::attachment::is_wire;
 
 /// The errno of a route over an interface that is down, or about to go.
 const ENETDOWN: i32 = 100;
@@ -28,9 +28,13 @@ pub(super) fn write(
     }
     let there: BTreeMap<IpNet, Route> =
         net.routes()?.into_iter().filter(|route| route.protocol == BOWLINE).map(|route| (route.to, route)).collect();
+<<<<<<< HEAD
     // The name of the tunnels' interface begins as a wire's does.
     let is_wire =
         |device: &u32| links.get(device).is_none_or(|link| link.name.starts_with(PREFIX) && link.kind == "veth");
+=======
+    let is_wire = |device: &u32| links.get(device).is_none_or(is_wire);
+>>>>>>> w-flannel
     for route in plan.routes.iter().chain(pods) {
         if there.get(&route.to).is_some_and(|one| is_same(one, route)) {
             continue;
