@@ -7,7 +7,7 @@ use bowline_net::{Net, NetError};
 use ipnet::IpNet;
 
 use super::nodes::{Nodes, Peer};
-use super::tunnel::{Ends, LEAST_MTU, Tunnels, When, is_tunnel};
+use super::tunnel::{End, Ends, LEAST_MTU, Tunnels, When, is_tunnel};
 use super::{Done, Links, family};
 use crate::attachment::PREFIX;
 use crate::datapath::NodeLink;
@@ -140,7 +140,7 @@ impl Ways {
     /// The longest packet that passes on all ways.
     pub(super) fn mtu(&self, ends: &Ends, links: &Links) -> u32 {
         let of = |index: &u32| links.get(index).map(|link| link.mtu);
-        let less = ends.iter().flatten().map(|end| end.overhead()).max().unwrap_or(0);
+        let less = ends.iter().flatten().map(End::overhead).max().unwrap_or(0);
         let to_peers = self.hops().filter_map(|hop| Some(of(&hop.device)?.saturating_sub(less)));
         let tunnels = ends.iter().flatten().map(|end| end.link.mtu);
         to_peers.chain(tunnels).chain(self.out.iter().filter_map(of)).min().unwrap_or(1500).max(LEAST_MTU)
