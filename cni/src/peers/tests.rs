@@ -109,7 +109,7 @@ fn a_narrow_way_is_told_less_what_the_tunnel_adds() {
 
 #[test]
 fn a_route_keeps_the_least_that_was_told() {
-    let route = |mtu: Option<u32>| Route { mtu, ..Route::on(1, "10.244.3.0/24".parse().unwrap()) };
+    let route = |mtu: Option<u32>| Route { mtu, ..Route::on(1, IpNet::from(IpAddr::from([10, 244, 3, 0]))) };
     let stays = |there: Option<u32>, wanted: Option<u32>| is_same(&route(there), &route(wanted));
     assert!(stays(None, None) && stays(Some(1330), Some(1330)));
     assert!(stays(Some(1330), None), "the kernel has forgotten it");
