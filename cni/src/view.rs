@@ -98,14 +98,8 @@ pub fn ways() -> io::Result<Vec<WayView>> {
         neighbours.extend(net.neighbours(*tunnel).map_err(io::Error::other)?);
     }
     let routes = net.routes().map_err(io::Error::other)?;
-<<<<<<< HEAD
-    // The name of the tunnels' interface begins as a wire's does.
-    let is_wire = |device: u32| name(device).starts_with(PREFIX) && !tunnels.contains(&device);
-    let ours = routes.iter().filter(|route| route.protocol == BOWLINE && !is_wire(route.device));
-=======
     let to_wire = |index: u32| links.iter().any(|link| link.index == index && is_wire(link));
     let ours = routes.iter().filter(|route| route.protocol == BOWLINE && !to_wire(route.device));
->>>>>>> w-flannel
     let mut ways: Vec<WayView> = ours
         .map(|route| {
             let (device, tunnel) = (route.device, tunnels.contains(&route.device));

@@ -28,13 +28,7 @@ pub(super) fn write(
     }
     let there: BTreeMap<IpNet, Route> =
         net.routes()?.into_iter().filter(|route| route.protocol == BOWLINE).map(|route| (route.to, route)).collect();
-<<<<<<< HEAD
-    // The name of the tunnels' interface begins as a wire's does.
-    let is_wire =
-        |device: &u32| links.get(device).is_none_or(|link| link.name.starts_with(PREFIX) && link.kind == "veth");
-=======
     let is_wire = |device: &u32| links.get(device).is_none_or(is_wire);
->>>>>>> w-flannel
     for route in plan.routes.iter().chain(pods) {
         if there.get(&route.to).is_some_and(|one| is_same(one, route)) {
             continue;
