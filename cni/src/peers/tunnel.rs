@@ -187,7 +187,14 @@ fn raise_one(
     let through = |network: &&IpNet| ways.outer(tunnels, network.addr().is_ipv4()) == Some(is_v4);
     let addresses: Vec<IpAddr> =
         nodes.own.iter().filter(through).filter_map(|network| inner(network, tunnels)).collect();
-    net.add_addresses(link.index, &addresses)?;
+    // Only what is missing: each that is written is news, for which it is looked at anew.
+    let there = net.addresses(link.index)?;
+    let missing: Vec<IpAddr> =
+        addresses.iter().filter(|one| !there.iter().any(|(address, _)| address == *one)).copied().collect();
+    if !missing.is_empty() {
+        net.add_addresses(link.index, &missing)?;
+        done.mended += missing.len();
+    }
     Ok(Some(End { link, local, addresses }))
 }
 
