@@ -125,7 +125,7 @@ impl PodNetworkArgs {
             Tunnel::Always => When::Always,
             Tunnel::Never => When::Never,
         };
-        let mut tunnels = Tunnels { id: self.vxlan_id, port: self.vxlan_port, when, flannel: false };
+        let mut tunnels = Tunnels { id: self.vxlan_id, port: self.vxlan_port, when, mtu: None, flannel: false };
         let mut non_masquerade_cidrs = self.non_masquerade_cidrs.clone();
         let mut mtu = self.mtu;
         if let Some(file) = &self.flannel_net_conf {

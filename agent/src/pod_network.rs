@@ -86,7 +86,7 @@ impl PodNetwork {
             );
         }
         let packets = Packets::open(bpf_root, sizes).context("the programs for pods' packets")?;
-        let inner = Inner { packets, ports: Vec::new(), addresses: Vec::new(), has_retired: false };
+        let inner = Inner { packets, ports: Vec::new(), addresses: Vec::new(), has_retired: None };
         let programs = Arc::new(Programs { inner: Mutex::new(inner), kernel: kernel.clone() });
         let ready = Arc::new(Ready::default());
         let folder = config.folder.clone();
@@ -123,7 +123,9 @@ impl PodNetworkHandle {
     /// Looks after what no change brings about.
     pub(crate) fn tend(&self) {
         self.open();
-        if let Err(error) = self.0.programs.lock().packets.expire(packets::now()) {
+        let mut programs = self.0.programs.lock();
+        programs.retire_others();
+        if let Err(error) = programs.packets.expire(packets::now()) {
             tracing::warn!(%error, "flows whose time is over can't be forgotten");
         }
     }
@@ -215,8 +217,8 @@ struct Inner {
     ports: Vec<(PortMapping, Vec<IpAddr>)>,
     /// The node's addresses.
     addresses: Vec<IpAddr>,
-    /// Maps of other versions are gone.
-    has_retired: bool,
+    /// Whether maps of other versions are gone; None: they may be in use yet.
+    has_retired: Option<bool>,
 }
 
 impl Programs {
@@ -227,6 +229,15 @@ impl Programs {
 }
 
 impl Inner {
+    fn retire_others(&mut self) {
+        if self.has_retired == Some(false) {
+            match self.packets.retire_others() {
+                Ok(()) => self.has_retired = Some(true),
+                Err(error) => tracing::warn!(%error, "maps for packets of another version are left; tried again"),
+            }
+        }
+    }
+
     fn remove_pods(&mut self, indices: &[u32]) {
         if let Err(error) = self.packets.remove_pods(indices) {
             tracing::warn!(?indices, %error, "the programs of pods that are gone");
@@ -410,12 +421,10 @@ impl Datapath for Programs {
                 tracing::error!(index = link.index, %error, "a link without programs for pods' packets");
             }
         }
-        // All pods were put at the start, and now all links: nothing uses the maps of an agent before this one.
-        if is_done && !inner.has_retired {
-            match inner.packets.retire_others() {
-                Ok(()) => inner.has_retired = true,
-                Err(error) => tracing::warn!(%error, "maps for packets of another version are left"),
-            }
+        // All pods were put at the start, and now all links: nothing needs the maps of an agent before this one.
+        if is_done && inner.has_retired.is_none() {
+            inner.has_retired = Some(false);
+            inner.retire_others();
         }
         is_done
     }

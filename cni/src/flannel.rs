@@ -203,7 +203,7 @@ impl<'de> Visitor<'de> for BackendFields {
             return wrong(&key, "is no key of this backend that is known here; leave it out of the file");
         }
         let when = if is_direct && when == When::Always { When::Auto } else { when };
-        Ok(Backend { tunnels: Tunnels { id, port, when, flannel: true }, mtu })
+        Ok(Backend { tunnels: Tunnels { id, port, when, mtu, flannel: true }, mtu })
     }
 }
 

@@ -260,17 +260,26 @@ impl Shared {
         if !is_whole {
             done.links.clear();
         }
-        for bridge in done.bridges.iter().filter(|bridge| !settled.bridges.contains(bridge)) {
+        let found = done.bridges.len();
+        done.bridges.retain(|bridge| {
+            if settled.bridges.contains(bridge) {
+                return true;
+            }
             tracing::info!(
                 bridge = bridge.name,
                 "pods of the network before this one are behind it: they are looked after"
             );
-            if let Err(error) = crate::sysctls::set_proxy(&self.config.folder, &bridge.name) {
-                tracing::warn!(%error, "pods of the network before this one don't reach all new ones");
+            let set = crate::sysctls::set_proxy(&self.config.folder, &bridge.name);
+            if let Err(error) = &set {
+                tracing::warn!(%error, "pods of the network before this one don't reach all new ones; tried again");
             }
-        }
-        self.pods.set_shape(self.config.mtu.unwrap_or(done.mtu), &done.sources);
+            set.is_ok()
+        });
+        let is_whole = is_whole && done.bridges.len() == found;
+        let (mtu, sources) = (self.config.mtu.unwrap_or(done.mtu), done.sources.clone());
         *settled = done;
-        is_whole
+        // Nobody who asks how things stand waits for the pods.
+        drop(settled);
+        self.pods.set_shape(mtu, &sources) && is_whole
     }
 }

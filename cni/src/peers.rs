@@ -86,7 +86,7 @@ pub fn settle(net: &Net, nodes: &Nodes, tunnels: Tunnels, pods: &[Route]) -> Res
     done.bridges = former::find(nodes, &links, &own);
     for bridge in &done.bridges {
         done.links.push(NodeLink { index: bridge.index, to_pods: true, masquerade: [None, None] });
-        done.mended += former::answer_for(net, bridge, pods, &mut done.problems)?;
+        done.mended += former::answer_for(net, bridge, nodes, pods, &mut done.problems)?;
     }
     Ok(done)
 }

@@ -26,13 +26,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bowline_cni_protocol::{CniError, PortMapping};
+use bowline_cni_protocol::CniError;
 use bowline_net::{Net, Route};
 use ipnet::IpNet;
 
 use crate::addresses::{AddressError, Pool};
 use crate::attachment::{Attachment, Key};
-use crate::datapath::{Datapath, PodWire};
+use crate::datapath::Datapath;
 use crate::log::{Attached, Log, Stage};
 use crate::ready::Ready;
 use crate::wiring;
@@ -60,6 +60,8 @@ struct State {
     attached: Attached,
     /// The numbers of the node's ends.
     indices: HashMap<Key, u32>,
+    /// Wires whose MTU is still another than the node's, since somebody was at work on them.
+    late: HashSet<Key>,
     /// Links that have a queue, ours or of a plugin behind us (bandwidth).
     queued: HashSet<u32>,
     /// Somebody is at work on these.
@@ -243,16 +245,4 @@ impl State {
 
 fn failed(what: &str, error: &impl std::fmt::Display) -> CniError {
     CniError::new(CniError::FAILED, format!("{what}: {error}"))
-}
-/// Programs and ports of a pod that was there before.
-fn tell_datapath(datapath: &dyn Datapath, attachment: &Attachment, index: u32, queued: &HashSet<u32>) {
-    let wire = PodWire::of(attachment, index, wiring::is_shaped(attachment) || queued.contains(&index));
-    let told = datapath.put_pod(&wire);
-    let told = told.and_then(|()| {
-        let put = |port: &PortMapping| datapath.put_port(port, &attachment.addresses);
-        attachment.ports.iter().try_for_each(put)
-    });
-    if let Err(error) = told {
-        tracing::error!(container = %attachment.key.container, %error, "a pod that runs has lost its programs");
-    }
 }

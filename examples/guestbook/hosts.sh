@@ -144,7 +144,9 @@ remove_lab() {
     local file left netns hierarchy
     disown -a # their ends are no news
     # Containers are in cgroups below their node's.
-    while left=$(find "$cgroup" -name cgroup.procs -exec cat {} + 2>/dev/null) && [ -n "$left" ]; do
+    for _ in {1..500}; do
+        left=$(find "$cgroup" -name cgroup.procs -exec cat {} + 2>/dev/null)
+        [ -n "$left" ] || break
         # shellcheck disable=SC2086 # one word for each process
         kill -KILL $left 2>/dev/null
         sleep 0.01

@@ -14,13 +14,13 @@ fn refused(text: &str) -> String {
 fn what_flannel_ships_and_its_variants() {
     // Of kube-flannel.yml.
     let shipped = r#"{"Network": "10.244.0.0/16", "EnableNFTables": false, "Backend": {"Type": "vxlan"}}"#;
-    let tunnels = Tunnels { id: 1, port: 8472, when: When::Always, flannel: true };
+    let tunnels = Tunnels { id: 1, port: 8472, when: When::Always, mtu: None, flannel: true };
     assert_eq!(parsed(shipped), NetConf { networks: vec!["10.244.0.0/16".parse().unwrap()], tunnels, mtu: None });
     let full = r#"{"network": "10.1.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00::/48", "SubnetLen": 24,
         "backend": {"Port": 4789, "VNI": 77, "MTU": 1400, "directRouting": true, "GBP": false, "Learning": true,
         "MacPrefix": "0E-2A", "type": "VXLAN"}}"#;
     let networks = ["10.1.0.0/16", "fd00::/48"].map(|one| one.parse().unwrap()).to_vec();
-    let tunnels = Tunnels { id: 77, port: 4789, when: When::Auto, flannel: true };
+    let tunnels = Tunnels { id: 77, port: 4789, when: When::Auto, mtu: None, flannel: true };
     assert_eq!(parsed(full), NetConf { networks, tunnels, mtu: Some(1330) });
     let routes = r#"{"EnableIPv4": false, "Network": "", "EnableIPv6": true, "IPv6Network": "fd00::/48", "Backend": {"Type": "host-gw"}}"#;
     assert!(refused(routes).starts_with("Network: \"\" is no range"));

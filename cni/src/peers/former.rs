@@ -28,10 +28,12 @@ pub(super) fn find(nodes: &Nodes, links: &Links, own: &[(u32, IpAddr)]) -> Vec<B
     bridges.map(|link| Bridge { index: link.index, name: link.name.clone() }).collect()
 }
 
-/// Has the node answer there for its pods, to which `pods` are the routes. Says how much had to be changed.
+/// Has the node answer there for its pods, to which `pods` are the routes. What it answers for beside its own networks is
+/// somebody else's. Says how much had to be changed.
 pub(super) fn answer_for(
     net: &Net,
     bridge: &Bridge,
+    nodes: &Nodes,
     pods: &[Route],
     problems: &mut Vec<String>,
 ) -> Result<usize, NetError> {
@@ -39,7 +41,8 @@ pub(super) fn answer_for(
     let there: BTreeSet<Proxy> = net.proxies(device)?.into_iter().collect();
     let wanted: BTreeSet<Proxy> = pods.iter().map(|route| Proxy { device, address: route.to.addr() }).collect();
     let mut mended = 0;
-    for stale in there.difference(&wanted) {
+    let is_own = |proxy: &&Proxy| nodes.own.iter().any(|network| network.contains(&proxy.address));
+    for stale in there.difference(&wanted).filter(is_own) {
         mended += usize::from(net.remove_proxy(stale)?);
     }
     for one in wanted.difference(&there) {

@@ -77,12 +77,12 @@ pub(super) fn plan(
                 continue;
             };
             let told = flannel_mac(peer.flannel.as_deref(), tunnels, outer);
-            if told.is_none()
-                && let Some((id, _)) = flannel_end(peer.flannel.as_deref(), tunnels, outer).and_then(|end| end.vxlan)
-            {
-                let ours = tunnels.id;
-                problems
-                    .push(format!("node {node}: its flannel has the VXLAN {id}, not {ours}: {network} is not reached"));
+            if tunnels.flannel && told.is_none() && peer.flannel.is_some() {
+                let end = flannel_end(peer.flannel.as_deref(), tunnels, outer).and_then(|end| end.vxlan);
+                let why = end.map_or("its annotations of flannel's name no end of a VXLAN".to_owned(), |(id, _)| {
+                    format!("its flannel has the VXLAN {id}, not {}", tunnels.id)
+                });
+                problems.push(format!("node {node}: {why}: {network} is not reached"));
                 continue;
             }
             let (device, mac) = (end.link.index, told.unwrap_or_else(|| mac_of(&peer.name)));

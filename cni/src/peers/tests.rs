@@ -12,7 +12,7 @@ use super::write::is_same;
 use super::*;
 
 const MACS: [Mac; 2] = [[0x5e, 0, 0, 0, 4, 2], [0x5e, 0, 0, 0, 6, 2]];
-const FLANNEL: Tunnels = Tunnels { id: 1, port: 8472, when: When::Always, flannel: true };
+const FLANNEL: Tunnels = Tunnels { id: 1, port: 8472, when: When::Always, mtu: None, flannel: true };
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -76,6 +76,12 @@ fn a_peer_of_flannels_is_where_its_annotations_say_each_family_by_its_own_tunnel
     let (plan, problems) = planned(Peer { flannel: None, ..peer(1) }, FLANNEL);
     assert_eq!(problems, [""; 0]);
     assert_eq!(plan.forwards[0], Forward { device: 4, mac: mac_of("two"), to: ip("10.0.0.2") });
+    // Where its flannel has no end of a VXLAN, nobody has an Ethernet address of our choice either.
+    let mut bare = peer(1);
+    bare.flannel = Some(Box::new(Flannel { backend: "host-gw".into(), v4: None, v6: None }));
+    let (plan, problems) = planned(bare, FLANNEL);
+    assert_eq!((plan.routes.len(), problems.len()), (0, 2));
+    assert!(problems[0].contains("node two: its annotations of flannel's name no end of a VXLAN"), "{problems:?}");
     // One of another network would be sent what it drops.
     let (plan, problems) = planned(peer(7), FLANNEL);
     assert_eq!((plan.routes.len(), problems.len()), (0, 2));

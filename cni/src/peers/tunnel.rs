@@ -34,6 +34,8 @@ pub struct Tunnels {
     pub port: u16,
     /// Which peers are reached through them.
     pub when: When,
+    /// The longest packet between nodes, where that is less than their links say.
+    pub mtu: Option<u32>,
     /// They are flannel's: an interface for each family, under its names, and nodes are where their annotations say.
     pub flannel: bool,
 }
@@ -41,7 +43,7 @@ pub struct Tunnels {
 impl Default for Tunnels {
     fn default() -> Tunnels {
         // The port is IANA's for VXLAN, so that it is not flannel's (8472).
-        Tunnels { id: 4_242, port: 4789, when: When::Auto, flannel: false }
+        Tunnels { id: 4_242, port: 4789, when: When::Auto, mtu: None, flannel: false }
     }
 }
 
@@ -131,7 +133,9 @@ pub(super) fn raise(
 ) -> Result<Ends, NetError> {
     let hops = [true, false].map(|is_v4| ways.needs_tunnel(nodes, tunnels, is_v4));
     let is_needed = |link: &&Link| hops.iter().flatten().any(|hop| link.name == name(tunnels, hop.address.is_ipv4()));
-    for link in links.values().filter(|link| is_ours(link) && !is_needed(link)) {
+    // flannel's daemon may have taken over one of its names by now, and makes it anew, empty: those stay.
+    let is_flannels = |link: &&Link| tunnels.flannel && link.name != TUNNEL && is_tunnel(link, tunnels);
+    for link in links.values().filter(|link| is_ours(link) && !is_needed(link) && !is_flannels(link)) {
         net.remove(link.index)?;
         done.mended += 1;
     }
@@ -168,7 +172,8 @@ fn raise_one(
     let link = match there {
         Some(link) if tunnels.flannel && !is_ours(link) => take_over(net, tunnels, link, told, nodes, done)?,
         _ => {
-            let mtu = uplink.mtu.saturating_sub(overhead(&local)).max(LEAST_MTU);
+            let outer = tunnels.mtu.map_or(uplink.mtu, |mtu| mtu.min(uplink.mtu));
+            let mtu = outer.saturating_sub(overhead(&local)).max(LEAST_MTU);
             let mac = told.unwrap_or_else(|| mac_of(&nodes.name));
             let alias = note(tunnels, &local, device);
             let (id, port) = (tunnels.id, tunnels.port);

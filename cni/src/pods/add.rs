@@ -119,9 +119,11 @@ impl Pods {
         let written = match state.log.held(&attachment) {
             Ok(written) => written,
             Err(error) => {
-                if !state.attached.contains_key(&key) {
-                    state.pool.release(&key, &attachment.addresses, Instant::now());
-                }
+                // What it had before stays its own.
+                let before = state.attached.get(&key).map(|(before, _)| before.addresses.clone()).unwrap_or_default();
+                let new: Vec<IpAddr> =
+                    attachment.addresses.iter().filter(|one| !before.contains(one)).copied().collect();
+                state.pool.release(&key, &new, Instant::now());
                 return Err(failed("the log of attachments", &error));
             }
         };

@@ -5,42 +5,52 @@ use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use bowline_cni_protocol::CniError;
+use bowline_cni_protocol::{CniError, PortMapping};
 use bowline_net::Net;
 
-use super::{Pods, failed, tell_datapath};
+use super::{Pods, failed};
 use crate::attachment::{Attachment, Key};
+use crate::datapath::{Datapath, PodWire};
 use crate::log::Stage;
 use crate::wiring;
 
 impl Pods {
     /// The longest packet of pods, and the addresses that the node's packets to them are from. Wires that are there
-    /// follow.
-    pub fn set_shape(&self, mtu: u32, sources: &[IpAddr]) {
+    /// follow. False: some don't yet, since somebody is at work on them; they do when it is called again.
+    pub fn set_shape(&self, mtu: u32, sources: &[IpAddr]) -> bool {
         let others = {
             let mut state = self.lock();
             sources.clone_into(&mut state.sources);
-            if state.mtu == mtu {
-                return;
+            let late = std::mem::take(&mut state.late);
+            let is_new = state.mtu != mtu;
+            if is_new {
+                tracing::info!(before = state.mtu, mtu, "the MTU of pods");
+                state.mtu = mtu;
             }
-            tracing::info!(before = state.mtu, mtu, "the MTU of pods");
-            state.mtu = mtu;
-            let held = state
-                .attached
-                .iter()
-                .filter(|(_, (one, stage))| *stage == Stage::Held && !one.own_mtu && one.mtu != mtu);
-            held.map(|(key, _)| key.clone()).collect::<Vec<Key>>()
+            let is_meant =
+                |key: &Key, one: &Attachment| (is_new || late.contains(key)) && !one.own_mtu && one.mtu != mtu;
+            let held = state.attached.iter().filter(|(_, (_, stage))| *stage == Stage::Held);
+            held.filter(|(key, (one, _))| is_meant(key, one)).map(|(key, _)| key.clone()).collect::<Vec<Key>>()
         };
+        let mut is_whole = true;
         for key in others {
-            if let Err(error) = self.resize(&key, mtu) {
-                tracing::warn!(container = %key.container, ifname = %key.ifname, mtu, %error, "its MTU stays as it was");
+            match self.resize(&key, mtu) {
+                Ok(()) => {}
+                Err(error) if error.code == CniError::TRY_AGAIN_LATER => {
+                    is_whole = false;
+                    self.lock().late.insert(key);
+                }
+                Err(error) => {
+                    tracing::warn!(container = %key.container, ifname = %key.ifname, mtu, %error, "its MTU stays as it was");
+                }
             }
         }
+        is_whole
     }
 
     /// Gives a wire another MTU, at both ends.
     fn resize(&self, key: &Key, mtu: u32) -> Result<(), CniError> {
-        let _busy = self.busy(key, Instant::now() + Duration::from_secs(10), None)?;
+        let _busy = self.busy(key, Instant::now() + Duration::from_millis(100), None)?;
         let found = self.lock().attached.get(key).cloned();
         let Some((mut attachment, Stage::Held)) = found else { return Ok(()) };
         // It may be out of our sight: then the runtime's path leads nowhere here.
@@ -74,8 +84,16 @@ impl Pods {
     }
 
     /// Which of the node's ends have a queue by now: a plugin behind us in the chain (bandwidth) adds it after our answer.
-    pub fn set_queued(&self, queued: HashSet<u32>) {
+    pub fn set_queued(&self, mut queued: HashSet<u32>) {
         let mut state = self.lock();
+        // Who is being made or undone just now is left as it was, for the next look.
+        for index in state.busy.iter().filter_map(|key| state.indices.get(key)) {
+            if state.queued.contains(index) {
+                queued.insert(*index);
+            } else {
+                queued.remove(index);
+            }
+        }
         let is_other = |one: &Attachment, index: &u32| {
             !wiring::is_shaped(one) && state.queued.contains(index) != queued.contains(index)
         };
@@ -87,5 +105,18 @@ impl Pods {
         for (attachment, index) in changed {
             tell_datapath(self.datapath.as_ref(), &attachment, index, &state.queued);
         }
+    }
+}
+
+/// Tells the programs what a pod is by now, and which ports it has.
+pub(super) fn tell_datapath(datapath: &dyn Datapath, attachment: &Attachment, index: u32, queued: &HashSet<u32>) {
+    let wire = PodWire::of(attachment, index, wiring::is_shaped(attachment) || queued.contains(&index));
+    let told = datapath.put_pod(&wire);
+    let told = told.and_then(|()| {
+        let put = |port: &PortMapping| datapath.put_port(port, &attachment.addresses);
+        attachment.ports.iter().try_for_each(put)
+    });
+    if let Err(error) = told {
+        tracing::error!(container = %attachment.key.container, %error, "a pod that runs has lost its programs");
     }
 }

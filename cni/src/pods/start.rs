@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use bowline_net::{Link, Net};
 
-use super::{Listener, Pods, State, tell_datapath};
+use super::shape::tell_datapath;
+use super::{Listener, Pods, State};
 use crate::addresses::Pool;
 use crate::attachment::{Attachment, Key, PREFIX};
 use crate::datapath::Datapath;
@@ -39,6 +40,7 @@ impl Pods {
             log,
             attached,
             indices: HashMap::new(),
+            late: HashSet::new(),
             queued: net.queued_links().map_err(io::Error::other)?,
             busy: HashSet::new(),
             reap: Vec::new(),
