@@ -20,7 +20,7 @@ fn what_flannel_ships_and_its_variants() {
         "backend": {"Port": 4789, "VNI": 77, "MTU": 1400, "directRouting": true, "GBP": false, "Learning": true,
         "MacPrefix": "0E-2A", "type": "VXLAN"}}"#;
     let networks = ["10.1.0.0/16", "fd00::/48"].map(|one| one.parse().unwrap()).to_vec();
-    let tunnels = Tunnels { id: 77, port: 4789, when: When::Auto, mtu: None, flannel: true };
+    let tunnels = Tunnels { id: 77, port: 4789, when: When::Auto, mtu: Some(1400), flannel: true };
     assert_eq!(parsed(full), NetConf { networks, tunnels, mtu: Some(1330) });
     let routes = r#"{"EnableIPv4": false, "Network": "", "EnableIPv6": true, "IPv6Network": "fd00::/48", "Backend": {"Type": "host-gw"}}"#;
     assert!(refused(routes).starts_with("Network: \"\" is no range"));
